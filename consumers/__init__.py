@@ -1,0 +1,1 @@
+"""Everything that runs code: router, worker, engine roles."""

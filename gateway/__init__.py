@@ -1,0 +1,1 @@
+"""Everything that speaks HTTP: webhook ingress, event API, control API."""

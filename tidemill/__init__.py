@@ -1,0 +1,1 @@
+"""Tidemill: signed webhooks in, durable Python tasks out."""

@@ -1,0 +1,51 @@
+"""Time: durations as users write them, instants as the broker wants them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tidemill.kernel.errors import SettingsError
+
+Duration = float | str | timedelta
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+
+
+def seconds(duration: Duration) -> float:
+    """Return a duration in seconds: a number is seconds, text is like `90s`, `1h30m`, `500ms`, `7d`.
+
+    Raises:
+        SettingsError: the text is no duration, or the duration is negative or not finite.
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, str):
+        value = _parse(duration)
+    else:
+        value = float(duration)
+    if not 0 <= value < float("inf"):
+        raise SettingsError(f"{duration!r} is no duration", hint="durations are zero or more seconds")
+    return value
+
+
+def _parse(text: str) -> float:
+    compact = text.replace(" ", "")
+    parts = _PART.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise SettingsError(
+            f"{text!r} is no duration",
+            hint="write seconds, or text like '90s', '1h30m', '500ms', '7d'",
+        )
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def now() -> datetime:
+    """Return the present time in UTC."""
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an instant as RFC 3339 in UTC with nanosecond digits cut to micro, as JetStream reads it."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,80 @@
+"""The event envelope: CloudEvents 1.0 context attributes, the raw body, and the headers it came with.
+
+Attribute names and rules follow the CloudEvents specification 1.0.2, sections "Context Attributes" and
+"Type System". On the broker an event is one frame: its attributes as the line, its body as the bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from tidemill.kernel.frames import pack, unpack
+
+SPEC_VERSION: Final = "1.0"
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Envelope(BaseModel):
+    """An event as it travels: context attributes, `headers` as received, and the `raw` body.
+
+    Extension attributes: `deliverykey` (the message id under which duplicates are found), `traceparent`
+    and `tracestate` (W3C Trace Context), `replayof` (the event that this one repeats). Others that a
+    sender set stand in `extensions`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: _Text
+    source: _Text
+    type: _Text
+    specversion: str = SPEC_VERSION
+    subject: str | None = None
+    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    datacontenttype: str = "application/json"
+    dataschema: str | None = None
+    deliverykey: str = ""
+    traceparent: str | None = None
+    tracestate: str | None = None
+    replayof: str | None = None
+    extensions: dict[str, str | int | bool] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    value: Any = Field(default=None, description="the data where it isn't simply the JSON of `raw`")
+    raw: bytes = Field(default=b"", exclude=True)
+
+    @property
+    def data(self) -> Any:  # noqa: ANN401 - JSON is any of its types
+        """The event's data: its `value`, else its raw body read as JSON, None where there is no body."""
+        if self.value is not None:
+            return self.value
+        return orjson.loads(self.raw) if self.raw else None
+
+    def to_frame(self) -> bytes:
+        """Return the event as it is stored on the broker."""
+        return pack(self.facts(), self.raw)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the attributes that are set, ready for JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {
+            "specversion": self.specversion,
+            "time": self.time.isoformat(),
+        }
+
+    @classmethod
+    def from_frame(cls, frame: bytes) -> Envelope:
+        """Read an event back from its frame.
+
+        Raises:
+            PayloadError: the bytes are no frame.
+            pydantic.ValidationError: the line isn't an event's.
+        """
+        facts, raw = unpack(frame)
+        return cls.from_facts(facts, raw)
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], raw: bytes) -> Envelope:
+        """Build an event from its attributes and its body."""
+        return cls(**facts, raw=raw)

@@ -1,0 +1,74 @@
+"""Every error of the product, in one tree.
+
+    TidemillError
+    ├── SettingsError            a setting is unknown, malformed or can't be resolved
+    ├── DefinitionError          a handler module or a task definition can't be served
+    ├── PayloadError             data doesn't fit the model or can't be serialised
+    ├── NotFoundError            a task, run, source or event that doesn't exist
+    ├── ConflictError            the request contradicts the state of things
+    └── BrokerError              the broker refused or can't be reached
+        ├── BrokerUnavailableError   no connection, no leader, no answer in time
+        ├── StreamFullError          a stream's byte or message limit refuses new messages
+        ├── WrongSequenceError       a compare-and-set append met another tail
+        └── EmbeddedBrokerError      the embedded broker doesn't start or stay up
+
+Each carries a sentence that says what happened and a hint that says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class TidemillError(Exception):
+    """Base of all errors that the product raises on purpose; never raised itself."""
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\n  hint: {self.hint}" if self.hint else self.sentence
+
+
+class SettingsError(TidemillError):
+    """A setting is unknown, malformed, or names a secret that can't be resolved."""
+
+
+class DefinitionError(TidemillError):
+    """A handler module doesn't import, or a task in it is defined in a way that can't be served."""
+
+
+class PayloadError(TidemillError):
+    """Data doesn't fit the model it was declared with, or a value can't be serialised."""
+
+
+class NotFoundError(TidemillError):
+    """What was asked for doesn't exist."""
+
+
+class ConflictError(TidemillError):
+    """What was asked for contradicts the state of things."""
+
+
+class BrokerError(TidemillError):
+    """The broker refused a request; `code` is JetStream's error code, 0 where there is none."""
+
+    def __init__(self, sentence: str, *, hint: str = "", code: int = 0) -> None:
+        super().__init__(sentence, hint=hint)
+        self.code = code
+
+
+class BrokerUnavailableError(BrokerError):
+    """The broker can't be reached, has no leader or didn't answer in time: the outcome is unknown."""
+
+
+class StreamFullError(BrokerError):
+    """A stream is at its limit and refuses new messages, so that nothing old is lost."""
+
+
+class WrongSequenceError(BrokerError):
+    """A compare-and-set append was refused: the subject's tail is another one."""
+
+
+class EmbeddedBrokerError(BrokerError):
+    """The embedded broker doesn't start or stay up."""
