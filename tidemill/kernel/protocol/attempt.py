@@ -1,0 +1,199 @@
+"""The life of one delivered ticket, top to bottom: admit, execute, settle.
+
+A message is acknowledged only behind all of its effects (A1), and only by the owner or by somebody who
+has just read that something else carries the run (A2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tidemill.kernel.protocol.conclusions import (
+    Cancelled,
+    Conclusion,
+    Failed,
+    Interrupted,
+    Lost,
+    Policy,
+    decide,
+)
+from tidemill.kernel.protocol.operations import (
+    Ack,
+    Append,
+    Bury,
+    CancelTimer,
+    Clock,
+    Execute,
+    GiveBack,
+    Procedure,
+    Read,
+    ReadLeader,
+    Schedule,
+)
+from tidemill.kernel.protocol.records import BURIED, Claim, End, Fault, Record, Suspend
+from tidemill.kernel.protocol.state import Phase, State, fold
+from tidemill.kernel.protocol.tickets import Admission, Ticket, judge
+
+
+@dataclass(slots=True)
+class Session:
+    """An owner's view of its run: the ticket, the claim, and the journal as far as it is known."""
+
+    ticket: Ticket
+    claim: Claim
+    state: State
+    policy: Policy
+    records: int = 0
+
+    def next_rid(self) -> str:
+        """Return an id for the owner's next record, unique in the journal."""
+        self.records += 1
+        return f"{self.claim.rid}.{self.records}"
+
+
+class Commit(Enum):
+    """What came of a commit."""
+
+    DONE = auto()
+    LOST = auto()
+    """Another claim owns the run, or it has ended: stop, and send nothing more."""
+    NEWS = auto()
+    """Something arrived in between: decide anew."""
+
+
+def work(ticket: Ticket, policy: Policy, worker: str) -> Procedure[None]:
+    """Carry a run as far as one ticket goes."""
+    session = yield from admit(ticket, policy, worker)
+    if session is not None:
+        conclusion = yield from execute(session)
+        yield from settle(session, conclusion)
+
+
+def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | None]:
+    """Become the owner of the ticket's run, or do what the ticket calls for instead and return None."""
+    claim = Claim(rid=ticket.delivery, q=ticket.q, n=ticket.delivered, worker=worker)
+    if ticket.created is not None and ticket.delivered == 1:
+        state = State()
+        state.apply(ticket.seq, ticket.created)
+        if (yield from claimed(ticket, claim, state)):
+            return Session(ticket, claim, state, policy)
+        state = fold((yield ReadLeader(ticket.run)))
+    else:
+        state = yield from read(ticket.run, at_least=ticket.seq)
+    while not owns(state, claim):
+        admission = judge(state, ticket)
+        if admission is not Admission.CLAIM:
+            yield from decline(ticket, state, admission)
+            return None
+        if (yield from claimed(ticket, claim, state)):
+            break
+        state = fold((yield ReadLeader(ticket.run)))
+    return Session(ticket, claim, state, policy)
+
+
+def claimed(ticket: Ticket, claim: Claim, state: State) -> Procedure[bool]:
+    """Try to append the claim behind the state's tail; fold it in when it worked."""
+    seq: int | None = yield Append(ticket.run, claim, state.tail)
+    if seq is not None:
+        state.apply(seq, claim)
+    return seq is not None
+
+
+def owns(state: State, claim: Claim) -> bool:
+    """Say whether this claim is the newest one."""
+    return state.phase is Phase.OWNED and state.owner is not None and state.owner.rid == claim.rid
+
+
+def read(run: str, *, at_least: int) -> Procedure[State]:
+    """Fold a journal that reaches at least record `at_least`: from any replica, else from the leader (A7)."""
+    state = fold((yield Read(run)))
+    return fold((yield ReadLeader(run))) if state.tail < at_least else state
+
+
+def decline(ticket: Ticket, state: State, admission: Admission) -> Procedure[None]:
+    """Do what a ticket calls for that entitles to no claim."""
+    match admission:
+        case Admission.IGNORE:
+            return
+        case Admission.REDO_SUSPEND:
+            yield from suspend_effects(ticket.run, state)
+        case Admission.REDO_END:
+            yield from end_effects(ticket.run, state)
+        case _:
+            pass
+    yield Ack()
+
+
+def execute(session: Session) -> Procedure[Conclusion]:
+    """Run the user's code, unless the run must not run any more."""
+    state, policy = session.state, session.policy
+    if state.cancel is not None:
+        return Cancelled(state.cancel.reason)
+    if state.claims > policy.max_crashes:
+        return _crashed(state)
+    expires_at = state.created.expires_at if state.created else None
+    if expires_at is not None and state.starts == 1 and (yield Clock()) > expires_at:
+        return Failed(
+            Fault("Expired", "it didn't start before its time to live had passed"), "expired", final=True
+        )
+    conclusion: Conclusion = yield Execute(session)
+    return conclusion
+
+
+def _crashed(state: State) -> Failed:
+    died = state.claims - 1
+    sentence = f"{died} workers that owned the run died without progress"
+    return Failed(Fault("Crashed", sentence, attempt=state.attempt), "crashed", final=True)
+
+
+def settle(session: Session, conclusion: Conclusion) -> Procedure[None]:
+    """Write down what the execution came to, perform what follows from it, acknowledge the ticket."""
+    run = session.ticket.run
+    while not isinstance(conclusion, Lost):
+        now: float = yield Clock()
+        record = decide(session.state, conclusion, session.policy, now=now, rid=session.next_rid())
+        outcome = yield from commit(session, record)
+        if outcome is Commit.NEWS:
+            continue
+        if outcome is Commit.LOST:
+            return
+        if isinstance(conclusion, Interrupted):
+            yield GiveBack()
+            return
+        if isinstance(record, Suspend):
+            yield from suspend_effects(run, session.state)
+        else:
+            yield from end_effects(run, session.state)
+        yield Ack()
+        return
+
+
+def commit(session: Session, record: Record) -> Procedure[Commit]:
+    """Append an owner's record; on a conflict read what is new, and stop where the run is lost."""
+    while True:
+        seq: int | None = yield Append(session.ticket.run, record, session.state.tail)
+        if seq is not None:
+            session.state.apply(seq, record)
+            return Commit.DONE
+        session.state = fold((yield ReadLeader(session.ticket.run)))
+        if record.rid in session.state.rids:
+            return Commit.DONE
+        if not owns(session.state, session.claim):
+            return Commit.LOST
+        if not isinstance(record, End):
+            return Commit.NEWS
+
+
+def suspend_effects(run: str, state: State) -> Procedure[None]:
+    """Set the timer of a suspended run; repeating it sets the same one again."""
+    if state.wait is not None and state.wait.until is not None:
+        yield Schedule(run, state.task, state.epoch, state.wait.until)
+
+
+def end_effects(run: str, state: State) -> Procedure[None]:
+    """Tell everybody who must know of the end; repeating it tells nobody twice."""
+    if state.end is not None and state.end.outcome in BURIED:
+        yield Bury(run, state.end_seq, state)
+    if state.timed:
+        yield CancelTimer(run, state.task)

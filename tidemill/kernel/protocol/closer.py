@@ -1,0 +1,65 @@
+"""The closer: an ended run's journal becomes a tombstone, when nothing can ask for the run any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tidemill.kernel.protocol.operations import (
+    Ack,
+    Close,
+    DeadLettered,
+    Procedure,
+    TicketOutstanding,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the closer knows of an end record without its body; `at` is when it was stored."""
+
+    run: str
+    task: str
+    seq: int
+    at: float
+    event_seq: int = 0
+    keyed: bool = False
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Seconds for which ended journals, tombstones, and tombstones that answer for a key are kept."""
+
+    journal: float = 86_400.0
+    tombstone: float = 3_600.0
+    key: float = 86_400.0
+
+
+class Closing(Enum):
+    """What came of an attempt to close a journal."""
+
+    DONE = auto()
+    LATER = auto()
+    """It must stay for now: ask again after a while."""
+
+
+def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure[Closing]:
+    """Close an ended run's journal.
+
+    `routed` is the router's acknowledgement floor: below it no event is ever delivered again, so that an
+    event's run can't be created a second time (B2, F1). A run with lasting effects stays open while its
+    ticket is outstanding, because that ticket still has to perform them, and while its dead letter stands.
+    """
+    if now < mark.at + keeping.journal or mark.event_seq > routed:
+        return Closing.LATER
+    if mark.lasting:
+        # The ticket first: once it is gone, the dead letter that it carries has been published.
+        if (yield TicketOutstanding(mark.run, mark.task)):
+            return Closing.LATER
+        if (yield DeadLettered(mark.run, mark.task)):
+            return Closing.LATER
+    # A refusal means that the journal went on (it was reopened) or is closed already: both are fine.
+    yield Close(mark.run, mark.seq, keeping.key if mark.keyed else keeping.tombstone)
+    yield Ack()
+    return Closing.DONE

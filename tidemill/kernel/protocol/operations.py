@@ -1,0 +1,190 @@
+"""What procedures ask for, one at a time: each operation is performed and its result sent back.
+
+Performing an operation may fail for reasons outside of the protocol (no broker, no disk). Then the
+procedure is abandoned: nothing was acknowledged, so the message that caused it comes again (A1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from tidemill.kernel.protocol.records import Created, Record
+from tidemill.kernel.protocol.state import State
+
+TicketKind = Literal["start", "timer", "signal"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read a run's journal from any replica. Result: its entries, in order; they may be stale."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLeader:
+    """Read a run's journal through the stream's leader. Result: its entries, never stale."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append a record if the journal's tail is `expect`. Result: its sequence, None when refused."""
+
+    run: str
+    record: Record
+    expect: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendTicket:
+    """Publish permission to continue `run` from record `seq`.
+
+    `created` goes along with a first ticket, so that its worker needs no read. `once` deduplicates by
+    (run, seq); `cancels_timer` removes the run's pending schedule in the same operation.
+    """
+
+    run: str
+    task: str
+    seq: int
+    kind: TicketKind
+    created: Created | None = None
+    once: bool = False
+    cancels_timer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Set the run's one timer: at the moment `at` the broker publishes the ticket (run, seq)."""
+
+    run: str
+    task: str
+    seq: int
+    at: float
+    created: Created | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Remove the run's pending timer, if there is one."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Publish the dead letter of a run that ended at record `seq`, deduplicated by (run, seq)."""
+
+    run: str
+    seq: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Exhume:
+    """Take the run's dead letters back: it goes on."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Tell an owner, without a promise, that its journal has news."""
+
+    run: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Acknowledge the message that this procedure works on: it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Ask for the redelivery of the message that this procedure works on, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Result: the present time in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketOutstanding:
+    """Result: whether any ticket of the run is stored, asked of the leader."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerPending:
+    """Result: whether the run has a pending timer, asked of the leader."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """Result: whether a dead letter of the run is stored, asked of the leader."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Put a tombstone in the journal's place for `keep` seconds, if its tail is `expect`. Result: done or not."""
+
+    run: str
+    expect: int
+    keep: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Store an engine message (routing verdict, quarantined pair) under a deduplicating id."""
+
+    stream: Literal["RECORDS", "QUARANTINE"]
+    kind: str
+    source: str
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run user code as the owner. Result: a conclusion of `tidemill.kernel.protocol.conclusions`."""
+
+    session: Any
+
+
+Operation = (
+    Read
+    | ReadLeader
+    | Append
+    | SendTicket
+    | Schedule
+    | CancelTimer
+    | Bury
+    | Exhume
+    | Hint
+    | Ack
+    | GiveBack
+    | Clock
+    | TicketOutstanding
+    | TimerPending
+    | DeadLettered
+    | Close
+    | Publish
+    | Execute
+)
+Procedure = Generator[Operation, Any, T]

@@ -1,0 +1,105 @@
+"""The router: one event becomes one run for every task that wants it, and a verdict for each that doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.operations import Ack, Procedure, Publish
+from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.subjects import run_of_event
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event at the router: its attributes, its body (or the blob that holds it), its place in EVENTS."""
+
+    facts: dict[str, Any]
+    key: str
+    seq: int
+    raw: bytes = b""
+    blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A task takes the event."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """A task's `where` was false: which clause, and the value that it saw."""
+
+    task: str
+    clause: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A task's `where` can't be evaluated on the event: which clause, and why."""
+
+    task: str
+    clause: str
+    reason: str
+
+
+Verdict = Wanted | Filtered | Broken
+
+
+def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
+    """Create the runs of an event, keep the verdicts that aren't runs, then acknowledge the event.
+
+    A started run is its own record; everything else is one message in RECORDS, and a broken pair is put
+    into quarantine too, from where it can be sent again. All of it is deduplicated by the event's key.
+    """
+    for verdict in verdicts:
+        if isinstance(verdict, Wanted):
+            yield from create(run_of_event(arrival.key, verdict.task), start_record(arrival, verdict.task))
+    declined = [verdict for verdict in verdicts if not isinstance(verdict, Wanted)]
+    source = str(arrival.facts["source"])
+    if declined or not verdicts:
+        body = orjson.dumps(
+            {"event": summary(arrival), "verdicts": [describe(verdict) for verdict in declined]}
+        )
+        yield Publish("RECORDS", "verdict", source, arrival.key, body)
+    for verdict in declined:
+        if isinstance(verdict, Broken):
+            body = orjson.dumps({"event": summary(arrival), "pair": describe(verdict)})
+            yield Publish("QUARANTINE", "pair", source, f"{arrival.key}-{verdict.task}", body)
+    yield Ack()
+
+
+def start_record(arrival: Arrival, task: str) -> Created:
+    """Return the record of a run that an event starts."""
+    return Created(
+        rid=f"event-{arrival.key}",
+        task=task,
+        event=arrival.facts,
+        event_seq=arrival.seq,
+        raw=arrival.raw,
+        blob=arrival.blob,
+    )
+
+
+def summary(arrival: Arrival) -> dict[str, Any]:
+    """Return what identifies an event."""
+    return {name: arrival.facts[name] for name in ("id", "source", "type")} | {"seq": arrival.seq}
+
+
+def describe(verdict: Filtered | Broken) -> dict[str, Any]:
+    """Return a verdict as data."""
+    if isinstance(verdict, Filtered):
+        return {"task": verdict.task, "verdict": "filtered", "clause": verdict.clause, "value": verdict.value}
+    return {
+        "task": verdict.task,
+        "verdict": "quarantined",
+        "clause": verdict.clause,
+        "reason": verdict.reason,
+    }

@@ -1,0 +1,72 @@
+"""Tickets: permission to continue a run from one record, and what a delivered ticket entitles to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tidemill.kernel.protocol.operations import TicketKind
+from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.protocol.state import Phase, State
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One delivery of a ticket.
+
+    `q` is the ticket's own stream sequence, stable over redeliveries; `delivered` the broker's count of
+    this delivery; `delivery` an id that no other delivery has.
+    """
+
+    run: str
+    task: str
+    seq: int
+    q: int
+    delivered: int
+    delivery: str
+    kind: TicketKind = "start"
+    created: Created | None = None
+
+
+class Admission(Enum):
+    """What a delivered ticket entitles to, given the run's journal."""
+
+    CLAIM = auto()
+    """Try to become the owner."""
+    ACKNOWLEDGE = auto()
+    """Another ticket, or the end, carries the run: this one is done."""
+    IGNORE = auto()
+    """A late copy of the owner's own delivery: whatever is sent for it would act on the owner's ticket."""
+    REDO_SUSPEND = auto()
+    """This ticket's owner suspended and may have died before the effects: repeat them."""
+    REDO_END = auto()
+    """The run has ended, its effects may be missing: repeat them."""
+
+
+def judge(state: State, ticket: Ticket) -> Admission:
+    """Decide what a ticket entitles to; the state must not be older than the ticket (A7)."""
+    match state.phase:
+        case Phase.ABSENT | Phase.CLOSED:
+            return Admission.ACKNOWLEDGE
+        case Phase.ENDED:
+            return Admission.REDO_END
+        case Phase.READY:
+            return Admission.CLAIM if ticket.seq == state.epoch else Admission.ACKNOWLEDGE
+        case Phase.SUSPENDED:
+            return _judge_suspended(state, ticket)
+        case Phase.OWNED:
+            return _judge_owned(state, ticket)
+
+
+def _judge_suspended(state: State, ticket: Ticket) -> Admission:
+    if ticket.seq == state.epoch:
+        return Admission.CLAIM
+    if state.wait is not None and state.wait.q == ticket.q:
+        return Admission.REDO_SUSPEND
+    return Admission.ACKNOWLEDGE
+
+
+def _judge_owned(state: State, ticket: Ticket) -> Admission:
+    if state.owner is None or state.owner.q != ticket.q:
+        return Admission.ACKNOWLEDGE
+    return Admission.CLAIM if ticket.delivered > state.owner.n else Admission.IGNORE
