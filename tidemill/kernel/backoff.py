@@ -15,7 +15,7 @@ def delay(attempt: int, *, factor: float, min_delay: float, max_delay: float, ji
     try:
         bare = min(max_delay, min_delay * factor ** (attempt - 1))
     except OverflowError:
-        bare = max_delay
+        bare = max_delay if min_delay else 0.0
     return bare if jitter is None else bare * (1 + jitter) / 2
 
 

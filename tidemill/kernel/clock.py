@@ -10,7 +10,8 @@ from tidemill.kernel.errors import SettingsError
 
 Duration = float | str | timedelta
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])\s*")
+_WHOLE = re.compile(f"(?:{_PART.pattern})+")
 
 
 def seconds(duration: Duration) -> float:
@@ -24,21 +25,26 @@ def seconds(duration: Duration) -> float:
     elif isinstance(duration, str):
         value = _parse(duration)
     else:
-        value = float(duration)
+        value = _number(duration)
     if not 0 <= value < float("inf"):
         raise SettingsError(f"{duration!r} is no duration", hint="durations are zero or more seconds")
     return value
 
 
+def _number(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer beyond what a float can hold
+        return float("inf")
+
+
 def _parse(text: str) -> float:
-    compact = text.replace(" ", "")
-    parts = _PART.findall(compact)
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
+    if not _WHOLE.fullmatch(text):
         raise SettingsError(
             f"{text!r} is no duration",
             hint="write seconds, or text like '90s', '1h30m', '500ms', '7d'",
         )
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def now() -> datetime:
@@ -49,3 +55,8 @@ def now() -> datetime:
 def rfc3339(moment: datetime) -> str:
     """Return an instant as RFC 3339 in UTC with nanosecond digits cut to micro, as JetStream reads it."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def rfc3339_at(stamp: float) -> str:
+    """Return seconds since the epoch as RFC 3339 in UTC."""
+    return rfc3339(datetime.fromtimestamp(stamp, UTC))

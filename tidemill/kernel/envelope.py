@@ -7,10 +7,10 @@ Attribute names and rules follow the CloudEvents specification 1.0.2, sections "
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from tidemill.kernel.frames import pack, unpack
 
@@ -31,9 +31,9 @@ class Envelope(BaseModel):
     id: _Text
     source: _Text
     type: _Text
-    specversion: str = SPEC_VERSION
+    specversion: Literal["1.0"] = SPEC_VERSION
     subject: str | None = None
-    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     datacontenttype: str = "application/json"
     dataschema: str | None = None
     deliverykey: str = ""
@@ -77,4 +77,4 @@ class Envelope(BaseModel):
     @classmethod
     def from_facts(cls, facts: dict[str, Any], raw: bytes) -> Envelope:
         """Build an event from its attributes and its body."""
-        return cls(**facts, raw=raw)
+        return cls.model_validate({**facts, "raw": raw})

@@ -251,8 +251,8 @@ class SourceSettings(Section):
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
     """How far a signed timestamp may be from now; the preset's where it is missing."""
-    policy: Literal["quarantine", "accept"] = "quarantine"
-    """What happens to a genuine delivery that doesn't fit its schema."""
+    policy: Literal["quarantine", "flag", "reject"] = "quarantine"
+    """What becomes of a genuine delivery with unsound data: `flag` lets in what only misses its schema."""
     allow_unsigned: bool = False
     """Accept deliveries without any signature. Whoever knows the URL can post."""
 

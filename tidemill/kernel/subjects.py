@@ -19,7 +19,6 @@ from urllib.parse import unquote
 
 EMPTY_TOKEN: Final = "%"
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
-_RUN_ALPHABET = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _RUN_DIGITS: Final = 26
 
 
@@ -73,26 +72,31 @@ def pattern_problem(pattern: str) -> str | None:
 def delivery_key(source: str, event_id: str) -> str:
     """Return the message id of a delivery: one per source (with tenant) and event id, in every stream."""
     digest = hashlib.sha256(f"{len(source)}:{source}{event_id}".encode("utf-8", "surrogatepass")).digest()
-    return base64.b32encode(digest[:20]).decode("ascii").translate(_RUN_ALPHABET)
+    return base64.b32encode(digest[:20]).decode("ascii").lower()
 
 
 def _run_id(digest: bytes) -> str:
-    return "run_" + base64.b32encode(digest[:17]).decode("ascii").translate(_RUN_ALPHABET)[:_RUN_DIGITS]
+    """Return 130 bits as text in the alphabet `0-9a-v` (RFC 4648, base32hex), which sorts as the bytes do."""
+    return "run_" + base64.b32hexencode(digest[:17]).decode("ascii").lower()[:_RUN_DIGITS]
+
+
+def _derived(*parts: str) -> str:
+    return _run_id(hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).digest())
 
 
 def run_of_event(event_key: str, task: str) -> str:
     """Return the id of the one run that an event starts for a task, whoever computes it (B2)."""
-    return _run_id(hashlib.sha256(f"event\n{event_key}\n{task}".encode()).digest())
+    return _derived("event", event_key, task)
 
 
 def run_of_key(task: str, idempotency_key: str) -> str:
     """Return the id of the one run that a trigger with an idempotency key starts."""
-    return _run_id(hashlib.sha256(f"key\n{task}\n{idempotency_key}".encode()).digest())
+    return _derived("key", task, idempotency_key)
 
 
 def run_of_child(parent: str, index: str) -> str:
     """Return the id of a run's child: a crash of the parent never starts another one."""
-    return _run_id(hashlib.sha256(f"child\n{parent}\n{index}".encode()).digest())
+    return _derived("child", parent, index)
 
 
 def new_run() -> str:
