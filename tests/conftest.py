@@ -1,0 +1,112 @@
+"""Shared fixtures: a real broker for the session, one to kill per test, a bus in a namespace of its own."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tidemill.kernel import guard
+from tidemill.kernel.bus import Bus
+from tidemill.kernel.subjects import Names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_START_LIMIT = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class BrokerProcess:
+    """A nats-server on a fixed port with its store in a directory; it can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = folder / "nats.conf"
+        self._config.write_text(
+            f'listen: "127.0.0.1:{self.port}"\npid_file: "{folder}/nats.pid"\nlog_file: "{folder}/nats.log"\n'
+            f'jetstream {{ store_dir: "{folder}/store" }}\n'
+        )
+        self._pid_file = folder / "nats.pid"
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return int(self._pid_file.read_text())
+
+    def start(self) -> None:
+        binary = Path(sys.executable).with_name("nats-server")
+        command = [sys.executable, "-I", "-S", guard.__file__, str(binary), "-c", str(self._config)]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_LIMIT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < deadline, "nats-server does not start"
+                time.sleep(0.01)
+            else:
+                return
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL and wait until it is gone."""
+        assert self._guard is not None
+        self.signal(signal.SIGKILL)
+        self._guard.communicate(timeout=10)
+
+    def signal(self, number: signal.Signals) -> None:
+        subprocess.run(["/bin/kill", f"-{number.name.removeprefix('SIG')}", str(self.pid)], check=True)
+
+    def stop(self) -> None:
+        if self._guard is not None:
+            self._guard.communicate(timeout=15)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    """One broker for all tests that don't hurt it; each works in a namespace of its own."""
+    process = BrokerProcess(tmp_path_factory.mktemp("broker"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """A broker for one test, to be killed and started again."""
+    process = BrokerProcess(tmp_path)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def names() -> Names:
+    """A fresh namespace."""
+    return Names(f"t{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+async def bus(broker: BrokerProcess, names: Names) -> AsyncIterator[Bus]:
+    """A connected bus; the streams of its namespace are deleted at the end."""
+    connected = await Bus.connect([broker.url], names=names, name="test")
+    yield connected
+    answer = await connected.api("STREAM.NAMES", {})
+    for stream in answer["streams"] or []:
+        if stream.startswith(names.stream("")):
+            await connected.api(f"STREAM.DELETE.{stream}")
+    await connected.close()

@@ -1,0 +1,49 @@
+"""Keep one child process exactly as long as the owner lives; run as a script, with standard library only.
+
+    python -I -S guard.py COMMAND ARGUMENT...
+
+The owner holds the writing end of the guard's standard input. When that closes, because the owner closed
+it or died in any way, the guard terminates the command, and kills it after a grace period. When the
+command ends by itself, the guard exits with its exit code (128 + signal number for a signal, as a shell
+does). Should the guard itself be killed, Linux terminates the command.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+GRACE = 10.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(command: list[str]) -> int:
+    """Run the command under guard and return the exit code to end with."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)  # noqa: PLW1509 - no thread has been started yet
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    threading.Thread(target=_watch_owner, args=(child,), name="owner", daemon=True).start()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _watch_owner(child: subprocess.Popen[bytes]) -> None:
+    while os.read(0, 1024):
+        pass
+    child.terminate()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _die_with_the_guard() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
