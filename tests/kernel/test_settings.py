@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tidemill.kernel.errors import NotFoundError, SettingsError
 from tidemill.kernel.settings import Settings
-from tidemill.kernel.settings_input import known_keys
 from tidemill.kernel.settings_sections import ROLES
 from tidemill.kernel.settings_values import Address, parse_address, parse_duration, parse_size
 
@@ -234,11 +233,6 @@ def test_secrets_of_a_source(written: Path) -> None:
     assert [secret.reveal() for secret in settings.secrets_of("github")] == ["from-env", "from-file"]
     with pytest.raises(NotFoundError, match="there is no source 'gitlab'"):
         settings.secrets_of("gitlab")
-
-
-def test_every_key_says_what_it_does() -> None:
-    undescribed = [key for key, info in known_keys(Settings).items() if "." in key and not info.description]
-    assert undescribed == []
 
 
 @given(

@@ -65,9 +65,7 @@ HistoryUrl = Annotated[SecretValue, AfterValidator(_check_history)]
 class Section(BaseModel):
     """Base of all sections: frozen, and a key that isn't listed is an error."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class GatewaySettings(Section):

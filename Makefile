@@ -1,0 +1,66 @@
+# Everything runs from .venv, which is made from the lock files; PYTHON names the interpreter it starts from.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+UV := uv==0.13.9
+BUILD := requirements/build.lock pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format model bench lock wheel clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.demo-stamp ## post real signed webhooks at a broker, gateway and worker, and explain each outcome
+	$(BIN)/python -m tidemill.cli.demo
+
+test: .venv/.dev-stamp ## run all tests, the broker's too; PYTEST_ARGS="-k name" picks some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.dev-stamp ## lint, formatting, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev-stamp ## format the code and mend what can be mended safely
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+model: .venv/.dev-stamp ## check the run protocol by seed, all faults together; minutes
+	$(BIN)/python tests/model/run.py --seeded
+
+bench: .venv/.demo-stamp ## print the benchmarks' figures; minutes
+	$(BIN)/python benchmarks/run.py
+
+wheel: .venv/.demo-stamp ## build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+
+lock: .venv/.created ## resolve all dependencies anew into requirements/*.lock
+	$(PIP) $(UV)
+	$(LOCK) --upgrade pyproject.toml --group dev -o requirements/dev.lock
+	$(LOCK) pyproject.toml -c requirements/dev.lock -o requirements/runtime.lock
+	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
+
+clean: ## remove the virtual environment and everything that was built
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, with its venv module; name it: make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.demo-stamp: requirements/runtime.lock $(BUILD) | .venv/.created
+	$(PIP) --require-hashes -r requirements/runtime.lock -r requirements/build.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/.dev-stamp: requirements/dev.lock $(BUILD) | .venv/.created
+	$(PIP) --require-hashes -r requirements/dev.lock -r requirements/build.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@

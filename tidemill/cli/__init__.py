@@ -1,0 +1,1 @@
+"""The command line: one module a command, registered in `tidemill.cli.main`."""
