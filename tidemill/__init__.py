@@ -1,1 +1,62 @@
-"""Tidemill: signed webhooks in, durable Python tasks out."""
+"""Tidemill: signed webhooks in, durable Python tasks out.
+
+    from tidemill import Context, Retry, task
+
+    @task(on="github.push", where="data.ref == 'refs/heads/main'", retry=Retry(max_attempts=5))
+    async def deploy(push: Push, ctx: Context) -> Report: ...
+
+The names below are the public API. `tidemill.testing` is for unit tests of handlers, `tidemill.client`
+for programs that reach a Tidemill elsewhere than their settings say. All other modules are internal.
+"""
+
+from tidemill.context import Context, SyncContext
+from tidemill.event import Event
+from tidemill.kernel.clock import Duration
+from tidemill.kernel.errors import (
+    ConflictError,
+    ControlError,
+    DefinitionError,
+    NotFoundError,
+    PayloadError,
+    RunCancelledError,
+    RunError,
+    RunFailedError,
+    SettingsError,
+    TidemillError,
+)
+from tidemill.options import TaskOptions
+from tidemill.retry import Abort, Retry, RetryAfter
+from tidemill.run import Run
+from tidemill.task import FnTask, Task, TaskDecorator, task
+from tidemill.transport import TriggerOptions
+
+__all__ = [  # noqa: RUF022 - grouped by what one does with them
+    # Define tasks
+    "task",
+    "Task",
+    "FnTask",
+    "TaskDecorator",
+    "TaskOptions",
+    "Retry",
+    "Duration",
+    # Inside of a handler
+    "Context",
+    "SyncContext",
+    "Event",
+    "RetryAfter",
+    "Abort",
+    # Start runs and follow them
+    "Run",
+    "TriggerOptions",
+    # Errors
+    "TidemillError",
+    "ConflictError",
+    "ControlError",
+    "DefinitionError",
+    "NotFoundError",
+    "PayloadError",
+    "RunError",
+    "RunCancelledError",
+    "RunFailedError",
+    "SettingsError",
+]

@@ -6,6 +6,10 @@
     ├── PayloadError             data doesn't fit the model or can't be serialised
     ├── NotFoundError            a task, run, source or event that doesn't exist
     ├── ConflictError            the request contradicts the state of things
+    ├── ControlError             the control API can't be reached or doesn't answer as it should
+    ├── RunError                 a run has ended without a result
+    │   ├── RunFailedError           it failed, crashed, timed out or expired
+    │   └── RunCancelledError        somebody cancelled it
     └── BrokerError              the broker refused or can't be reached
         ├── BrokerUnavailableError   no connection, no leader, no answer in time
         ├── StreamFullError          a stream's byte or message limit refuses new messages
@@ -48,6 +52,30 @@ class NotFoundError(TidemillError):
 
 class ConflictError(TidemillError):
     """What was asked for contradicts the state of things."""
+
+
+class ControlError(TidemillError):
+    """The control API can't be reached or doesn't answer as it should: the outcome may be unknown."""
+
+
+class RunError(TidemillError):
+    """A run has ended without a result; `state` is how, `error_type` the handler's exception if it raised."""
+
+    def __init__(
+        self, sentence: str, *, hint: str = "", run_id: str = "", state: str = "", error_type: str = ""
+    ) -> None:
+        super().__init__(sentence, hint=hint)
+        self.run_id = run_id
+        self.state = state
+        self.error_type = error_type
+
+
+class RunFailedError(RunError):
+    """A run failed, crashed, timed out or expired."""
+
+
+class RunCancelledError(RunError):
+    """A run was cancelled."""
 
 
 class BrokerError(TidemillError):
