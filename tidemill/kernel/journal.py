@@ -42,6 +42,7 @@ class LastEntry:
     body: bytes
     at: float
     tombstone: bool
+    headers: dict[str, str]
 
 
 class Journal:
@@ -104,9 +105,9 @@ class Journal:
         """
         subjects = f"{self._prefix}*"
         async for record in last_of_each(self._bus, self.stream, subjects, headers_only=headers_only):
-            tombstone = (record.headers or {}).get(ROLLUP) == "sub"
+            headers = record.headers or {}
             run = record.subject.removeprefix(self._prefix)
-            yield LastEntry(run, record.seq, record.body, record.at, tombstone)
+            yield LastEntry(run, record.seq, record.body, record.at, headers.get(ROLLUP) == "sub", headers)
 
 
 def _entry(record: records.Record) -> Entry:

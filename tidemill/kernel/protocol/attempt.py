@@ -31,7 +31,7 @@ from tidemill.kernel.protocol.operations import (
     ReadLeader,
     Schedule,
 )
-from tidemill.kernel.protocol.records import BURIED, Claim, End, Fault, Record, Suspend
+from tidemill.kernel.protocol.records import BURIED, Claim, Fault, Record, Suspend
 from tidemill.kernel.protocol.state import Phase, State, fold
 from tidemill.kernel.protocol.tickets import Admission, Ticket, judge
 
@@ -133,10 +133,12 @@ def execute(session: Session) -> Procedure[Conclusion]:
     if state.claims > policy.max_crashes:
         return _crashed(state)
     expires_at = state.created.expires_at if state.created else None
-    if expires_at is not None and state.starts == 1 and (yield Clock()) > expires_at:
-        return Failed(
-            Fault("Expired", "it didn't start before its time to live had passed"), "expired", final=True
-        )
+    if expires_at is not None and state.epoch == state.created_seq:
+        # A start whose worker died counts from its own time: what was too late then still is.
+        began: float = state.started_at or (yield Clock())
+        if began > expires_at:
+            fault = Fault("Expired", "it didn't start before its time to live had passed")
+            return Failed(fault, "expired", final=True)
     conclusion: Conclusion = yield Execute(session)
     return conclusion
 
@@ -171,18 +173,14 @@ def settle(session: Session, conclusion: Conclusion) -> Procedure[None]:
 
 def commit(session: Session, record: Record) -> Procedure[Commit]:
     """Append an owner's record; on a conflict read what is new, and stop where the run is lost."""
-    while True:
-        seq: int | None = yield Append(session.ticket.run, record, session.state.tail)
-        if seq is not None:
-            session.state.apply(seq, record)
-            return Commit.DONE
-        session.state = fold((yield ReadLeader(session.ticket.run)))
-        if record.rid in session.state.rids:
-            return Commit.DONE
-        if not owns(session.state, session.claim):
-            return Commit.LOST
-        if not isinstance(record, End):
-            return Commit.NEWS
+    seq: int | None = yield Append(session.ticket.run, record, session.state.tail)
+    if seq is not None:
+        session.state.apply(seq, record)
+        return Commit.DONE
+    session.state = fold((yield ReadLeader(session.ticket.run)))
+    if record.rid in session.state.rids:
+        return Commit.DONE
+    return Commit.NEWS if owns(session.state, session.claim) else Commit.LOST
 
 
 def suspend_effects(run: str, state: State) -> Procedure[None]:
@@ -192,8 +190,12 @@ def suspend_effects(run: str, state: State) -> Procedure[None]:
 
 
 def end_effects(run: str, state: State) -> Procedure[None]:
-    """Tell everybody who must know of the end; repeating it tells nobody twice."""
+    """Tell everybody who must know of the end; repeating it tells nobody twice.
+
+    A run that may be reopened keeps its timer, if there is one: by the time a slow actor comes to cancel
+    it, it may be the timer of the next opening. One that is left over fires and finds nothing to do.
+    """
     if state.end is not None and state.end.outcome in BURIED:
         yield Bury(run, state.end_seq, state)
-    if state.timed:
+    elif state.timed:
         yield CancelTimer(run, state.task)

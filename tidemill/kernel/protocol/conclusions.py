@@ -89,12 +89,12 @@ def decide(
             raise AssertionError("who has lost a run decides nothing about it")
 
 
-def ending(  # noqa: PLR0913 - an end is made of exactly these
+def ending(
     state: State,
     rid: str,
     outcome: Outcome,
     *,
-    result: Any = None,  # noqa: ANN401 - JSON is any of its types
+    result: Any = None,
     blob: str | None = None,
     fault: Fault | None = None,
     reason: str = "",

@@ -10,6 +10,7 @@ from tidemill.kernel.protocol.conclusions import ending
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
+    Bury,
     Exhume,
     Hint,
     Procedure,
@@ -41,6 +42,9 @@ def deliver(signal: Signal) -> Procedure[Answer]:
         if isinstance(record, str):
             yield Ack()
             return record
+        if isinstance(record, Reopened):
+            # Its owner may still be about to write the letter: now it is written, and never will be again.
+            yield Bury(signal.run, state.end_seq, state)
         seq: int | None = yield Append(signal.run, record, state.tail)
         if seq is not None:
             state.apply(seq, record)
@@ -71,7 +75,7 @@ def effects(signal: Signal, state: State) -> Procedure[None]:
         yield Hint(signal.run, state.owner.worker)
     elif state.phase is Phase.READY and state.epoch_rid == signal.id:
         # The letter goes before the ticket: afterwards the run may have died again and left a new one.
-        yield Exhume(signal.run, state.task)
+        yield Exhume(signal.run, state.task, state.end_seq)
         yield SendTicket(signal.run, state.task, state.epoch, "signal", once=True)
     elif state.end is not None and state.end.rid == signal.id:
         yield from end_effects(signal.run, state)

@@ -87,10 +87,11 @@ class Bury:
 
 @dataclass(frozen=True, slots=True)
 class Exhume:
-    """Take the run's dead letters back: it goes on."""
+    """Take the dead letter of the end at record `seq` back, and no later one: the run goes on."""
 
     run: str
     task: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class DeadLettered:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Put a tombstone in the journal's place for `keep` seconds, if its tail is `expect`. Result: done or not."""
+    """Replace the journal by a tombstone for `keep` seconds, if its tail is `expect`. Result: done?"""
 
     run: str
     expect: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -11,18 +11,21 @@ import orjson
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.operations import Ack, Procedure, Publish
 from tidemill.kernel.protocol.records import Created
-from tidemill.kernel.subjects import run_of_event
+from tidemill.kernel.subjects import escape, run_of_event
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event at the router: its attributes, its body (or the blob that holds it), its place in EVENTS."""
+    """An event at the router: its attributes, its body, its place in EVENTS.
+
+    A large body isn't in `raw`: `blobs` names, for each task that wants it, the copy that its run owns.
+    """
 
     facts: dict[str, Any]
     key: str
     seq: int
     raw: bytes = b""
-    blob: str | None = None
+    blobs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,12 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A task's `where` can't be evaluated on the event: which clause, and why."""
+    """A task's `where` can't be evaluated on the event: which clause, the value that it saw, and why."""
 
     task: str
     clause: str
-    reason: str
+    value: Any = None
+    reason: str = ""
 
 
 Verdict = Wanted | Filtered | Broken
@@ -72,7 +76,7 @@ def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
     for verdict in declined:
         if isinstance(verdict, Broken):
             body = orjson.dumps({"event": summary(arrival), "pair": describe(verdict)})
-            yield Publish("QUARANTINE", "pair", source, f"{arrival.key}-{verdict.task}", body)
+            yield Publish("QUARANTINE", "pair", source, f"{arrival.key}-{escape(verdict.task)}", body)
     yield Ack()
 
 
@@ -84,7 +88,7 @@ def start_record(arrival: Arrival, task: str) -> Created:
         event=arrival.facts,
         event_seq=arrival.seq,
         raw=arrival.raw,
-        blob=arrival.blob,
+        blob=arrival.blobs.get(task),
     )
 
 
@@ -95,11 +99,7 @@ def summary(arrival: Arrival) -> dict[str, Any]:
 
 def describe(verdict: Filtered | Broken) -> dict[str, Any]:
     """Return a verdict as data."""
+    seen = {"task": verdict.task, "clause": verdict.clause, "value": verdict.value}
     if isinstance(verdict, Filtered):
-        return {"task": verdict.task, "verdict": "filtered", "clause": verdict.clause, "value": verdict.value}
-    return {
-        "task": verdict.task,
-        "verdict": "quarantined",
-        "clause": verdict.clause,
-        "reason": verdict.reason,
-    }
+        return seen | {"verdict": "filtered"}
+    return seen | {"verdict": "quarantined", "reason": verdict.reason}

@@ -61,6 +61,8 @@ class State:
     `tail` is the sequence of its last record, `epoch` that of the newest record from which a ticket may
     continue and `epoch_rid` that record's id; `starts` counts all claims, `claims` those since the last
     progress (less the released ones), `attempts` the attempts that have failed since the last opening.
+    `end_seq` outlives the end itself: a living run that has one was reopened. `started_at` is the time of
+    the first claim, 0 where it isn't known: an owner doesn't know that of its own claim.
     """
 
     phase: Phase = Phase.ABSENT
@@ -81,6 +83,7 @@ class State:
     faults: list[Fault] = field(default_factory=list)
     rids: set[str] = field(default_factory=set)
     began_at: float = 0.0
+    started_at: float = 0.0
     changed_at: float = 0.0
 
     def apply(self, seq: int, record: Record | None, at: float = 0.0) -> None:
@@ -95,7 +98,7 @@ class State:
             case Created():
                 self._create(seq, record, at)
             case Claim():
-                self._claim(record)
+                self._claim(record, at)
             case Suspend():
                 self._suspend(seq, record)
             case Cancel():
@@ -114,7 +117,8 @@ class State:
         self.created, self.created_seq, self.began_at = record, seq, at
         self.timed = record.start_at is not None
 
-    def _claim(self, record: Claim) -> None:
+    def _claim(self, record: Claim, at: float) -> None:
+        self.started_at = self.started_at or at
         self.phase, self.owner, self.wait = Phase.OWNED, record, None
         self.claims += 1
         self.starts += 1

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from tidemill.kernel.protocol.creation import send_first
 from tidemill.kernel.protocol.operations import (
     Append,
+    Exhume,
     Procedure,
     ReadLeader,
     Schedule,
@@ -51,6 +52,9 @@ def sweep(run: str, *, patience: float, now: float, rid: str) -> Procedure[Sweep
         if created_later:
             yield from send_first(run, state)
             return Sweep.TIMER
+    if state.end_seq:
+        # It was reopened, and who did that may have died before this.
+        yield Exhume(run, state.task, state.end_seq)
     yield SendTicket(run, state.task, state.epoch, "signal")
     return Sweep.TICKET
 

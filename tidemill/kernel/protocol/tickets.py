@@ -38,7 +38,11 @@ class Admission(Enum):
     IGNORE = auto()
     """A late copy of the owner's own delivery: whatever is sent for it would act on the owner's ticket."""
     REDO_SUSPEND = auto()
-    """This ticket's owner suspended and may have died before the effects: repeat them."""
+    """The run is suspended, but not for this ticket: repeat the effects of its suspension.
+
+    The ticket may be its owner's, who died before them (F8), or that of an old timer which a slow actor
+    has set in the place of the present one.
+    """
     REDO_END = auto()
     """The run has ended, its effects may be missing: repeat them."""
 
@@ -53,17 +57,9 @@ def judge(state: State, ticket: Ticket) -> Admission:
         case Phase.READY:
             return Admission.CLAIM if ticket.seq == state.epoch else Admission.ACKNOWLEDGE
         case Phase.SUSPENDED:
-            return _judge_suspended(state, ticket)
+            return Admission.CLAIM if ticket.seq == state.epoch else Admission.REDO_SUSPEND
         case Phase.OWNED:
             return _judge_owned(state, ticket)
-
-
-def _judge_suspended(state: State, ticket: Ticket) -> Admission:
-    if ticket.seq == state.epoch:
-        return Admission.CLAIM
-    if state.wait is not None and state.wait.q == ticket.q:
-        return Admission.REDO_SUSPEND
-    return Admission.ACKNOWLEDGE
 
 
 def _judge_owned(state: State, ticket: Ticket) -> Admission:

@@ -1,0 +1,43 @@
+"""The engine: router, mailman, closer and sweeper in one process, as many of them as are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from consumers.closer import Closer
+from consumers.mailman import Mailman
+from consumers.role import Role
+from consumers.router import Router
+from consumers.sweeper import Sweeper
+from tidemill.kernel.broker import Broker
+from tidemill.kernel.protocol.closer import Keeping
+from tidemill.kernel.registry import Definitions
+from tidemill.kernel.settings import Settings
+
+
+class Engine:
+    """Moves runs along without executing them."""
+
+    def __init__(self, broker: Broker, settings: Settings, roles: Collection[str]) -> None:
+        self._definitions = Definitions(broker.tasks)
+        keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
+        self.roles: list[Role | Sweeper] = []
+        if "router" in roles:
+            self.roles.append(Router(broker, self._definitions))
+        if "mailman" in roles:
+            self.roles.append(Mailman(broker))
+        if "closer" in roles:
+            self.roles.append(Closer(broker, keeping))
+        if "sweeper" in roles:
+            self.roles.append(Sweeper(broker))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; a role that dies takes the engine with it."""
+        await self._definitions.refresh()
+        async with asyncio.TaskGroup() as group:
+            for role in self.roles:
+                group.create_task(role.run(), name=type(role).__name__.lower())
+            group.create_task(self._definitions.follow(stopping), name="follow the definitions")
+            await stopping.wait()
+            await asyncio.gather(*(role.stop() for role in self.roles))

@@ -1,0 +1,73 @@
+"""The sweeper's I/O: looks over the journals' last records and carries on the runs that nothing carries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Final
+
+from tidemill.kernel.broker import Broker
+from tidemill.kernel.errors import BrokerError, PayloadError
+from tidemill.kernel.performer import END_HEADER
+from tidemill.kernel.protocol.sweeper import Sweep, sweep
+
+_SHARE: Final = 20
+"""A sweep may take one part in so many of the time."""
+_log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps every `interval` seconds; a run must have stood still for `patience` seconds."""
+
+    def __init__(self, broker: Broker, *, interval: float = 60.0, patience: float = 120.0) -> None:
+        self._broker = broker
+        self._interval = interval
+        self._patience = patience
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sweep until `stop`."""
+        pause = self._interval
+        while not await self._stopped_within(pause):
+            begun = time.monotonic()
+            try:
+                await self.sweep()
+            except BrokerError as error:
+                _log.warning("the sweep stopped half-way: %s", error.sentence)
+            pause = max(self._interval, _SHARE * (time.monotonic() - begun))
+
+    async def stop(self) -> None:
+        """Sweep no more."""
+        self._stopping.set()
+
+    async def sweep(self) -> int:
+        """Look at every living run once; return how many were carried on."""
+        mended = 0
+        async for last in self._broker.journal.runs(headers_only=True):
+            if self._stopping.is_set():
+                break
+            ended = last.tombstone or END_HEADER in last.headers
+            if not ended and time.time() - last.at >= self._patience:
+                mended += await self._look_at(last.run)
+        return mended
+
+    async def _look_at(self, run: str) -> bool:
+        rid = f"sweep-{secrets.token_hex(8)}"
+        procedure = sweep(run, patience=self._patience, now=time.time(), rid=rid)
+        try:
+            done = await self._broker.performer.run(procedure)
+        except PayloadError as error:
+            _log.error("the journal of %s can't be read: %s", run, error.sentence)
+            return False
+        if done is not Sweep.NOTHING:
+            _log.warning("%s was carried by nothing: it has a %s again", run, done.name.lower())
+        return done is not Sweep.NOTHING
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

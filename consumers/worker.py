@@ -1,0 +1,190 @@
+"""A worker process: publishes its tasks' definitions, pulls their tickets, and executes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from tidemill.kernel.topology import ensure_task_consumer
+
+from consumers.desk import Desk, Shared, interrupt, look_at_journal
+from consumers.execution import Tools
+from consumers.lease import LeaseKeeper
+from consumers.loader import AnyTask
+from consumers.watchdog import Watchdog
+from tidemill.kernel import registry
+from tidemill.kernel.broker import Broker
+from tidemill.kernel.bus import Bus, Message
+from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.pull import Budget, Puller
+from tidemill.kernel.settings_sections import WorkerSettings
+
+MAX_CRASHES: Final = 3
+"""Owners of a run that may die without progress before it counts as crashed."""
+RELEASE_SECONDS: Final = 10.0
+"""How long handlers may take to stop once they were interrupted."""
+PRESENCE_SECONDS: Final = 10.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker is; `id` is one subject token."""
+
+    id: str
+    host: str
+    pid: int
+
+    @classmethod
+    def fresh(cls) -> Identity:
+        """Return an identity that no other process has."""
+        pid = os.getpid()
+        return cls(f"w{pid}-{secrets.token_hex(4)}", socket.gethostname(), pid)
+
+
+class Worker:
+    """Executes the runs of its tasks, at most `slots` at a time."""
+
+    def __init__(self, broker: Broker, tasks: Sequence[AnyTask], settings: WorkerSettings) -> None:
+        self.identity = Identity.fresh()
+        self.started_at = time.time()
+        self._broker = broker
+        self._tasks = tasks
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="tidemill-handler")
+        self._leases = LeaseKeeper(self._connect_leases, lease=settings.lease)
+        self._shared = Shared(
+            broker,
+            self.identity.id,
+            self._leases,
+            Budget(settings.slots),
+            Tools(self._threads, broker.blobs),
+            MAX_CRASHES,
+        )
+        self._pullers: list[Puller] = []
+
+    async def run(self, stopping: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+        """Work until `stopping` is set, then finish or give back what is in work."""
+        await self.prepare()
+        self._leases.start()
+        watchdog = Watchdog(asyncio.get_running_loop())
+        watchdog.start()
+        hints = await self._broker.bus.subscribe(
+            self._broker.names.subject("hints", self.identity.id), self._hinted
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for puller in self._pullers:
+                    group.create_task(puller.run(), name="pull tickets")
+                group.create_task(self._announce(stopping), name="announce the worker")
+                group.create_task(self._watch_leases(stopping), name="watch the leases")
+                if ready is not None:
+                    ready.set()
+                await stopping.wait()
+                await self._shut_down()
+        finally:
+            watchdog.stop()
+            await asyncio.to_thread(self._leases.stop)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        await hints.stop()
+
+    async def prepare(self) -> None:
+        """Publish the definitions and make sure that every task has its consumer."""
+        for task in self._tasks:
+            in_force = await registry.publish(self._broker.tasks, task.definition)
+            if in_force.fingerprint != task.definition.fingerprint:
+                _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
+            desk = Desk(task, self._shared)
+            for name in (task.id, *task.definition.aliases):
+                await self._ensure_consumer(name, in_force.concurrency)
+                self._pullers.append(self._puller(name, desk))
+
+    async def _ensure_consumer(self, name: str, limit: int | None) -> None:
+        lease = self._settings.lease
+        change = await ensure_task_consumer(self._broker.bus, name, limit=limit, ack_wait=lease)
+        if change is not None:
+            _log.info("%s", change)
+
+    def _puller(self, name: str, desk: Desk) -> Puller:
+        names = self._broker.names
+        return Puller(
+            self._broker.bus,
+            names.stream("TICKETS"),
+            names.consumer_of(name),
+            self._shared.budget,
+            desk.accept,
+            on_missing=lambda: self._restore(name),
+        )
+
+    def _restore(self, name: str) -> None:
+        """Create a task's consumer again that somebody has deleted."""
+        task = next(task for task in self._tasks if name in (task.id, *task.definition.aliases))
+        self._shared.spawn(
+            self._ensure_consumer(name, task.definition.concurrency), f"restore the consumer of {name}"
+        )
+
+    async def _shut_down(self) -> None:
+        """Stop pulling, let handlers finish in time, interrupt the rest; leases live on meanwhile."""
+        await asyncio.gather(*(puller.stop() for puller in self._pullers))
+        if self._shared.work:
+            _log.info("%d runs are being finished", len(self._shared.work))
+            await asyncio.wait(self._shared.work, timeout=self._settings.shutdown_timeout)
+        if self._shared.work:
+            _log.warning("%d runs are interrupted and given back", len(self._shared.executions))
+            interrupt(self._shared)
+            await asyncio.wait(self._shared.work, timeout=RELEASE_SECONDS)
+        for task in tuple(self._shared.work):
+            _log.error("%s didn't stop: its lease runs out", task.get_name())
+            task.cancel()
+
+    async def _announce(self, stopping: asyncio.Event) -> None:
+        """Keep this worker's entry in the WORKERS bucket alive; it expires by itself afterwards."""
+        while not stopping.is_set():
+            try:
+                await self._broker.workers.put(self.identity.id, self._presence())
+            except BrokerError as error:
+                _log.debug("the worker wasn't announced: %s", error.sentence)
+            try:
+                await asyncio.wait_for(stopping.wait(), PRESENCE_SECONDS)
+            except TimeoutError:
+                continue
+        await self._broker.workers.delete(self.identity.id)
+
+    def _presence(self) -> bytes:
+        return orjson.dumps(
+            {
+                "id": self.identity.id,
+                "host": self.identity.host,
+                "pid": self.identity.pid,
+                "started_at": self.started_at,
+                "seen_at": time.time(),
+                "slots": self._settings.slots,
+                "busy": len(self._shared.executions),
+                "runs": sorted(self._shared.executions)[:100],
+                "tasks": [task.id for task in self._tasks],
+            }
+        )
+
+    async def _watch_leases(self, stopping: asyncio.Event) -> None:
+        """A worker without its lease thread would lose long runs: then it must not go on (P4)."""
+        while not stopping.is_set():
+            try:
+                await asyncio.wait_for(stopping.wait(), 1.0)
+            except TimeoutError:
+                if not self._leases.alive:
+                    raise RuntimeError("the lease thread has died") from self._leases.failure
+
+    def _hinted(self, message: Message) -> None:
+        self._shared.spawn(look_at_journal(self._shared, message.body.decode()), "look at a journal")
+
+    async def _connect_leases(self) -> Bus:
+        return await self._broker.access.connect(f"{self.identity.id}-leases", connect_timeout=30.0)

@@ -1,0 +1,37 @@
+"""Signals on the wire: news for a run, and where its sender waits for the mailman's answer."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import orjson
+
+from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.protocol.mailman import Signal
+from tidemill.kernel.subjects import Names
+
+Kind = Literal["cancel", "retry"]
+KINDS: tuple[Kind, ...] = ("cancel", "retry")
+
+
+def write_signal(kind: Kind, reason: str, reply: str) -> bytes:
+    """Return a signal's body; `reply` is the subject on which its sender waits, or empty."""
+    return orjson.dumps({"kind": kind, "reason": reason, "reply": reply})
+
+
+def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Signal, str]:
+    """Read a signal and its reply subject; its id is its place in the stream, stable over redeliveries.
+
+    Raises:
+        PayloadError: the bytes are no signal.
+    """
+    try:
+        facts = orjson.loads(body)
+        kind = facts["kind"]
+        reason, reply = str(facts.get("reason", "")), str(facts.get("reply", ""))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise PayloadError(f"{subject} holds no signal ({type(error).__name__}: {error})") from error
+    if kind not in KINDS:
+        raise PayloadError(f"{subject} holds an unknown kind of signal, {kind!r}")
+    run = names.tokens(subject)[1]
+    return Signal(f"signal-{seq}", run, cast("Kind", kind), reason), reply
