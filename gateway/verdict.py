@@ -1,0 +1,70 @@
+"""What becomes of a request: accepted, quarantined or refused. A verdict is a value, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidemill.kernel.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a genuine delivery can't be processed.
+
+    Attributes:
+        code: one of `not_json`, `not_finite`, `duplicate_key`, `too_deep`, `bad_encoding`, `not_form`,
+            `missing_type`, `bad_type` and `schema`.
+        detail: a sentence for the operator.
+        path: where in the data, as `$.commits[0].id`; None where there is no such place.
+    """
+
+    code: str
+    detail: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The delivery is genuine and its data is sound.
+
+    Attributes:
+        envelope: the event.
+        secret: index of the secret that matched, -1 where an unsigned delivery was allowed in.
+        schema: identifier of the schema that the data fits (also the event's `dataschema`), None without one.
+    """
+
+    envelope: Envelope
+    secret: int
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """The delivery is genuine and can't be processed as it is: it is kept, with the reason.
+
+    The envelope is the best that can be said: its type may lack what only the data says, its raw body is
+    complete, and its id and delivery key are those that it will have on release.
+    """
+
+    envelope: Envelope
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The request isn't let in.
+
+    Attributes:
+        status: the HTTP status to answer with.
+        check: which check failed, e.g. `signature_missing`, `signature_mismatch`, `timestamp_stale`.
+        detail: a sentence for the sender; it never says what would have passed.
+    """
+
+    status: int
+    check: str
+    detail: str
+
+
+Verdict = Accepted | Quarantined | Refused
