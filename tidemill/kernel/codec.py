@@ -86,11 +86,18 @@ class Codec(Generic[T]):
                 the path inside the value.
         """
         raw = self._dump(value)
-        if b"null" in raw and (fault := not_finite(value)) is not None:
-            raise self._unserialisable(fault)
+        if b"null" in raw:
+            self._check_null(value, raw)
         if b"NaN" in raw or b"Infinity" in raw:
             self._parse(raw)
         return raw
+
+    def _check_null(self, value: T, raw: bytes) -> None:
+        """Refuse what pydantic writes as null without a word: numbers that aren't finite, a missing value."""
+        if (fault := not_finite(value)) is not None:
+            raise self._unserialisable(fault)
+        if self._plain is None:
+            self.decode(raw)
 
     def _dump(self, value: T) -> bytes:
         if self._plain is not None and isinstance(value, self._plain):
