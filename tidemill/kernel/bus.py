@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
+    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription as NatsSubscription
 
@@ -59,12 +60,16 @@ class Stored:
 class Subscription:
     """Interest in a subject, until `stop`."""
 
-    def __init__(self, inner: NatsSubscription) -> None:
+    def __init__(self, client: Client, inner: NatsSubscription) -> None:
+        self._client = client
         self._inner = inner
 
     async def stop(self) -> None:
         """Take back the interest; what the broker had sent before still reaches the handler."""
         with suppress(NatsError, OSError):  # a connection that is gone has no interest left to take back
+            if not self._client.is_connected:
+                await self._inner.unsubscribe()  # so that it isn't renewed with the link
+                return
             await self._inner.drain()  # type: ignore[no-untyped-call] # nats-py left it without types
 
 
@@ -141,7 +146,7 @@ class Bus:
         body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - one sweep watches all deadlines, a timer each would cost as much as the publish
+        timeout: float = 5.0,
     ) -> Stored:
         """Publish to a stream and return once the broker has acknowledged it.
 
@@ -161,7 +166,7 @@ class Bus:
         body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - see publish
+        timeout: float = 5.0,
     ) -> Message:
         """Send a request and return its one answer.
 
@@ -170,7 +175,7 @@ class Bus:
         """
         return _message(await self._ask(subject, body, headers, timeout))
 
-    async def request_many(self, subject: str, body: bytes = b"", *, timeout: float = 5.0) -> list[Message]:  # noqa: ASYNC109 - see publish
+    async def request_many(self, subject: str, body: bytes = b"", *, timeout: float = 5.0) -> list[Message]:
         """Send a request and return its answers, up to and with the first that carries a status.
 
         Raises:
@@ -191,7 +196,7 @@ class Bus:
         operation: str,
         payload: Mapping[str, Any] | None = None,
         *,
-        timeout: float = 5.0,  # noqa: ASYNC109 - see publish
+        timeout: float = 5.0,
     ) -> dict[str, Any]:
         """Call JetStream's API: `$JS.API.<operation>` with JSON in and out.
 
@@ -228,7 +233,7 @@ class Bus:
 
         self._require_link(subject)
         try:
-            return Subscription(await self._client.subscribe(subject, queue=queue, cb=deliver))
+            return Subscription(self._client, await self._client.subscribe(subject, queue=queue, cb=deliver))
         except (NatsError, OSError, RuntimeError) as error:
             raise _translate(subject, error) from error
 
@@ -262,7 +267,7 @@ class Bus:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:  # noqa: ASYNC109 - see publish
+    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:
         self._require_link(subject)
         inbox, future = self._replies.expect(subject, timeout)
         try:

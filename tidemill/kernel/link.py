@@ -47,11 +47,20 @@ class Login:
     tls: ssl.SSLContext | None = None
 
 
+class PatientClient(Client):
+    """nats-py's client, whose reader survives the answer to a ping that nobody awaits any more."""
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+
 class Link:
     """A connection to the broker that mends itself, and says when it is lost, back, or closed for good."""
 
     def __init__(self, login: Login, *, lost: Callable[[], None], back: Callable[[], None]) -> None:
-        self.client = Client()
+        self.client = PatientClient()
         self.closed = asyncio.Event()
         self._login = login
         self._lost = lost
@@ -62,7 +71,7 @@ class Link:
         self._watchdog: asyncio.TimerHandle | None = None
         self._repair: asyncio.Task[None] | None = None
 
-    async def open(self, timeout: float) -> None:  # noqa: ASYNC109 - the sentence of the error names it
+    async def open(self, timeout: float) -> None:
         """Connect, trying again until `timeout` seconds are over.
 
         Raises:
