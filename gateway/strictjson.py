@@ -5,7 +5,8 @@ nesting over 64, a byte order mark, invalid UTF-8 and lone surrogates. Integers 
 as the nearest double, as most languages do; their digits stay in the raw body.
 
 The common case costs little more than the parse. Only a document that failed, or that can't be proven
-to be sound cheaply, is read again by the standard library to find out what is wrong and where.
+to be sound cheaply, is read again by the standard library to find out what is wrong and where; of one
+over 1 MiB only that it is wrong, since a hostile one could hold up the process for seconds.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DEPTH: Final = 64
+EXAMINED: Final = 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
-
-Steps = tuple[str | int, ...]
+_DUPLICATE: Final = "A name stands more than once in an object."
 
 
 class UnsoundJsonError(Exception):
@@ -46,9 +47,8 @@ def loads(raw: bytes) -> Any:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise UnsoundJsonError(_explain(raw, str(error))) from error
-    deep = _too_deep(document)
-    if deep is not None:
-        raise UnsoundJsonError(_nesting(deep))
+    if _too_deep(document):
+        raise UnsoundJsonError(_nesting(document if len(raw) <= EXAMINED else None))
     if not _surely_unique(raw, document):
         reason = _find_duplicate(raw)
         if reason is not None:
@@ -71,21 +71,18 @@ def _surely_unique(raw: bytes, document: object) -> bool:
     return written.count(b":") == raw.count(b":")
 
 
-def _too_deep(document: object) -> Steps | None:
-    """Return None where the nesting is within bounds, else the path to where it isn't."""
+def _too_deep(document: object) -> bool:
     level: list[Any] = [document] if type(document) is dict or type(document) is list else []
     for _ in range(MAX_DEPTH):
         if not level:
-            return None
+            return False
         level = [
             child
             for container in level
             for child in (container.values() if type(container) is dict else container)
             if type(child) is dict or type(child) is list
         ]
-    if not level:
-        return None
-    return next(tuple(steps) for steps, _ in _containers(document) if len(steps) == MAX_DEPTH)
+    return bool(level)
 
 
 def _containers(document: Any) -> Iterator[tuple[list[str | int], Any]]:
@@ -110,13 +107,20 @@ def _children(container: Any) -> Iterator[tuple[str | int, Any]]:
     return ((step, child) for step, child in members if isinstance(child, dict | list))
 
 
-def _nesting(steps: Steps | None = None) -> Reason:
-    place = None if steps is None else json_path(steps)
+def _nesting(document: Any = None) -> Reason:
+    """Return the reason for a document that nests too deep, with the place where one is given to look in."""
+    place = None
+    if document is not None:
+        place = next(json_path(steps) for steps, _ in _containers(document) if len(steps) == MAX_DEPTH)
     return Reason("too_deep", f"The JSON nests more than {MAX_DEPTH} levels deep.", place)
 
 
 class _NotFiniteError(ValueError):
     """A number of the document is no finite double."""
+
+
+class _DuplicateError(ValueError):
+    """A name stands twice in an object."""
 
 
 class _Duplicates(dict[str, Any]):
@@ -135,6 +139,11 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return marked
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise _DuplicateError
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
@@ -146,24 +155,25 @@ def _constant(text: str) -> float:
     raise _NotFiniteError(text)
 
 
-def _reread(raw: bytes) -> Any:
-    """Read a document with the standard library, which lets us look at every object and number."""
-    return json.loads(
-        raw.decode("utf-8"),
-        object_pairs_hook=_members,
-        parse_float=_finite,
-        parse_int=_finite,
-        parse_constant=_constant,
-    )
+def _reread(raw: bytes) -> None:
+    """Read a document with the standard library, which lets us look at every number."""
+    text = raw.decode("utf-8")
+    if len(raw) <= EXAMINED:
+        json.loads(text, parse_float=_finite, parse_int=_finite, parse_constant=_constant)
 
 
 def _find_duplicate(raw: bytes) -> Reason | None:
+    """Find a name that stands twice in a document that is sound otherwise."""
     try:
-        document = _reread(raw)
+        if len(raw) > EXAMINED:
+            json.loads(raw, object_pairs_hook=_unique)
+            return None
+        return _first_duplicate(json.loads(raw, object_pairs_hook=_members))
+    except _DuplicateError:
+        return Reason("duplicate_key", _DUPLICATE)
     except RecursionError:
         # The deep value itself was dropped by the parser: its name stood twice.
         return _nesting()
-    return _first_duplicate(document)
 
 
 def _first_duplicate(document: Any) -> Reason | None:
@@ -172,7 +182,7 @@ def _first_duplicate(document: Any) -> Reason | None:
     for steps, container in _containers(document):
         if isinstance(container, _Duplicates):
             place = json_path([*steps, container.name])
-            return Reason("duplicate_key", "A name stands more than once in an object.", place)
+            return Reason("duplicate_key", _DUPLICATE, place)
     return None
 
 
@@ -188,8 +198,13 @@ def _explain(raw: bytes, message: str) -> Reason:
         return _nesting()
     except ValueError as error:
         return _explain_error(error, message)
-    if "depth limit" in message:
-        return _nesting()
+    return _nesting() if "depth limit" in message else _unexplained(raw, message)
+
+
+def _unexplained(raw: bytes, message: str) -> Reason:
+    """Return the reason for a document in which the standard library found nothing wrong."""
+    if len(raw) > EXAMINED:
+        return Reason("not_json", f"The body is no JSON: {message}.")
     return Reason("bad_encoding", "A string holds a lone surrogate, which no UTF-8 text can.")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.strictjson import MAX_DEPTH, UnsoundJsonError, loads
+from gateway.strictjson import EXAMINED, MAX_DEPTH, UnsoundJsonError, loads
 
 
 class _UnsoundError(Exception):
@@ -194,3 +194,31 @@ def test_integers_beyond_64_bits_are_read_as_the_nearest_double() -> None:
         18446744073709551615,
         1.8446744073709552e19,
     ]
+
+
+_FILLER = b'"' + b"x" * EXAMINED + b'"'
+
+
+@pytest.mark.parametrize(
+    ("inside", "code"),
+    [
+        (b'{"a":1,"a":2}', "duplicate_key"),
+        (b'{"a":1,"\\u0061":2}', "duplicate_key"),
+        (b'{"\\u003a":1}', None),
+        (b"[" * 70 + b"]" * 70, "too_deep"),
+        (b'{"a":' + b"[" * 1000 + b"]" * 1000 + b',"a":1}', "too_deep|duplicate_key"),
+        (b"NaN", "not_json"),
+        (b"1e400", "not_json"),
+        (b'"\xff"', "bad_encoding"),
+        (b'"\\ud800"', "not_json"),
+    ],
+)
+def test_a_large_document_is_judged_without_looking_for_the_place(inside: bytes, code: str | None) -> None:
+    raw = b"[" + _FILLER + b"," + inside + b"]"
+    if code is None:
+        assert len(loads(raw)) == 2
+        return
+    with pytest.raises(UnsoundJsonError) as caught:
+        loads(raw)
+    assert caught.value.reason.code in code.split("|")
+    assert caught.value.reason.path is None
