@@ -1,0 +1,129 @@
+"""Metrics of a gateway process, in Prometheus' text format; docs/metrics.md describes each.
+
+The hot path counts in plain dictionaries, which one event loop owns; they become samples when somebody
+scrapes. Labels are bounded: sources are the configured ones (`unknown` for all others), verdicts, checks
+and routes are words of the product.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+UNKNOWN: Final = "unknown"
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+Labels = tuple[str, ...]
+
+
+class Histogram:
+    """Counts of durations by upper bound, in seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return the buckets as Prometheus wants them: each counts all that are below its bound."""
+        bounds = [*map(str, BUCKETS), "+Inf"]
+        running, buckets = 0, []
+        for bound, count in zip(bounds, self.counts, strict=True):
+            running += count
+            buckets.append((bound, float(running)))
+        return buckets
+
+
+class Metrics(Collector):
+    """All that a gateway process counts."""
+
+    def __init__(self) -> None:
+        self.requests: dict[Labels, int] = defaultdict(int)
+        self.received_bytes: dict[Labels, int] = defaultdict(int)
+        self.refused: dict[Labels, int] = defaultdict(int)
+        self.publish_failures: dict[Labels, int] = defaultdict(int)
+        self.records_dropped: dict[Labels, int] = defaultdict(int)
+        self.control_requests: dict[Labels, int] = defaultdict(int)
+        self.unreadable: dict[Labels, int] = defaultdict(int)
+        self.durations: dict[Labels, Histogram] = defaultdict(Histogram)
+        self._connected: Callable[[], bool] = lambda: False
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def watch_broker(self, connected: Callable[[], bool]) -> None:
+        """Say how to find out whether the broker is connected."""
+        self._connected = connected
+
+    def request(self, source: str, verdict: str, size: int, seconds: float) -> None:
+        """Count one webhook request that was answered."""
+        self.requests[source, verdict] += 1
+        self.received_bytes[source,] += size
+        self.durations[source,].observe(seconds)
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present samples."""
+        yield _counter("tidemill_webhook_requests", "Webhook requests", ("source", "verdict"), self.requests)
+        yield _counter("tidemill_webhook_bytes", "Bytes of webhook bodies", ("source",), self.received_bytes)
+        yield _counter("tidemill_webhook_refused", "Refused by check", ("source", "check"), self.refused)
+        yield self._duration()
+        yield _counter(
+            "tidemill_publish_failures",
+            "Events the broker didn't take",
+            ("reason",),
+            self.publish_failures,
+        )
+        yield _counter(
+            "tidemill_records_dropped",
+            "Records not kept: sampled or the broker was away",
+            ("kind",),
+            self.records_dropped,
+        )
+        yield _counter(
+            "tidemill_http_unreadable",
+            "Connections ended below HTTP's rules",
+            ("listener", "reason"),
+            self.unreadable,
+        )
+        yield _counter(
+            "tidemill_control_requests",
+            "Control API requests",
+            ("method", "route", "status"),
+            self.control_requests,
+        )
+        yield GaugeMetricFamily(
+            "tidemill_broker_connected", "1 while the broker is connected", value=float(self._connected())
+        )
+
+    def _duration(self) -> Metric:
+        family = HistogramMetricFamily(
+            "tidemill_webhook_duration_seconds",
+            "From a request's head to its answer",
+            labels=("source",),
+        )
+        for labels, histogram in self.durations.items():
+            family.add_metric(labels, histogram.cumulative(), histogram.total)
+        return family
+
+
+def _counter(name: str, text: str, labels: Labels, values: dict[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

@@ -1,0 +1,191 @@
+"""The two OpenAPI 3.1 documents: what is public, and what is not."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+_PROBLEM: Final[Schema] = {
+    "description": "RFC 9457 problem details",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "examples": ["urn:tidemill:problem:signature-mismatch"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "hint": {"type": "string"},
+        "check": {"type": "string", "description": "the check that failed, where a request was refused"},
+    },
+}
+_RECEIPT: Final[Schema] = {
+    "type": "object",
+    "required": ["id", "type", "status"],
+    "properties": {
+        "id": {"type": "string", "description": "the event's id"},
+        "type": {"type": "string", "examples": ["github.push"]},
+        "status": {"enum": ["accepted", "duplicate", "quarantined"]},
+    },
+}
+_RUN: Final[Schema] = {
+    "type": "object",
+    "required": ["run_id", "status"],
+    "properties": {
+        "run_id": {"type": "string", "pattern": "^run_[a-z2-7]{26}$"},
+        "status": {"type": "string"},
+    },
+}
+_TRIGGER: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "payload": {"description": "the task's input, any JSON"},
+        "options": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "idempotency_key": {"type": "string", "maxLength": 255},
+                "delay": {"type": ["number", "string"], "description": "seconds, or text like 90s"},
+                "at": {"type": "string", "format": "date-time"},
+                "ttl": {"type": ["number", "string"]},
+                "tags": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+    },
+}
+_REASON: Final[Schema] = {"type": "object", "properties": {"reason": {"type": "string"}}}
+_OBJECT: Final[Schema] = {"type": "object"}
+_LISTING: Final = ("limit", "before")
+_HEADERS: Final[Schema] = {
+    name: {"schema": {"type": "string"}} for name in ("Tidemill-Event-Id", "Tidemill-Status")
+}
+_HEALTH: Final[Schema] = {
+    "/healthz": {
+        "get": {"summary": "Does the process answer?", "responses": {"200": {"description": "yes"}}}
+    },
+    "/readyz": {
+        "get": {
+            "summary": "Can it do its work?",
+            "responses": {"200": {"description": "yes"}, "503": {"description": "no; `problems` says why"}},
+        }
+    },
+}
+
+
+@cache
+def public_document() -> Schema:
+    """Return the document of the public listener."""
+    post = {
+        "summary": "Deliver a webhook",
+        "description": "Signed as the source's provider signs. A 2xx means that the event is stored durably.",
+        "requestBody": {"required": True, "content": {"*/*": {}}},
+        "responses": {
+            "202": {"description": "stored", "headers": _HEADERS, "content": _json(_RECEIPT)},
+            **_problems("401", "404", "405", "408", "413", "415", "422", "431", "503"),
+        },
+    }
+    paths = {
+        "/webhooks/{source}": {"post": {**post, "parameters": [_in_path("source")]}},
+        "/webhooks/{source}/{tenant}": {
+            "post": {**post, "parameters": [_in_path("source"), _in_path("tenant")]}
+        },
+    }
+    return _document("Tidemill gateway", paths | _HEALTH)
+
+
+@cache
+def control_document() -> Schema:
+    """Return the document of the control listener."""
+    paths: Schema = {
+        "/metrics": {
+            "get": {"summary": "Metrics for Prometheus", "responses": {"200": {"description": "samples"}}}
+        },
+        "/api/v1/tasks": {"get": _operation("List tasks")},
+        "/api/v1/tasks/{task}": {"get": _operation("Show a task", path=["task"])},
+        "/api/v1/tasks/{task}/trigger": {
+            "post": _operation(
+                "Start a run",
+                path=["task"],
+                body=_TRIGGER,
+                status="202",
+                answer=_RUN,
+                header="Idempotency-Key",
+            )
+        },
+        "/api/v1/runs": {"get": _operation("List runs", query=["task", "status", "limit"])},
+        "/api/v1/runs/{run}": {"get": _operation("Show a run", path=["run"], answer=_RUN)},
+        "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=_REASON)},
+        "/api/v1/runs/{run}/retry": {
+            "post": _operation("Let a failed run go on", path=["run"], body=_REASON)
+        },
+        "/api/v1/runs/{run}/replay": {
+            "post": _operation("Start a new run with a run's input", path=["run"], status="202", answer=_RUN)
+        },
+        "/api/v1/events": {"get": _operation("List events", query=["source", "type", *_LISTING])},
+        "/api/v1/events/{id}": {"get": _operation("Show an event", path=["id"], query=["raw"])},
+        "/api/v1/events/{id}/replay": {
+            "post": _operation("Store an event again under a new id", path=["id"], status="202")
+        },
+        "/api/v1/deliveries": {
+            "get": _operation("List records of requests and events", query=["kind", "source", "limit"])
+        },
+        "/api/v1/quarantine": {"get": _operation("List the quarantine", query=_LISTING)},
+        "/api/v1/quarantine/{id}": {"get": _operation("Show an entry", path=["id"], query=["raw"])},
+        "/api/v1/quarantine/{id}/release": {
+            "post": _operation("Send an entry on", path=["id"], status="202")
+        },
+    }
+    document = _document("Tidemill control", paths | _HEALTH)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]
+    return document
+
+
+def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
+    summary: str,
+    *,
+    path: list[str] | None = None,
+    query: list[str] | tuple[str, ...] = (),
+    header: str | None = None,
+    body: Schema | None = None,
+    status: str = "200",
+    answer: Schema = _OBJECT,
+) -> Schema:
+    parameters = [_in_path(name) for name in path or []]
+    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in query]
+    if header:
+        parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})
+    operation: Schema = {
+        "summary": summary,
+        "parameters": parameters,
+        "responses": {
+            status: {"description": "done", "content": _json(answer)},
+            **_problems("401", "403", "404", "409", "422", "503"),
+        },
+    }
+    return operation | ({"requestBody": {"content": _json(body)}} if body else {})
+
+
+def _document(title: str, paths: Schema) -> Schema:
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version("tidemill"), "license": {"name": "Apache-2.0"}},
+        "paths": paths,
+        "components": {"schemas": {"Problem": _PROBLEM}},
+    }
+
+
+def _in_path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _problems(*statuses: str) -> Schema:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": "a problem", "content": content} for status in statuses}

@@ -1,0 +1,85 @@
+"""Parameters and bodies of control requests, checked; what is wrong is named."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from gateway.body import Budget, Fault, declared_length, read_body
+from tidemill.kernel.errors import NotFoundError, PayloadError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+MAX_BODY: Final = 32 * 1024 * 1024
+MAX_LIMIT: Final = 200
+DEFAULT_LIMIT: Final = 50
+_RUN_ID: Final = re.compile(r"run_[a-z2-7]{26}")
+_budget = Budget()
+
+
+def limit_of(request: Request) -> int:
+    """Return how many entries a listing may have.
+
+    Raises:
+        PayloadError: `limit` is no number from 1 to 200.
+    """
+    return number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT) or DEFAULT_LIMIT
+
+
+def number(request: Request, name: str, default: int | None, highest: int) -> int | None:
+    """Return a parameter that is a whole number from 1.
+
+    Raises:
+        PayloadError: it is something else.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= highest):
+        raise PayloadError(f"{name}={text!r} can't be used", hint=f"write a whole number from 1 to {highest}")
+    return int(text)
+
+
+def run_id(request: Request) -> str:
+    """Return the run id of a path.
+
+    Raises:
+        NotFoundError: it can't be one.
+    """
+    text: str = request.path_params["run"]
+    if not _RUN_ID.fullmatch(text):
+        raise NotFoundError(f"there is no run {text!r}", hint="a run id is `run_` and 26 letters and digits")
+    return text
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object that a request carries, empty where it has no body.
+
+    Raises:
+        PayloadError: the body is too large, cut short, or no JSON object.
+    """
+    length = declared_length(request.scope["headers"])
+    body = await read_body(request.receive, length, MAX_BODY, _budget)
+    if isinstance(body, Fault):
+        raise PayloadError(f"the body can't be read: {body.name.lower()}", hint=f"at most {MAX_BODY} bytes")
+    try:
+        document = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise PayloadError(f"the body is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise PayloadError("the body is no JSON object", hint="send {…}")
+    return document
+
+
+def only(document: dict[str, Any], *known: str) -> None:
+    """Refuse members that nobody would look at.
+
+    Raises:
+        PayloadError: there is one.
+    """
+    for name in document:
+        if name not in known:
+            raise PayloadError(f"{name}: there is no such member", hint=f"there are {', '.join(known)}")

@@ -1,0 +1,158 @@
+"""The gateway process: both listeners on one event loop, and everything that stands behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gateway.api_events import EventsApi
+from gateway.api_runs import RunsApi
+from gateway.auth import check_exposure
+from gateway.control import build_control
+from gateway.health import Readiness
+from gateway.ingress import Ingress
+from gateway.listener import Listener, bind
+from gateway.metrics import Metrics
+from gateway.public import build_public
+from gateway.publisher import Publisher
+from gateway.recorder import Recorder
+from gateway.sources import build_intakes
+from tidemill.kernel.broker import Broker, open_broker
+from tidemill.kernel.events import Events
+from tidemill.kernel.quarantine import Quarantine
+from tidemill.kernel.registry import Definitions
+from tidemill.kernel.runs import Runs
+from tidemill.kernel.settings_live import LiveSettings
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings_values import Address
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Two bound listeners, not serving yet.
+
+    Raises:
+        SettingsError: an address can't be bound, a source is wrong, or control would be open to anybody.
+    """
+
+    def __init__(self, settings: Settings, broker: Broker) -> None:
+        check_exposure(settings.control)
+        live = LiveSettings(settings)
+        self.metrics = Metrics()
+        self.metrics.watch_broker(lambda: broker.bus.connected)
+        self._recorder = Recorder(broker.bus, self.metrics)
+        intakes = build_intakes(settings, live)
+        ingress = Ingress(intakes, Publisher(broker.bus, broker.blobs), self._recorder, self.metrics)
+        ready = Readiness(broker).problems
+        control = build_control(
+            _routes(broker, tuple(intakes)),
+            self.metrics,
+            ready,
+            live.api_keys,
+            loopback=settings.control.listen.loopback,
+        )
+        public_socket = bind(settings.gateway.listen, "gateway.listen")
+        try:
+            control_socket = bind(settings.control.listen, "control.listen")
+        except BaseException:
+            public_socket.close()
+            raise
+        self._public = Listener(
+            "public", build_public(ingress, ready), public_socket, self._unreadable("public")
+        )
+        self._control = Listener("control", control, control_socket, self._unreadable("control"))
+
+    @property
+    def public_address(self) -> Address:
+        """Where webhooks are taken."""
+        return self._public.address
+
+    @property
+    def control_address(self) -> Address:
+        """Where the control API is."""
+        return self._control.address
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set; requests in flight come to their ends first."""
+        listeners = (self._public, self._control)
+        async with asyncio.TaskGroup() as group:
+            serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
+            recording = group.create_task(self._recorder.run(), name="recorder")
+            await stopping.wait()
+            for one in listeners:
+                one.stop()
+            await asyncio.wait(serving)
+            recording.cancel()
+
+    async def listening(self) -> None:
+        """Wait until both listeners take connections."""
+        await asyncio.gather(self._public.listening.wait(), self._control.listening.wait())
+
+    def _unreadable(self, listener: str) -> Callable[[str], None]:
+        def count(reason: str) -> None:
+            self.metrics.unreadable[listener, reason] += 1
+
+        return count
+
+
+def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
+    definitions = Definitions(broker.tasks)
+    runs, events = Runs(broker, definitions), Events(broker.bus, broker.blobs)
+    quarantine = Quarantine(broker.bus, events, broker.performer)
+    return [
+        *RunsApi(runs, definitions).routes(),
+        *EventsApi(events, quarantine, runs, definitions, sources).routes(),
+    ]
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, broker: Broker) -> AsyncIterator[Gateway]:
+    """Serve on both listeners inside of the block, beside whatever else runs on this loop.
+
+    Raises:
+        SettingsError: as for `Gateway`.
+    """
+    # uvicorn logs a line for everything that a stranger gets wrong; metrics count it instead.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    gateway, stopping = Gateway(settings, broker), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(gateway.run(stopping), name="gateway")
+        try:
+            await gateway.listening()
+            yield gateway
+        finally:
+            stopping.set()
+
+
+async def serve(settings: Settings) -> None:
+    """Be a gateway process until SIGTERM or SIGINT.
+
+    The only lines on standard output say where the listeners are, so that a script can read them.
+
+    Raises:
+        SettingsError: the settings can't be served.
+        BrokerError: the broker can't be started, reached or prepared.
+    """
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with open_broker(settings, name="gateway") as broker, open_gateway(settings, broker) as gateway:
+        _announce("public", gateway.public_address)
+        _announce("control", gateway.control_address)
+        await stopping.wait()
+        _log.info("stopping: requests in flight come to their ends")
+
+
+def _announce(name: str, address: Address) -> None:
+    sys.stdout.write(f"{name} listener on http://{address}\n")
+    sys.stdout.flush()

@@ -1,0 +1,53 @@
+"""The configured sources, ready to judge requests."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gateway.intake import Intake, Policy
+from gateway.presets import preset
+from gateway.recipe import Recipe, parse_recipe
+from gateway.schemas import BUNDLED, SchemaStore
+
+if TYPE_CHECKING:
+    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings_live import LiveSettings
+    from tidemill.kernel.settings_sections import SourceSettings
+
+_POLICIES: Final[dict[str, Policy]] = {"quarantine": "quarantine", "accept": "flag"}
+
+
+def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
+    """Return the intake of every configured source; secrets are asked for at each request.
+
+    Raises:
+        SettingsError: a preset or recipe is wrong, or a schema is broken.
+    """
+    schemas = SchemaStore((BUNDLED, *settings.schemas.directories))
+    intakes = {}
+    for name, source in settings.sources.items():
+        recipe = recipe_of(name, source)
+        intakes[name] = Intake(
+            name,
+            recipe,
+            secrets=partial(live.secrets, name),
+            schemas=schemas,
+            public_url=settings.gateway.public_url,
+            policy=_POLICIES[source.policy],
+            allow_unsigned=source.allow_unsigned,
+            tolerance=source.tolerance,
+            max_body=source.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
+        )
+    return intakes
+
+
+def recipe_of(name: str, source: SourceSettings) -> Recipe:
+    """Return a source's recipe: its preset's, or its own.
+
+    Raises:
+        SettingsError: there is no such preset, or the recipe is wrong.
+    """
+    if source.preset is not None:
+        return preset(source.preset)
+    return parse_recipe(source.recipe or {}, name=name, where=f"sources.{name}.recipe")

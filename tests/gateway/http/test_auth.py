@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.auth import _is_local, check_exposure
+from gateway.control import build_control
+from gateway.metrics import Metrics
+from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.keys import create_key, hash_key
+from tidemill.kernel.settings_sections import ApiKey, ControlSettings
+from tidemill.kernel.settings_values import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+ADMIN, READER = create_key(), create_key()
+KEYS = (
+    ApiKey(name="deploy", hash=hash_key(ADMIN)),
+    ApiKey(name="prometheus", hash=hash_key(READER), role="read"),
+)
+
+
+async def echo(_: Request) -> JSONResponse:
+    return JSONResponse({"served": True})
+
+
+async def well() -> dict[str, str]:
+    return {}
+
+
+class Control:
+    def __init__(self, keys: Sequence[ApiKey], *, loopback: bool = True) -> None:
+        self.metrics = Metrics()
+        routes = [Route("/api/v1/echo", echo, methods=["GET", "POST"])]
+        app = build_control(routes, self.metrics, well, lambda: keys, loopback=loopback)
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8081"
+        )
+
+    def ask(self, path: str = "/api/v1/echo", method: str = "GET", **headers: str) -> httpx.Response:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return asyncio.run(self._client.request(method, path, headers=given))
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8081", "127.0.0.1", "127.1.2.3:80", "[::1]:8081"])
+def test_without_keys_this_machine_is_served(host: str) -> None:
+    assert Control(()).ask(host=host).json() == {"served": True}
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"host": "control.example.com"}, "foreign-host"),
+        ({"host": "localhost.example.com"}, "foreign-host"),
+        ({"host": "127.0.0.1.nip.io"}, "foreign-host"),
+        ({"host": "10.0.0.1:8081"}, "foreign-host"),
+        ({"host": ""}, "foreign-host"),
+        ({"x_forwarded_for": "203.0.113.7"}, "forwarded"),
+        ({"x_forwarded_host": "localhost"}, "forwarded"),
+        ({"x_forwarded_anything": "x"}, "forwarded"),
+        ({"forwarded": "for=203.0.113.7"}, "forwarded"),
+        ({"x_real_ip": "203.0.113.7"}, "forwarded"),
+        ({"via": "1.1 proxy"}, "forwarded"),
+        ({"origin": "https://evil.example"}, "foreign-origin"),
+        ({"origin": "null"}, "foreign-origin"),
+    ],
+)
+def test_without_keys_nobody_else_is_served(headers: dict[str, str], kind: str) -> None:
+    for path in ("/api/v1/echo", "/metrics", "/openapi.json", "/nothing"):
+        reply = Control(()).ask(path, **headers)
+        assert (reply.status_code, reply.json()["type"]) == (403, f"urn:tidemill:problem:{kind}")
+
+
+def test_a_page_of_this_machine_is_served() -> None:
+    assert Control(()).ask(origin="http://localhost:3000").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("keys", [(), KEYS])
+def test_health_checks_are_always_served(path: str, keys: tuple[ApiKey, ...]) -> None:
+    assert Control(keys).ask(path, host="gateway:8081", x_forwarded_for="10.0.0.9").status_code == 200
+
+
+def test_a_key_opens_from_everywhere() -> None:
+    headers = {"host": "control.example.com", "x_forwarded_for": "203.0.113.7"}
+    control = Control(KEYS, loopback=False)
+    assert control.ask(authorization=f"Bearer {ADMIN}", **headers).status_code == 200
+    assert control.ask(authorization=f"bearer {ADMIN}", method="POST", **headers).status_code == 200
+    assert control.ask("/metrics", authorization=f"Bearer {READER}", **headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer ", f"Basic {ADMIN}", "Bearer tm_wrong", ADMIN]
+)
+def test_without_a_known_key_nobody_is_served(authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    reply = Control(KEYS).ask(**headers)
+    assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
+    assert ADMIN not in reply.text
+    assert reply.json()["hint"]
+
+
+def test_a_reading_key_cannot_change_anything() -> None:
+    control = Control(KEYS)
+    assert control.ask(authorization=f"Bearer {READER}").status_code == 200
+    assert control.ask(authorization=f"Bearer {READER}", method="POST").status_code == 403
+
+
+def test_keys_that_are_taken_away_on_a_network_address_open_nothing() -> None:
+    reply = Control((), loopback=False).ask()
+    assert (reply.status_code, reply.json()["type"]) == (403, "urn:tidemill:problem:no-keys")
+
+
+def test_a_network_address_without_keys_does_not_start() -> None:
+    with pytest.raises(SettingsError, match=r"0\.0\.0\.0:8081") as caught:
+        check_exposure(ControlSettings(listen=Address("0.0.0.0", 8081)))
+    assert "key" in caught.value.hint
+    check_exposure(ControlSettings(listen=Address("0.0.0.0", 8081), keys=KEYS))
+    check_exposure(ControlSettings(listen=Address("::1", 8081)))
+
+
+def test_requests_are_counted_by_bounded_labels() -> None:
+    control = Control(())
+    control.ask()
+    control.ask("/api/v1/no/such/thing")
+    control.ask(method="BREW")
+    assert dict(control.metrics.control_requests) == {
+        ("GET", "echo", "200"): 1,
+        ("GET", "none", "404"): 1,
+        ("other", "echo", "405"): 1,
+    }
+
+
+@given(st.binary(max_size=40))
+def test_any_host_gets_an_answer(host: bytes) -> None:
+    result: Any = _is_local(host)
+    assert result in (True, False)
+    if result:
+        assert host.lower().startswith((b"localhost", b"127.", b"[", b"::")) or b"127." in host

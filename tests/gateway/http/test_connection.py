@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.connection import MAX_FIELDS, MAX_HEAD
+
+if TYPE_CHECKING:
+    from conftest import Connect, Site
+
+PATH = "/webhooks/github"
+BODY = b"{}"
+
+
+async def test_ten_thousand_fields_are_too_many(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(http_request(PATH, headers={f"x-{number}": "y" for number in range(10_000)}))
+    assert (await connection.reply()).status == 431
+    assert await connection.at_end()
+    assert site.endings == ["request-header-fields-too-large"]
+
+
+@pytest.mark.parametrize(("fields", "status"), [(MAX_FIELDS - 2, 401), (MAX_FIELDS - 1, 431)])
+async def test_the_number_of_fields_has_a_limit(site: Site, fields: int, status: int) -> None:
+    names = [f"x-{number}" for number in range(fields - 1)]
+    headers = {"content-type": "application/json"} | dict.fromkeys(names, "y")
+    assert (await site.post(PATH, BODY, headers)).status == status
+
+
+@pytest.mark.parametrize("pieces", [1, 100])
+async def test_a_head_has_a_largest_size_however_it_arrives(
+    site: Site, connect: Connect, http_request: Callable[..., bytes], pieces: int
+) -> None:
+    request = http_request(PATH, headers={"x-long": "y" * 2 * MAX_HEAD})
+    step = len(request) // pieces + 1
+    connection = await connect(site.address)
+    for start in range(0, len(request), step):
+        connection.writer.write(request[start : start + step])
+        await asyncio.sleep(0)
+    assert (await connection.reply()).status == 431
+
+
+@pytest.mark.usefixtures("brusque")
+async def test_an_endless_head_is_ended(site: Site, connect: Connect) -> None:
+    connection = await connect(site.address)
+    await connection.send(b"POST /webhooks/github HTTP/1.1\r\nhost: a\r\nx-long: ")
+    with pytest.raises((ConnectionError, BrokenPipeError)):  # noqa: PT012 - which write fails isn't known
+        async with asyncio.timeout(10):
+            while True:
+                await connection.send(b"y" * 65536)
+                await asyncio.sleep(0)
+    assert site.endings == ["request-header-fields-too-large"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_head_that_trickles_is_ended(site: Site, connect: Connect) -> None:
+    connection = await connect(site.address)
+    await connection.send(b"POST /webhooks/github HTTP/1.1\r\nho")
+    assert (await connection.reply()).status == 408
+    assert await connection.at_end()
+    assert site.endings == ["request-timeout"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_body_that_trickles_is_ended(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(http_request(PATH, headers={"content-length": "50"}) + b"{")
+    assert (await connection.reply()).status == 408
+    assert await connection.at_end()
+    async with asyncio.timeout(5):
+        while not site.metrics.requests["github", "disconnected"]:  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_that_says_nothing_is_closed_without_an_answer(
+    site: Site, connect: Connect
+) -> None:
+    connection = await connect(site.address)
+    assert await connection.at_end()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_answered_request_whose_body_never_ends_keeps_no_connection(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(http_request("/healthz", headers={"content-length": "50"}, method="GET") + b"{")
+    assert (await connection.reply()).status == 200
+    assert await connection.at_end()
+
+
+@pytest.mark.usefixtures("brusque")
+async def test_endless_trailers_are_ended(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    head = http_request(PATH, headers={"transfer-encoding": "chunked"}).replace(b"content-length: 0\r\n", b"")
+    connection = await connect(site.address)
+    await connection.send(head + b"2\r\n{}\r\n0\r\n")
+    with pytest.raises((ConnectionError, BrokenPipeError)):  # noqa: PT012 - which write fails isn't known
+        async with asyncio.timeout(10):
+            while True:
+                await connection.send(b"x-trailer: y\r\n" * 5000)
+                await asyncio.sleep(0)
+    assert site.endings == ["bad-request"]
+
+
+async def test_a_trailer_is_no_header(
+    site: Site, connect: Connect, http_request: Callable[..., bytes], signed: Callable[..., dict[str, str]]
+) -> None:
+    headers = signed(BODY)
+    signature = headers.pop("x-hub-signature-256")
+    request = http_request(PATH, headers=headers | {"transfer-encoding": "chunked"})
+    body = b"2\r\n{}\r\n0\r\nx-hub-signature-256: " + signature.encode() + b"\r\n\r\n"
+    connection = await connect(site.address)
+    await connection.send(request.replace(b"content-length: 0\r\n", b"") + body)
+    reply = await connection.reply()
+    assert (reply.status, reply.json()["check"]) == (401, "signature_missing")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /webhooks/git\x00hub HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"POST /webhooks/github HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"POST /webhooks/github HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        b"POST /webhooks/github HTTP/1.1\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"POST /webhooks/github HTTP/1.1\r\nhost: a\r\nbad name: x\r\n\r\n",
+        b"CONNECT example.com:80 HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_http_is_400(site: Site, connect: Connect, garbage: bytes) -> None:
+    connection = await connect(site.address)
+    await connection.send(garbage)
+    reply = await connection.reply()
+    assert (reply.status, reply.headers["content-type"]) == (400, "application/problem+json")
+    assert await connection.at_end()
+
+
+async def test_an_answer_is_never_interrupted_by_another_ones_problem(
+    site: Site, connect: Connect, http_request: Callable[..., bytes], signed: Callable[..., dict[str, str]]
+) -> None:
+    """Garbage behind a request whose answer isn't there yet closes the connection without a word."""
+    held, release = asyncio.Event(), asyncio.Event()
+    accept = site.store.accept
+
+    async def slowly(envelope: object) -> object:
+        held.set()
+        await release.wait()
+        return await accept(envelope)  # type: ignore[arg-type] # passed on
+
+    site.store.accept = slowly  # type: ignore[method-assign,assignment] # held back
+    connection = await connect(site.address)
+    await connection.send(http_request(PATH, BODY, signed(BODY)) + b"\x00garbage\r\n\r\n")
+    await held.wait()
+    assert await connection.at_end()
+    release.set()
+
+
+async def test_random_bytes_get_an_answer_or_an_end_and_the_server_goes_on(
+    site: Site, connect: Connect, http_request: Callable[..., bytes], signed: Callable[..., dict[str, str]]
+) -> None:
+    dice = random.Random(7)
+    good = http_request(PATH, BODY, signed(BODY))
+    for _ in range(60):
+        mutated = bytearray(good)
+        for _ in range(dice.randrange(1, 6)):
+            mutated[dice.randrange(len(mutated))] = dice.randrange(256)
+        connection = await connect(site.address)
+        await connection.send(bytes(mutated))
+        connection.writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = await connection.reader.read()
+        assert answer == b"" or answer.split(b" ")[1] in (
+            b"202",
+            b"400",
+            b"401",
+            b"404",
+            b"405",
+            b"413",
+            b"415",
+        )
+        await connection.close()
+    assert (await site.deliver(BODY)).status == 202
