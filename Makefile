@@ -9,7 +9,7 @@ UV := uv==0.13.9
 BUILD := requirements/build.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format model bench lock wheel clean
+.PHONY: help demo test check format model bench wheel lock clean
 .NOTPARALLEL:
 
 help: ## list the targets

@@ -109,6 +109,6 @@ def _heading(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _console(stream: Any) -> Console:  # noqa: ANN401 - sys.stdout may be replaced by anything that writes
+def _console(stream: Any) -> Console:
     """Return a console that is wide where nobody looks: text in a pipe isn't cut to a terminal's width."""
     return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH, highlight=False)

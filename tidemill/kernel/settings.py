@@ -62,7 +62,7 @@ class Inputs:
         return (self.path or Path(FILE_NAME)).absolute()
 
 
-def _section() -> Any:  # noqa: ANN401 - the field's own type
+def _section() -> Any:
     """Return a field that is an empty table where it is missing, read like one that was written."""
     return Field(default_factory=dict)
 

@@ -112,7 +112,7 @@ def problems(error: ValidationError, given: Given, model: type[BaseModel]) -> li
     return [_problem(detail, given, model) for detail in error.errors(include_url=False)]
 
 
-def _problem(detail: Any, given: Given, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's dict
+def _problem(detail: Any, given: Given, model: type[BaseModel]) -> str:
     keys = tuple(str(part) for part in detail["loc"])
     where = f"{given.origin(keys)}: {'.'.join(keys)}"
     if detail["type"] == "extra_forbidden":
