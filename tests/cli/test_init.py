@@ -83,6 +83,13 @@ def test_force_overwrites(tmp_path: Path) -> None:
     assert names(tmp_path) == FILES
 
 
+def test_force_keeps_a_secret_that_a_sender_may_use(tmp_path: Path) -> None:
+    scaffold(tmp_path)
+    secret = (tmp_path / SECRET).read_text()
+    scaffold(tmp_path, force=True)
+    assert (tmp_path / SECRET).read_text() == secret
+
+
 def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path: Path) -> None:
     result = run("tidemill.cli.main", "init", "shop", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

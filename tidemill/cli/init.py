@@ -79,7 +79,9 @@ IGNORED: Final = ".tidemill/\n.secrets/\n__pycache__/\n"
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write into.")] = Path(),
     *,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite files that exist, the secret excepted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a project that works: settings, a task with its test, a secret, a .gitignore."""
@@ -111,6 +113,8 @@ def scaffold(folder: Path, *, force: bool = False) -> list[Path]:
             f"{folder.absolute()} has {', '.join(existing)} already",
             hint="name another folder, or overwrite them with --force",
         )
+    if SECRET in existing:
+        del files[SECRET]  # a sender may use it already
     return [_write(folder / name, text, private=name == SECRET) for name, text in files.items()]
 
 
