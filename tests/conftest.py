@@ -107,6 +107,6 @@ async def bus(broker: BrokerProcess, names: Names) -> AsyncIterator[Bus]:
     yield connected
     answer = await connected.api("STREAM.NAMES", {})
     for stream in answer["streams"] or []:
-        if stream.startswith(names.stream("")):
+        if f"{names.namespace}_" in stream:
             await connected.api(f"STREAM.DELETE.{stream}")
     await connected.close()

@@ -54,7 +54,7 @@ async def page(
         return [], False
     if headers["Status"] != _END_OF_BATCH:
         raise BrokerError(f"{subject}: {headers['Status']} {headers.get('Description', '')}")
-    return [_direct(message) for message in found], headers.get("Nats-Num-Pending", "0") != "0"
+    return [from_direct(message) for message in found], headers.get("Nats-Num-Pending", "0") != "0"
 
 
 async def scan(bus: Bus, stream: str, subject_filter: str, *, start: int = 1) -> AsyncIterator[Record]:
@@ -103,7 +103,7 @@ async def _direct_one(bus: Bus, stream: str, query: dict[str, object]) -> Record
         return None
     if status is not None:
         raise BrokerError(f"{subject}: {status} {(answer.headers or {}).get('Description', '')}")
-    return _direct(answer)
+    return from_direct(answer)
 
 
 async def _from_leader(bus: Bus, stream: str, query: dict[str, object]) -> Record | None:
@@ -126,7 +126,8 @@ async def _from_leader(bus: Bus, stream: str, query: dict[str, object]) -> Recor
     )
 
 
-def _direct(message: Message) -> Record:
+def from_direct(message: Message) -> Record:
+    """Read an answer to a direct get."""
     headers = message.headers or {}
     return Record(
         subject=headers["Nats-Subject"],
