@@ -1,0 +1,37 @@
+"""Never executed: each marked line has to be an error for mypy and pyright, else the mark itself is one."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=error
+
+from __future__ import annotations
+
+from tidemill import Context, Retry, Task, task
+
+
+@task
+async def count(word: str) -> int:
+    return len(word)
+
+
+@task
+async def nightly(ctx: Context) -> None: ...
+
+
+task(tiemout=5)  # type: ignore[call-overload]
+task(concurrency="many")  # type: ignore[call-overload]
+task(retry=5)  # type: ignore[call-overload]
+task(on=5)  # type: ignore[call-overload]
+Retry(attempts=5)  # type: ignore[call-arg]
+Retry(on=[ValueError])  # type: ignore[arg-type]
+wrong: Task[int, int] = count  # type: ignore[assignment]
+
+
+async def application() -> None:
+    await count.trigger(5)  # type: ignore[arg-type]
+    await count.trigger()  # type: ignore[call-arg]
+    await count.trigger("a", delai=5)  # type: ignore[call-arg]
+    await count.trigger("a", tags=5)  # type: ignore[arg-type]
+    await nightly.trigger("a")  # type: ignore[call-overload]
+    count.trigger_sync()  # type: ignore[call-arg]
+    await count(5)  # type: ignore[call-overload]
+    run = await count.trigger("a")
+    (await run.result()).upper()  # type: ignore[attr-defined]
