@@ -1,67 +1,96 @@
-"""The closer's I/O: follows the journal's headers at a distance and closes the journals of ended runs."""
+"""The closer's I/O: hears of ended runs and closes their journals when they are due.
+
+The notes that it hears are no promise. A run whose note was lost, or that couldn't be closed when its turn
+came (a dead letter, an event that isn't routed yet), is closed by a sweep over all journals.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import Any, ClassVar, Final
+from collections import deque
+from typing import ClassVar, Final
 
-import orjson
-
-from consumers.role import Role
 from tidemill.kernel.broker import Broker
-from tidemill.kernel.performer import END_HEADER
+from tidemill.kernel.bus import Message
+from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.marks import read_note
 from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close
-from tidemill.kernel.pull import Delivery
 
-_LOOK_AGAIN: Final = 60.0
-"""Seconds after which a journal that had to stay is looked at again."""
-_RENEW: Final = 10.0
-_FLOOR_AGE: Final = 1.0
+_BATCH: Final = 256
+_MOST_WAITING: Final = 100_000
+_LONGEST_NAP: Final = 1.0
+_log = logging.getLogger(__name__)
 
 
-class Closer(Role):
-    """The role that closes journals. It reads in order and stops where the records are too young."""
+class RouterFloor:
+    """The router's acknowledgement floor: no event up to it is ever delivered again."""
 
-    name: ClassVar[str] = "closer"
-    stream: ClassVar[str] = "JOURNAL"
-
-    def __init__(self, broker: Broker, keeping: Keeping) -> None:
-        super().__init__(broker)
-        self._keeping = keeping
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._floor = 0
-        self._floor_at = float("-inf")
 
-    async def handle(self, delivery: Delivery) -> None:
-        """Close one run's journal, or come back to it later."""
-        facts = (delivery.headers or {}).get(END_HEADER)
-        if facts is None:
-            await delivery.ack()
-            return
-        run = self.broker.names.tokens(delivery.subject)[1]
-        mark = Mark(run, seq=delivery.stream_seq, at=delivery.stored_at, **_mark(facts))
-        await self._wait_until_due(mark, delivery)
-        procedure = close(mark, self._keeping, routed=await self._routed(mark), now=time.time())
-        if await self.performer.run(procedure, delivery) is Closing.LATER:
-            await delivery.nak(_LOOK_AGAIN if mark.lasting else _FLOOR_AGE)
-
-    async def _wait_until_due(self, mark: Mark, delivery: Delivery) -> None:
-        """Hold the message until its run may be closed: all later ones wait at the broker meanwhile."""
-        while (rest := mark.at + self._keeping.journal - time.time()) > 0:
-            await asyncio.sleep(min(rest, _RENEW))
-            await delivery.progress()
-
-    async def _routed(self, mark: Mark) -> int:
-        """Return the router's acknowledgement floor; a run that needs a newer one asks for it."""
-        now = time.monotonic()
-        if mark.event_seq > self._floor and now - self._floor_at > _FLOOR_AGE:
-            self._floor_at = now
-            names = self.broker.names
-            info = await self.broker.bus.api(f"CONSUMER.INFO.{names.stream('EVENTS')}.router")
+    async def reaching(self, seq: int) -> int:
+        """Return the floor; it is looked up again where the last known one is below `seq`."""
+        if seq > self._floor:
+            stream = self._broker.names.stream("EVENTS")
+            info = await self._broker.bus.api(f"CONSUMER.INFO.{stream}.router")
             self._floor = int(info["ack_floor"]["stream_seq"])
         return self._floor
 
 
-def _mark(facts: str) -> dict[str, Any]:
-    known: dict[str, Any] = orjson.loads(facts)
-    return {"task": ""} | known
+class Closer:
+    """The role that closes journals."""
+
+    name: ClassVar[str] = "closer"
+
+    def __init__(self, broker: Broker, keeping: Keeping) -> None:
+        self._broker = broker
+        self._keeping = keeping
+        self._floor = RouterFloor(broker)
+        self._waiting: deque[Mark] = deque(maxlen=_MOST_WAITING)
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        subject = self._broker.names.subject("ended")
+        notes = await self._broker.bus.subscribe(subject, self._heard, queue=self.name)
+        try:
+            while not self._stopping.is_set():
+                if not await self._close_due():
+                    await self._nap()
+        finally:
+            await notes.stop()
+
+    async def stop(self) -> None:
+        """Close no more; what waits is left to the sweeper."""
+        self._stopping.set()
+
+    def _heard(self, note: Message) -> None:
+        self._waiting.extend(read_note(note.body))
+
+    async def _close_due(self) -> int:
+        """Close the next journals that are due; return how many there were."""
+        due = time.time() - self._keeping.journal
+        batch: list[Mark] = []
+        while self._waiting and self._waiting[0].at <= due and len(batch) < _BATCH:
+            batch.append(self._waiting.popleft())
+        if batch:
+            try:
+                floor = await self._floor.reaching(max(mark.event_seq for mark in batch))
+                await asyncio.gather(*(self._close(mark, floor) for mark in batch))
+            except BrokerError as error:
+                _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
+        return len(batch)
+
+    async def _close(self, mark: Mark, floor: int) -> Closing:
+        procedure = close(mark, self._keeping, routed=floor, now=time.time())
+        return await self._broker.performer.run(procedure)
+
+    async def _nap(self) -> None:
+        rest = self._waiting[0].at + self._keeping.journal - time.time() if self._waiting else _LONGEST_NAP
+        try:
+            await asyncio.wait_for(self._stopping.wait(), min(max(rest, 0.02), _LONGEST_NAP))
+        except TimeoutError:
+            return

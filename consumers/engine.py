@@ -22,7 +22,7 @@ class Engine:
     def __init__(self, broker: Broker, settings: Settings, roles: Collection[str]) -> None:
         self._definitions = Definitions(broker.tasks)
         keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
-        self.roles: list[Role | Sweeper] = []
+        self.roles: list[Role | Closer | Sweeper] = []
         if "router" in roles:
             self.roles.append(Router(broker, self._definitions))
         if "mailman" in roles:
@@ -30,7 +30,7 @@ class Engine:
         if "closer" in roles:
             self.roles.append(Closer(broker, keeping))
         if "sweeper" in roles:
-            self.roles.append(Sweeper(broker))
+            self.roles.append(Sweeper(broker, keeping))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; a role that dies takes the engine with it."""

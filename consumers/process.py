@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from consumers.endings import report_endings
 from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
@@ -32,6 +33,7 @@ async def serve_worker(settings: Settings, tasks: Sequence[AnyTask], *, engine: 
             async with asyncio.TaskGroup() as group:
                 group.create_task(worker.run(stopping, ready), name="worker")
                 group.create_task(_exit_when_closed(broker, stopping), name="watch the connection")
+                group.create_task(report_endings(broker, stopping), name="report endings")
                 await ready.wait()
                 if engine:
                     group.create_task(
@@ -51,6 +53,7 @@ async def serve_engine(settings: Settings, roles: Collection[str], *, report: Re
         with stop_signals() as stopping:
             async with asyncio.TaskGroup() as group:
                 group.create_task(Engine(broker, settings, roles).run(stopping), name="engine")
+                group.create_task(report_endings(broker, stopping), name="report endings")
                 group.create_task(_exit_when_closed(broker, stopping), name="watch the connection")
                 report(f"engine runs {', '.join(sorted(roles))}")
 

@@ -8,9 +8,12 @@ import secrets
 import time
 from typing import Final
 
+from consumers.closer import RouterFloor
 from tidemill.kernel.broker import Broker
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.performer import END_HEADER
+from tidemill.kernel.journal import LastEntry
+from tidemill.kernel.marks import END_HEADER, read_header
+from tidemill.kernel.protocol.closer import Keeping, close
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 
 _SHARE: Final = 20
@@ -21,8 +24,12 @@ _log = logging.getLogger(__name__)
 class Sweeper:
     """Sweeps every `interval` seconds; a run must have stood still for `patience` seconds."""
 
-    def __init__(self, broker: Broker, *, interval: float = 60.0, patience: float = 120.0) -> None:
+    def __init__(
+        self, broker: Broker, keeping: Keeping, *, interval: float = 60.0, patience: float = 120.0
+    ) -> None:
         self._broker = broker
+        self._keeping = keeping
+        self._floor = RouterFloor(broker)
         self._interval = interval
         self._patience = patience
         self._stopping = asyncio.Event()
@@ -48,10 +55,19 @@ class Sweeper:
         async for last in self._broker.journal.runs(headers_only=True):
             if self._stopping.is_set():
                 break
-            ended = last.tombstone or END_HEADER in last.headers
-            if not ended and time.time() - last.at >= self._patience:
+            if last.tombstone or time.time() - last.at < self._patience:
+                continue
+            if END_HEADER in last.headers:
+                await self._close(last)
+            else:
                 mended += await self._look_at(last.run)
         return mended
+
+    async def _close(self, last: LastEntry) -> None:
+        """Close a journal that had to stay open when the closer came by."""
+        mark = read_header(last.run, last.seq, last.at, last.headers[END_HEADER])
+        floor = await self._floor.reaching(mark.event_seq)
+        await self._broker.performer.run(close(mark, self._keeping, routed=floor, now=time.time()))
 
     async def _look_at(self, run: str) -> bool:
         rid = f"sweep-{secrets.token_hex(8)}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXPECT_SUBJECT_TAIL: Final = "Nats-Expected-Last-Subject-Sequence"
 ROLLUP: Final = "Nats-Rollup"
 TTL: Final = "Nats-TTL"
+TOMBSTONE: Final = "Tidemill-Tombstone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,27 @@ class Journal:
         Raises:
             WrongSequenceError: the run's tail isn't `expect`; nothing was changed.
         """
-        headers = {ROLLUP: "sub", TTL: f"{max(1, math.ceil(keep))}s"}
-        return await self.append(run, b"", expect=expect, headers=headers)
+        return await self.append(run, b"", expect=expect, headers={ROLLUP: "sub", **_tombstone(keep)})
+
+    async def entomb(self, run: str, *, expect: int, keep: float) -> int:
+        """Append a tombstone behind a run's records, which the caller deletes then.
+
+        Raises:
+            WrongSequenceError: the run's tail isn't `expect`; nothing was changed.
+        """
+        return await self.append(run, b"", expect=expect, headers=_tombstone(keep))
+
+    async def delete(self, seq: int) -> None:
+        """Delete one record; one that is gone already is fine."""
+        await records.delete(self._bus, self.stream, seq)
+
+    async def clear_tomb(self, run: str) -> bool:
+        """Delete what lies in front of a run's tombstone; return whether there is one."""
+        tail = await self.tail_leader(run)
+        if tail is None or tail.body:
+            return False
+        await self._bus.api(f"STREAM.PURGE.{self.stream}", {"filter": self._prefix + run, "keep": 1})
+        return True
 
     async def runs(self, *, headers_only: bool = False) -> AsyncIterator[LastEntry]:
         """Yield the newest record of every run that has a journal, tombstones included.
@@ -107,7 +127,11 @@ class Journal:
         async for record in last_of_each(self._bus, self.stream, subjects, headers_only=headers_only):
             headers = record.headers or {}
             run = record.subject.removeprefix(self._prefix)
-            yield LastEntry(run, record.seq, record.body, record.at, headers.get(ROLLUP) == "sub", headers)
+            yield LastEntry(run, record.seq, record.body, record.at, TOMBSTONE in headers, headers)
+
+
+def _tombstone(keep: float) -> dict[str, str]:
+    return {TOMBSTONE: "1", TTL: f"{max(1, math.ceil(keep))}s"}
 
 
 def _entry(record: records.Record) -> Entry:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
-import orjson
-
+from tidemill.kernel.api import MESSAGE_NOT_FOUND
 from tidemill.kernel.blobs import Blobs
 from tidemill.kernel.bus import Bus
 from tidemill.kernel.clock import now, rfc3339_at
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, WrongSequenceError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.journal import Journal
-from tidemill.kernel.letters import letter
+from tidemill.kernel.letters import letter, open_letter
+from tidemill.kernel.marks import END_HEADER, end_header, mark_of
 from tidemill.kernel.protocol import operations as op
+from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.conclusions import Conclusion
 from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
+from tidemill.kernel.records import delete, scan_leader
 
 T = TypeVar("T")
 Executor = Callable[[Any], Awaitable[Conclusion]]
-END_HEADER: Final = "Tidemill-End"
-"""Header of end records: what the closer needs to know, so that it reads no bodies."""
-_NO_MESSAGE: Final = 10037
+_MOST_ENDINGS: Final = 100_000
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Performer:
 
     With `patient`, an operation waits for a broker that is away: all of them may be repeated, because
     appends recognise their own records and tickets are told apart by what they continue. Otherwise the
-    procedure is abandoned at the first failure.
+    procedure is abandoned at the first failure. `endings` collects the ends that were appended, for notes
+    to the closer.
     """
 
     def __init__(self, bus: Bus, journal: Journal, blobs: Blobs, *, patient: bool) -> None:
@@ -57,6 +59,7 @@ class Performer:
         self.journal = journal
         self.blobs = blobs
         self._patient = patient
+        self.endings: deque[Mark] = deque(maxlen=_MOST_ENDINGS)
         self._handlers: dict[type, Callable[[Any], Awaitable[Any]]] = {
             op.Append: self._append,
             op.SendTicket: self._send_ticket,
@@ -127,13 +130,16 @@ class Performer:
 
     async def _append(self, operation: op.Append) -> int | None:
         record = operation.record
-        headers = {END_HEADER: _end_facts(record)} if isinstance(record, End) else None
+        headers = {END_HEADER: end_header(record)} if isinstance(record, End) else None
         try:
-            return await self.journal.append(
+            seq = await self.journal.append(
                 operation.run, encode(record), expect=operation.expect, headers=headers
             )
         except WrongSequenceError:
             return None
+        if isinstance(record, End):
+            self.endings.append(mark_of(operation.run, seq, record))
+        return seq
 
     async def _read(self, operation: op.Read) -> list[Entry]:
         return [Entry(e.seq, decode(e.body), e.at) for e in await self.journal.read(operation.run)]
@@ -170,7 +176,10 @@ class Performer:
         await self.bus.publish(subject, letter(operation.run, operation.state), headers=headers)
 
     async def _exhume(self, operation: op.Exhume) -> None:
-        await self._purge("DEAD", self.names.dead(operation.task, operation.run))
+        subject = self.names.dead(operation.task, operation.run)
+        async for record in scan_leader(self.bus, self.names.stream("DEAD"), subject):
+            if open_letter(record.body)[0].get("seq", 0) <= operation.seq:
+                await delete(self.bus, self.names.stream("DEAD"), record.seq)
 
     async def _hint(self, operation: op.Hint) -> None:
         await self.bus.send(self.names.subject("hints", operation.worker), operation.run.encode())
@@ -192,10 +201,20 @@ class Performer:
         return await self._stored("DEAD", self.names.dead(operation.task, operation.run))
 
     async def _close(self, operation: op.Close) -> bool:
+        """Close a journal.
+
+        A roll-up costs the broker 0.3 ms. Where all records are known, a plain tombstone behind them and one
+        deletion each cost half of that; in between the tombstone, which is the newest, says it all.
+        """
+        run, expect, keep = operation.run, operation.expect, operation.keep
         try:
-            await self.journal.close(operation.run, expect=operation.expect, keep=operation.keep)
+            if not operation.records:
+                await self.journal.close(run, expect=expect, keep=keep)
+                return True
+            await self.journal.entomb(run, expect=expect, keep=keep)
         except WrongSequenceError:
-            return False
+            return await self.journal.clear_tomb(run)
+        await asyncio.gather(*(self.journal.delete(seq) for seq in operation.records))
         return True
 
     async def _publish(self, operation: op.Publish) -> None:
@@ -216,7 +235,7 @@ class Performer:
                 f"STREAM.MSG.GET.{self.names.stream(stream)}", {"seq": 1, "next_by_subj": subject}
             )
         except BrokerError as error:
-            if error.code != _NO_MESSAGE:
+            if error.code != MESSAGE_NOT_FOUND:
                 raise
             return False
         return True
@@ -224,8 +243,3 @@ class Performer:
 
 def _ticket_body(kind: op.TicketKind, created: Created | None) -> bytes:
     return encode(created) if created is not None else pack({"kind": kind})
-
-
-def _end_facts(end: End) -> str:
-    facts = {"task": end.task, "event_seq": end.event_seq, "keyed": end.keyed, "lasting": end.lasting}
-    return orjson.dumps({name: value for name, value in facts.items() if value}).decode()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from tidemill.kernel.api import MESSAGE_NOT_FOUND, no_responders
+from tidemill.kernel.api import MESSAGE_DELETE_FAILED, MESSAGE_NOT_FOUND, no_responders
 from tidemill.kernel.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -93,6 +93,19 @@ async def scan_leader(bus: Bus, stream: str, subject_filter: str) -> AsyncIterat
     while (record := await next_from_leader(bus, stream, subject_filter, start=start)) is not None:
         yield record
         start = record.seq + 1
+
+
+async def delete(bus: Bus, stream: str, seq: int) -> None:
+    """Delete a message without overwriting its bytes; one that is gone already is fine.
+
+    Raises:
+        BrokerError: the broker refused.
+    """
+    try:
+        await bus.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
+    except BrokerError as error:
+        if error.code not in (MESSAGE_NOT_FOUND, MESSAGE_DELETE_FAILED):
+            raise
 
 
 async def _direct_one(bus: Bus, stream: str, query: dict[str, object]) -> Record | None:

@@ -26,7 +26,6 @@ __all__ = ["Change", "Topology", "TopologyLimits", "apply", "diff", "ensure_task
 
 ROUTER: Final = "router"
 MAILMAN: Final = "mailman"
-CLOSER: Final = "closer"
 
 _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
@@ -265,16 +264,5 @@ def _roles(names: Names) -> tuple[ConsumerSpec, ...]:
         ConsumerSpec(names.stream("EVENTS"), ROUTER, role | {"filter_subject": names.subject("events", ">")}),
         ConsumerSpec(
             names.stream("SIGNALS"), MAILMAN, role | {"filter_subject": names.subject("signals", ">")}
-        ),
-        # Which records are an end stands in their headers.
-        ConsumerSpec(
-            names.stream("JOURNAL"),
-            CLOSER,
-            role
-            | {
-                "filter_subject": names.subject("journal", ">"),
-                "headers_only": True,
-                "max_ack_pending": _UNLIMITED,
-            },
         ),
     )

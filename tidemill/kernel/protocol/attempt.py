@@ -71,16 +71,22 @@ def work(ticket: Ticket, policy: Policy, worker: str) -> Procedure[None]:
 
 
 def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | None]:
-    """Become the owner of the ticket's run, or do what the ticket calls for instead and return None."""
+    """Become the owner of the ticket's run, or do what the ticket calls for instead and return None.
+
+    What isn't a claim is decided on the leader's answer alone: a replica's may be stale (A7).
+    """
     claim = Claim(rid=ticket.delivery, q=ticket.q, n=ticket.delivered, worker=worker)
     if ticket.created is not None and ticket.delivered == 1:
         state = State()
         state.apply(ticket.seq, ticket.created)
         if (yield from claimed(ticket, claim, state)):
             return Session(ticket, claim, state, policy)
-        state = fold((yield ReadLeader(ticket.run)))
     else:
-        state = yield from read(ticket.run, at_least=ticket.seq)
+        # Any replica will do for trying to claim: a stale answer is refused by the append.
+        state = fold((yield Read(ticket.run)))
+        if judge(state, ticket) is Admission.CLAIM and (yield from claimed(ticket, claim, state)):
+            return Session(ticket, claim, state, policy)
+    state = fold((yield ReadLeader(ticket.run)))
     while not owns(state, claim):
         admission = judge(state, ticket)
         if admission is not Admission.CLAIM:
@@ -103,12 +109,6 @@ def claimed(ticket: Ticket, claim: Claim, state: State) -> Procedure[bool]:
 def owns(state: State, claim: Claim) -> bool:
     """Say whether this claim is the newest one."""
     return state.phase is Phase.OWNED and state.owner is not None and state.owner.rid == claim.rid
-
-
-def read(run: str, *, at_least: int) -> Procedure[State]:
-    """Fold a journal that reaches at least record `at_least`: from any replica, else from the leader (A7)."""
-    state = fold((yield Read(run)))
-    return fold((yield ReadLeader(run))) if state.tail < at_least else state
 
 
 def decline(ticket: Ticket, state: State, admission: Admission) -> Procedure[None]:

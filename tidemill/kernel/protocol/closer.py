@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tidemill.kernel.protocol.operations import (
-    Ack,
     Close,
     DeadLettered,
     Procedure,
@@ -16,7 +15,10 @@ from tidemill.kernel.protocol.operations import (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the closer knows of an end record without its body; `at` is when it was stored."""
+    """What the closer knows of an end record without its body; `at` is when it was stored.
+
+    `records` are the sequences of all the journal's records, empty where they aren't known.
+    """
 
     run: str
     task: str
@@ -25,6 +27,7 @@ class Mark:
     event_seq: int = 0
     keyed: bool = False
     lasting: bool = False
+    records: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Closing(Enum):
 
     DONE = auto()
     LATER = auto()
-    """It must stay for now: ask again after a while."""
+    """It must stay for now: the next sweep looks at it again."""
 
 
 def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure[Closing]:
@@ -60,6 +63,5 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
         if (yield DeadLettered(mark.run, mark.task)):
             return Closing.LATER
     # A refusal means that the journal went on (it was reopened) or is closed already: both are fine.
-    yield Close(mark.run, mark.seq, keeping.key if mark.keyed else keeping.tombstone)
-    yield Ack()
+    yield Close(mark.run, mark.seq, keeping.key if mark.keyed else keeping.tombstone, mark.records)
     return Closing.DONE

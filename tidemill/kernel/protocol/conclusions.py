@@ -112,6 +112,7 @@ def ending(
         event_seq=created.event_seq if created else 0,
         keyed=bool(created and created.key),
         lasting=outcome in BURIED,
+        records=tuple(state.seqs),
     )
 
 

@@ -57,7 +57,7 @@ def deliver(signal: Signal) -> Procedure[Answer]:
 
 def respond(state: State, signal: Signal) -> Record | Answer:
     """Return the record that a signal becomes in this state, or why it becomes none."""
-    if state.phase in (Phase.ABSENT, Phase.CLOSED):
+    if state.created is None or state.phase is Phase.CLOSED:
         return "gone"
     if signal.kind == "retry":
         retriable = state.end is not None and state.end.outcome in BURIED
@@ -73,9 +73,9 @@ def effects(signal: Signal, state: State) -> Procedure[None]:
     """Perform what follows from a signal that stands in the journal, unless the run has gone on since."""
     if state.phase is Phase.OWNED and state.owner and state.cancel and state.cancel.rid == signal.id:
         yield Hint(signal.run, state.owner.worker)
-    elif state.phase is Phase.READY and state.epoch_rid == signal.id:
-        # The letter goes before the ticket: afterwards the run may have died again and left a new one.
-        yield Exhume(signal.run, state.task, state.end_seq)
-        yield SendTicket(signal.run, state.task, state.epoch, "signal", once=True)
+    elif signal.id in state.reopenings:
+        yield Exhume(signal.run, state.task, state.reopenings[signal.id])
+        if state.phase is Phase.READY and state.epoch_rid == signal.id:
+            yield SendTicket(signal.run, state.task, state.epoch, "signal", once=True)
     elif state.end is not None and state.end.rid == signal.id:
         yield from end_effects(signal.run, state)

@@ -143,11 +143,15 @@ class DeadLettered:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Replace the journal by a tombstone for `keep` seconds, if its tail is `expect`. Result: done?"""
+    """Replace the journal by a tombstone for `keep` seconds, if its tail is `expect`. Result: done?
+
+    `records` are the sequences of all its records where they are known, which makes it cheaper.
+    """
 
     run: str
     expect: int
     keep: float
+    records: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class End:
     """The run has ended.
 
     `lasting` says that its end has effects which its ticket carries, `keyed` that an idempotency key must
-    go on finding it, `task` and `event_seq` repeat what its closer needs to know.
+    go on finding it. `task`, `event_seq` and `records` (the sequences of all records before this one) are
+    what its closer needs to know.
     """
 
     KIND: ClassVar[str] = "end"
@@ -128,6 +129,7 @@ class End:
     event_seq: int = 0
     keyed: bool = False
     lasting: bool = False
+    records: tuple[int, ...] = ()
 
 
 Record = Created | Claim | Suspend | Cancel | Released | Orphaned | Reopened | End
@@ -172,7 +174,9 @@ def decode(body: bytes) -> Record | None:
         )
     if cls is Created:
         facts |= {"raw": raw, "tags": tuple(facts.get("tags", ()))}
-    elif facts.get("fault") is not None:
+    elif cls is End:
+        facts |= {"records": tuple(facts.get("records", ()))}
+    if facts.get("fault") is not None:
         facts["fault"] = Fault(**facts["fault"])
     try:
         record: Record = cls(**facts)

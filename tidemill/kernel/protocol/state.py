@@ -61,8 +61,9 @@ class State:
     `tail` is the sequence of its last record, `epoch` that of the newest record from which a ticket may
     continue and `epoch_rid` that record's id; `starts` counts all claims, `claims` those since the last
     progress (less the released ones), `attempts` the attempts that have failed since the last opening.
-    `end_seq` outlives the end itself: a living run that has one was reopened. `started_at` is the time of
-    the first claim, 0 where it isn't known: an owner doesn't know that of its own claim.
+    `reopenings` maps the ids of reopening records to the sequences of the ends that they followed,
+    `end_seq` is the newest end's and outlives it: a living run that has one was reopened. `started_at` is
+    the time of the first claim, 0 where it isn't known: an owner doesn't know that of its own claim.
     """
 
     phase: Phase = Phase.ABSENT
@@ -76,12 +77,14 @@ class State:
     cancel: Cancel | None = None
     end: End | None = None
     end_seq: int = 0
+    reopenings: dict[str, int] = field(default_factory=dict)
     claims: int = 0
     attempts: int = 0
     starts: int = 0
     timed: bool = False
     faults: list[Fault] = field(default_factory=list)
     rids: set[str] = field(default_factory=set)
+    seqs: list[int] = field(default_factory=list)
     began_at: float = 0.0
     started_at: float = 0.0
     changed_at: float = 0.0
@@ -89,6 +92,7 @@ class State:
     def apply(self, seq: int, record: Record | None, at: float = 0.0) -> None:
         """Fold one more record, in the order of the journal."""
         self.tail = seq
+        self.seqs.append(seq)
         self.changed_at = at or self.changed_at
         if record is None:
             self.phase = Phase.CLOSED
@@ -134,6 +138,7 @@ class State:
 
     def _reopen(self, seq: int, record: Reopened) -> None:
         self.phase, self.epoch, self.epoch_rid = Phase.READY, seq, record.rid
+        self.reopenings[record.rid] = self.end_seq
         self.end, self.cancel = None, None
         self.owner, self.claims, self.attempts = None, 0, 0
 

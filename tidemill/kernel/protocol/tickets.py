@@ -48,7 +48,7 @@ class Admission(Enum):
 
 
 def judge(state: State, ticket: Ticket) -> Admission:
-    """Decide what a ticket entitles to; the state must not be older than the ticket (A7)."""
+    """Decide what a ticket entitles to; whatever isn't a claim holds only for the leader's state (A7)."""
     match state.phase:
         case Phase.ABSENT | Phase.CLOSED:
             return Admission.ACKNOWLEDGE

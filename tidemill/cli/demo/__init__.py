@@ -1,0 +1,1 @@
+"""The demonstration: real signed webhooks at a real broker, gateway and worker, each outcome explained."""
