@@ -5,7 +5,8 @@
 The owner holds the writing end of the guard's standard input. When that closes, because the owner closed
 it or died in any way, the guard terminates the command, and kills it after a grace period. When the
 command ends by itself, the guard exits with its exit code (128 + signal number for a signal, as a shell
-does). Should the guard itself be killed, Linux terminates the command.
+does). Should the guard itself be killed, Linux terminates the command. Descriptors that the guard was given
+beside the standard ones go on to the command: a lock that is held through them lasts as long as it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def main(command: list[str]) -> int:
     """Run the command under guard and return the exit code to end with."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_guard)  # noqa: PLW1509 - no thread has been started yet
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        close_fds=False,
+        preexec_fn=_die_with_the_guard,  # noqa: PLW1509 - no thread has been started yet
+    )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     threading.Thread(target=_watch_owner, args=(child,), name="owner", daemon=True).start()
     code = child.wait()
