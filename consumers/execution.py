@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from tidemill.kernel.blobs import INLINE_LIMIT, Blobs
 
 from consumers.faults import fault_of
 from consumers.loader import AnyTask
 from tidemill.binding import BoundCall
+from tidemill.client import Client, use
 from tidemill.context import Attempt
 from tidemill.kernel import backoff, clock
+from tidemill.kernel.blobs import INLINE_LIMIT, Blobs
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.attempt import Session
 from tidemill.kernel.protocol.conclusions import (
@@ -37,10 +38,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What executions share: threads for sync handlers, blobs for large values."""
+    """What executions share: threads for sync handlers, blobs for large values, the client of handlers."""
 
     threads: Executor
     blobs: Blobs
+    client: Client
 
 
 class _TimedOutError(Exception):
@@ -96,17 +98,21 @@ class Execution:
             raise AssertionError("an owned run has a created record")
         call = await self._bind(state.created)
         timeout = self._task.definition.timeout
-        if call.is_async:
-            name = asyncio.current_task()
-            self._handler = asyncio.create_task(_contained(call), name=name.get_name() if name else None)
-        else:
-            self._in_thread = True
-            loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-            self._handler = loop.run_in_executor(self._tools.threads, context.run, call.invoke)
+        with use(self._tools.client):
+            self._handler = self._start(call)
         done, _ = await asyncio.wait({self._handler}, timeout=timeout)
         if not done:
             await self._give_up(timeout or 0.0)
         return call, self._handler.result()
+
+    def _start(self, call: BoundCall) -> asyncio.Future[Any]:
+        """Start the handler: a task of its own, or a thread; both see the context of this moment."""
+        if call.is_async:
+            own = asyncio.current_task()
+            return asyncio.create_task(_contained(call), name=own.get_name() if own else None)
+        self._in_thread = True
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self._tools.threads, context.run, call.invoke)
 
     async def _bind(self, created: Created) -> BoundCall:
         raw = created.raw if created.blob is None else await self._tools.blobs.get(created.blob)

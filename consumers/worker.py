@@ -14,19 +14,22 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from tidemill.kernel.topology import ensure_task_consumer
 
 from consumers.desk import Desk, Shared, interrupt, look_at_journal
 from consumers.execution import Tools
 from consumers.lease import LeaseKeeper
 from consumers.loader import AnyTask
 from consumers.watchdog import Watchdog
+from tidemill.client import Client
 from tidemill.kernel import registry
 from tidemill.kernel.broker import Broker
 from tidemill.kernel.bus import Bus, Message
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.pull import Budget, Puller
+from tidemill.kernel.runs import Runs
 from tidemill.kernel.settings_sections import WorkerSettings
+from tidemill.kernel.topology import ensure_task_consumer
+from tidemill.nats_transport import NatsTransport
 
 MAX_CRASHES: Final = 3
 """Owners of a run that may die without progress before it counts as crashed."""
@@ -67,7 +70,7 @@ class Worker:
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.blobs),
+            Tools(self._threads, broker.blobs, _client(broker)),
             MAX_CRASHES,
         )
         self._pullers: list[Puller] = []
@@ -188,3 +191,8 @@ class Worker:
 
     async def _connect_leases(self) -> Bus:
         return await self._broker.access.connect(f"{self.identity.id}-leases", connect_timeout=30.0)
+
+
+def _client(broker: Broker) -> Client:
+    """Return the client of handlers: triggers go straight to the broker, from threads too."""
+    return Client(NatsTransport(Runs(broker)), loop=asyncio.get_running_loop())

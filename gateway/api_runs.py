@@ -11,8 +11,7 @@ from starlette.routing import Route
 
 from gateway.parameters import json_object, limit_of, only, run_id
 from tidemill.kernel.errors import ConflictError, PayloadError
-from tidemill.kernel.runs import TriggerRequest
-from tidemill.transport import parse_request
+from tidemill.kernel.trigger import TriggerRequest, parse_request
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,8 +60,8 @@ class RunsApi:
         document = await json_object(request)
         only(document, "payload", "options")
         payload = orjson.dumps(document.get("payload"))
-        wanted = _wanted(request, document.get("options"))
-        view = await self.runs.trigger(request.path_params["task"], payload, wanted)
+        wanted = _wanted(request, payload, document.get("options"))
+        view = await self.runs.trigger(wanted)
         return _started(view.id, view.status)
 
     async def list_runs(self, request: Request) -> Response:
@@ -106,8 +105,8 @@ class RunsApi:
 _PAST: dict[Kind, str] = {"cancel": "cancelled", "retry": "retried"}
 
 
-def _wanted(request: Request, options: object) -> TriggerRequest:
-    """Return the options of a trigger; the header counts where both name an idempotency key.
+def _wanted(request: Request, payload: bytes, options: object) -> TriggerRequest:
+    """Return a trigger, checked; the header counts where both name an idempotency key.
 
     Raises:
         PayloadError: an option is unknown or can't be used.
@@ -118,14 +117,7 @@ def _wanted(request: Request, options: object) -> TriggerRequest:
     key = request.headers.get("idempotency-key")
     if key is not None:
         given["idempotency_key"] = key
-    checked = parse_request(request.path_params["task"], b"", given)
-    return TriggerRequest(
-        idempotency_key=checked.idempotency_key,
-        delay=checked.delay,
-        at=checked.at.timestamp() if checked.at else None,
-        ttl=checked.ttl,
-        tags=checked.tags,
-    )
+    return parse_request(request.path_params["task"], payload, given)
 
 
 def _started(run: str, status: str, **more: str) -> Response:

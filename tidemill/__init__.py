@@ -24,11 +24,11 @@ from tidemill.kernel.errors import (
     SettingsError,
     TidemillError,
 )
+from tidemill.kernel.trigger import TriggerOptions
 from tidemill.options import TaskOptions
 from tidemill.retry import Abort, Retry, RetryAfter
 from tidemill.run import Run
 from tidemill.task import FnTask, Task, TaskDecorator, task
-from tidemill.transport import TriggerOptions
 
 __all__ = [  # noqa: RUF022 - grouped by what one does with them
     # Define tasks

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from types import TracebackType
 
-    from tidemill.transport import RunOutcome, Transport, TriggerRequest
+    from tidemill.kernel.trigger import TriggerRequest
+    from tidemill.transport import RunOutcome, Transport
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from tidemill.kernel.errors import (
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
-    from tidemill.transport import TriggerRequest
+    from tidemill.kernel.trigger import TriggerRequest
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "expired", "timed_out", "crashed"})
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
@@ -98,7 +98,7 @@ class HttpTransport(Transport):
                 if failures >= _POLL_FAILURES:
                     raise
             else:
-                if self._member(found, "state") in ENDED:
+                if self._member(found, "status") in ENDED:
                     return _outcome(found)
             await asyncio.sleep(_pause_until(deadline, pause, run_id))
             pause = min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
@@ -120,18 +120,22 @@ class HttpTransport(Transport):
     async def _request(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        return self._answer(await self._respond(method, path, body, headers))
+
+    async def _respond(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         sent = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
         if self.key:
             sent["Authorization"] = f"Bearer {self.key}"
         url = f"{self.url.rstrip('/')}/api/v1/{path}"
         try:
-            response = await self._send(method, url, body, sent)
+            return await self._send(method, url, body, sent)
         except httpx.HTTPError as error:
             raise ControlError(
                 f"{method} {url} failed: {str(error) or type(error).__name__}",
                 hint="is the gateway running there? [client] url, or TIDEMILL_CLIENT__URL, says where it is",
             ) from error
-        return self._answer(response)
 
     async def _send(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         if self._kept is not None:
@@ -198,7 +202,7 @@ def _pause_until(deadline: float | None, pause: float, run_id: str) -> float:
 def _outcome(found: dict[str, Any]) -> RunOutcome:
     error = found.get("error") or {}
     return RunOutcome(
-        state=found["state"],
+        state=found["status"],
         result=orjson.dumps(found.get("result")),
         error=str(error.get("message", "")),
         error_type=str(error.get("type", "")),

@@ -15,9 +15,9 @@ from tidemill.event import Event
 from tidemill.kernel.codec import Codec
 from tidemill.kernel.definition import TaskDefinition, id_problem
 from tidemill.kernel.errors import DefinitionError
+from tidemill.kernel.trigger import parse_request
 from tidemill.run import Run
 from tidemill.source import code_digest
-from tidemill.transport import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tidemill.context import Attempt
+    from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
     from tidemill.options import TaskOptions
     from tidemill.retry import Retry
     from tidemill.source import Place
-    from tidemill.transport import TriggerOptions, TriggerRequest
 
 T = TypeVar("T")
 In = TypeVar("In")

@@ -24,7 +24,8 @@ from tidemill.context import Attempt
 from tidemill.direct import supplying
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.errors import ConflictError
-from tidemill.transport import RunOutcome, Transport, TriggerRequest
+from tidemill.kernel.trigger import TriggerRequest
+from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,9 @@ from tidemill.kernel.errors import (
     SettingsError,
 )
 from tidemill.kernel.settings import Settings
+from tidemill.kernel.trigger import TriggerRequest
 from tidemill.task import Task, task
-from tidemill.transport import RunOutcome, Transport, TriggerRequest
+from tidemill.transport import RunOutcome, Transport
 
 
 @dataclass

@@ -19,7 +19,8 @@ from tidemill.kernel.errors import (
     SettingsError,
     TidemillError,
 )
-from tidemill.transport import RunOutcome, TriggerRequest, parse_request
+from tidemill.kernel.trigger import TriggerRequest, parse_request
+from tidemill.transport import RunOutcome
 
 Answers = Callable[[httpx.Request], httpx.Response]
 
@@ -114,8 +115,8 @@ def states(*answers: dict[str, Any] | int) -> Answers:
 async def test_the_outcome_is_asked_for_less_and_less_often_until_the_run_has_ended(
     pauses: list[float],
 ) -> None:
-    waiting = [{"state": state} for state in ("delayed", "queued", "running", "waiting", "parked")] * 4
-    answers = states(*waiting, {"state": "completed", "result": {"n": [1]}})
+    waiting = [{"status": state} for state in ("delayed", "queued", "running", "waiting", "parked")] * 4
+    answers = states(*waiting, {"status": "completed", "result": {"n": [1]}})
     outcome = await transport(answers).outcome("run_a", None)
     assert outcome == RunOutcome("completed", b'{"n":[1]}')
     assert pauses == sorted(pauses)
@@ -123,13 +124,13 @@ async def test_the_outcome_is_asked_for_less_and_less_often_until_the_run_has_en
 
 
 async def test_a_failed_run_brings_its_error() -> None:
-    answers = states({"state": "failed", "error": {"type": "KeyError", "message": "'x'"}})
+    answers = states({"status": "failed", "error": {"type": "KeyError", "message": "'x'"}})
     outcome = await transport(answers).outcome("run_a", None)
     assert outcome == RunOutcome("failed", b"null", "'x'", "KeyError")
 
 
 async def test_a_listener_that_restarts_is_waited_for(pauses: list[float]) -> None:
-    answers = states(503, 502, {"state": "running"}, 503, 503, 503, 503, {"state": "completed"})
+    answers = states(503, 502, {"status": "running"}, 503, 503, 503, 503, {"status": "completed"})
     assert (await transport(answers).outcome("run_a", None)).state == "completed"
     assert len(pauses) == 7
 
@@ -142,7 +143,7 @@ async def test_a_listener_that_stays_away_is_given_up_on(pauses: list[float]) ->
 
 async def test_an_outcome_that_does_not_come_in_time_is_a_timeout() -> None:
     with pytest.raises(TimeoutError, match="run run_a hasn't ended in time; it goes on"):
-        await transport(lambda _: httpx.Response(200, json={"state": "running"})).outcome("run_a", 0)
+        await transport(lambda _: httpx.Response(200, json={"status": "running"})).outcome("run_a", 0)
 
 
 async def test_a_cancellation_carries_its_reason() -> None:

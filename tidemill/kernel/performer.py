@@ -97,7 +97,8 @@ class Performer:
                 elif isinstance(operation, op.Execute) and execute is not None:
                     result = await execute(operation.session)
                 elif message is not None:
-                    result = await self._answer(message, operation)
+                    await self._answer(message, operation)
+                    result = None
                 else:
                     raise TypeError(f"nothing performs {operation!r} here")
         except StopIteration as stop:

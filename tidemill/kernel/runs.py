@@ -19,28 +19,17 @@ from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.protocol.creation import create
-from tidemill.kernel.protocol.records import Created, Entry, decode
+from tidemill.kernel.protocol.records import Created, End, Entry, decode
 from tidemill.kernel.protocol.state import Phase, State, Status, fold
 from tidemill.kernel.registry import Definitions
 from tidemill.kernel.signals import Kind, write_signal
 from tidemill.kernel.subjects import new_run, run_of_key
+from tidemill.kernel.trigger import TriggerRequest
 
 ANSWER_SECONDS: Final = 2.0
 """How long a caller waits for the mailman before its signal counts as merely queued."""
 SCAN_LIMIT: Final = 10_000
 """How many journals one listing looks into at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerRequest:
-    """How a run is to be started: seconds, `at` since the epoch, `ttl` from the earliest start on."""
-
-    idempotency_key: str | None = None
-    delay: float | None = None
-    at: float | None = None
-    ttl: float | None = None
-    tags: tuple[str, ...] = ()
-    replayof: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +39,7 @@ class RunView:
     id: str
     state: State
     entries: tuple[Entry, ...] = ()
+    result: Any = None
 
     @property
     def status(self) -> str:
@@ -77,9 +67,9 @@ class RunView:
             "tags": list(created.tags) if created else [],
             "replayof": created.replayof if created else None,
             "next_at": _stamp(state.wait.until) if state.wait and state.wait.until else None,
-            "result": end.result if end else None,
-            "result_blob": end.blob if end else None,
+            "result": self.result,
             "reason": end.reason if end else "",
+            "error": _error(end),
             "errors": [asdict(fault) for fault in state.faults],
         }
 
@@ -103,7 +93,7 @@ class Runs:
         self._definitions = definitions or Definitions(broker.tasks)
         self._validators: dict[str, jsonschema_rs.Validator] = {}
 
-    async def trigger(self, task: str, payload: bytes, request: TriggerRequest) -> RunView:
+    async def trigger(self, request: TriggerRequest) -> RunView:
         """Start a run of a task, or return the one that the same idempotency key has started.
 
         Raises:
@@ -112,11 +102,11 @@ class Runs:
             ConflictError: the idempotency key was used with another payload.
             BrokerError: the run wasn't created, or it is unknown whether it was.
         """
-        definition = await self._definition(task)
-        self._check(definition, payload)
+        definition = await self._definition(request.task_id)
+        self._check(definition, request.payload)
         key = request.idempotency_key
         run = run_of_key(definition.id, key) if key else new_run()
-        created = await self._created(run, definition.id, payload, request)
+        created = await self._created(run, definition.id, request)
         state = await self._broker.performer.run(create(run, created))
         if state.created is not None and state.created.rid != created.rid:
             raise ConflictError(
@@ -138,7 +128,13 @@ class Runs:
             raise NotFoundError(
                 f"there is no run {run!r}", hint="ended runs are kept for as long as journal.keep says"
             )
-        return RunView(run, fold(entries), entries)
+        state = fold(entries)
+        return RunView(run, state, entries, await self._result(state))
+
+    async def _result(self, state: State) -> Any:
+        if state.end is None or state.end.blob is None:
+            return state.end.result if state.end is not None else None
+        return orjson.loads(await self._broker.blobs.get(state.end.blob))
 
     async def list(
         self, *, task: str | None = None, status: str | None = None, limit: int = 50
@@ -226,18 +222,18 @@ class Runs:
         if validator is None:
             validator = jsonschema_rs.validator_for(definition.payload_schema)
             self._validators[definition.fingerprint] = validator
-        for error in validator.iter_errors(value):
-            place = path_text(tuple(error.instance_path), "payload")
+        for misfit in validator.iter_errors(value):
+            place = path_text(tuple(misfit.instance_path), "payload")
             raise PayloadError(
-                f"{place}: {error.message}", hint=f"`tidemill tasks show {definition.id}` prints its schema"
+                f"{place}: {misfit.message}", hint=f"`tidemill tasks show {definition.id}` prints its schema"
             )
 
-    async def _created(self, run: str, task: str, payload: bytes, request: TriggerRequest) -> Created:
-        start_at = request.at
+    async def _created(self, run: str, task: str, request: TriggerRequest) -> Created:
+        start_at = request.at.timestamp() if request.at is not None else None
         if request.delay is not None:
             start_at = clock.now().timestamp() + request.delay
         begin = start_at if start_at is not None else clock.now().timestamp()
-        digest = hashlib.sha256(payload).hexdigest()[:32]
+        digest = hashlib.sha256(request.payload).hexdigest()[:32]
         record = Created(
             rid=f"key-{digest}" if request.idempotency_key else f"trigger-{run}",
             task=task,
@@ -245,14 +241,20 @@ class Runs:
             expires_at=begin + request.ttl if request.ttl is not None else None,
             key=request.idempotency_key,
             tags=request.tags,
-            replayof=request.replayof,
         )
-        return await self._with_body(run, record, payload)
+        return await self._with_body(run, record, request.payload)
 
     async def _with_body(self, run: str, record: Created, raw: bytes) -> Created:
         if len(raw) > INLINE_LIMIT:
             return replace(record, blob=await self._broker.blobs.put(run, raw))
         return replace(record, raw=raw)
+
+
+def _error(end: End | None) -> dict[str, str] | None:
+    if end is None or end.outcome == "completed":
+        return None
+    fault = end.fault
+    return {"type": fault.type if fault else end.outcome, "message": fault.message if fault else end.reason}
 
 
 def _stamp(moment: float | None) -> str | None:

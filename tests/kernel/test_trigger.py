@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.kernel.errors import PayloadError
-from tidemill.transport import TriggerRequest, parse_request
+from tidemill.kernel.trigger import TriggerRequest, parse_request
 
 
 def test_options_are_brought_into_their_form() -> None:
