@@ -11,16 +11,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
-from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 
-from tidemill.kernel.api import NO_RESPONDERS, answer_of, no_responders
-from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
+from tidemill.kernel.api import answer_of
+from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.link import Link, Login
+from tidemill.kernel.messages import (
+    AWAY,
+    RETRY_HINT,
+    Message,
+    Stored,
+    Subscription,
+    message_of,
+    require_responder,
+    translate,
+)
 from tidemill.kernel.replies import Replies
 from tidemill.kernel.subjects import Names
 
@@ -28,49 +36,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as NatsSubscription
+
+__all__ = ["Bus", "Message", "Stored", "Subscription"]
 
 _LOST: Final = "the connection to the broker was lost, the outcome is unknown"
-_AWAY: Final = "the broker is away"
-_RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with the same message id"
 _DRAIN_LIMIT: Final = 5.0
-
-
-@dataclass(slots=True)
-class Message:
-    """A message as it came from the broker; a status of the broker stands in `headers["Status"]`."""
-
-    subject: str
-    body: bytes
-    headers: dict[str, str] | None
-    reply: str
-
-
-@dataclass(slots=True, frozen=True)
-class Stored:
-    """The broker's acknowledgement of a publish: where the message stands, or stood before."""
-
-    stream: str
-    seq: int
-    duplicate: bool
-
-
-class Subscription:
-    """Interest in a subject, until `stop`."""
-
-    def __init__(self, client: Client, inner: NatsSubscription) -> None:
-        self._client = client
-        self._inner = inner
-
-    async def stop(self) -> None:
-        """Take back the interest; what the broker had sent before still reaches the handler."""
-        with suppress(NatsError, OSError):  # a connection that is gone has no interest left to take back
-            if not self._client.is_connected:
-                await self._inner.unsubscribe()  # so that it isn't renewed with the link
-                return
-            await self._inner.drain()  # type: ignore[no-untyped-call] # nats-py left it without types
 
 
 class Bus:
@@ -121,6 +92,12 @@ class Bus:
     def max_payload(self) -> int:
         """The largest message in bytes, headers included, that the broker accepts."""
         return self._client.max_payload
+
+    @property
+    def server_version(self) -> str:
+        """The version of the server that the link leads to, like `2.15.1`."""
+        version = self._client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed for good, on purpose or because the broker threw it out."""
@@ -173,7 +150,7 @@ class Bus:
         Raises:
             BrokerUnavailableError: as for `publish`.
         """
-        return _message(await self._ask(subject, body, headers, timeout))
+        return message_of(await self._ask(subject, body, headers, timeout))
 
     async def request_many(self, subject: str, body: bytes = b"", *, timeout: float = 5.0) -> list[Message]:
         """Send a request and return its answers, up to and with the first that carries a status.
@@ -188,8 +165,8 @@ class Bus:
             answers = await future
         finally:
             self._replies.forget(inbox)
-        _require_responder(subject, answers[-1])
-        return [_message(answer) for answer in answers]
+        require_responder(subject, answers[-1])
+        return [message_of(answer) for answer in answers]
 
     async def api(
         self,
@@ -229,13 +206,13 @@ class Bus:
         """
 
         async def deliver(message: Msg) -> None:
-            handler(_message(message))
+            handler(message_of(message))
 
         self._require_link(subject)
         try:
             return Subscription(self._client, await self._client.subscribe(subject, queue=queue, cb=deliver))
         except (NatsError, OSError, RuntimeError) as error:
-            raise _translate(subject, error) from error
+            raise translate(subject, error) from error
 
     def new_inbox(self) -> str:
         """Return a subject of one's own, outside of the connection's wildcard inbox."""
@@ -276,7 +253,7 @@ class Bus:
         finally:
             self._replies.forget(inbox)
         if answer.headers is not None:
-            _require_responder(subject, answer)
+            require_responder(subject, answer)
         return answer
 
     async def _write(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
@@ -284,39 +261,17 @@ class Bus:
             await self._client.publish(subject, body, reply, headers)  # type: ignore[arg-type] # it only reads the headers
         except (NatsError, OSError, RuntimeError, AttributeError) as error:
             # RuntimeError and AttributeError: nats-py writing to a transport that has just gone.
-            raise _translate(subject, error, size=len(body), limit=self.max_payload) from error
+            raise translate(subject, error, size=len(body), limit=self.max_payload) from error
 
     def _require_link(self, subject: str) -> None:
         if not self._client.is_connected:
-            raise BrokerUnavailableError(f"{subject}: {_AWAY}, nothing was sent", hint=_RETRY_HINT)
+            raise BrokerUnavailableError(f"{subject}: {AWAY}, nothing was sent", hint=RETRY_HINT)
 
     def _on_lost(self) -> None:
-        self._replies.fail_all(_LOST, _RETRY_HINT)
+        self._replies.fail_all(_LOST, RETRY_HINT)
         for callback in tuple(self._lost_callbacks):
             callback()
 
     def _on_back(self) -> None:
         for callback in tuple(self._back_callbacks):
             callback()
-
-
-def _message(message: Msg) -> Message:
-    return Message(message.subject, message.data, message.headers, message.reply)
-
-
-def _require_responder(subject: str, answer: Msg) -> None:
-    headers = answer.headers
-    if headers is not None and headers.get("Status") == NO_RESPONDERS and not answer.data:
-        raise no_responders(subject)
-
-
-def _translate(subject: str, error: Exception, *, size: int = 0, limit: int = 0) -> BrokerError:
-    if isinstance(error, MaxPayloadError):
-        return BrokerError(
-            f"{subject}: {size} bytes are more than the broker's max_payload of {limit}",
-            code=10054,
-            hint="large bodies belong into a blob; a broker of your own needs max_payload of at least 1 MiB",
-        )
-    if isinstance(error, BadSubjectError | BadHeaderError):
-        return BrokerError(f"{subject!r}: no valid subject or header", hint="escape names into tokens first")
-    return BrokerUnavailableError(f"{subject}: {_AWAY}, the outcome is unknown ({error})", hint=_RETRY_HINT)

@@ -18,20 +18,18 @@ from tidemill.kernel.api import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
 from tidemill.kernel.budget import Budget
 from tidemill.kernel.delivery import Delivery
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
+from tidemill.kernel.pullrequest import PullRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tidemill.kernel.bus import Bus, Message, Subscription
+    from tidemill.kernel.bus import Bus, Message
 
 __all__ = ["Budget", "Delivery", "Puller"]
 
 _log = logging.getLogger(__name__)
 
-_NANOSECONDS: Final = 1_000_000_000
 _TICK: Final = 1.0
-# A request without an answer for this long after it should have expired: its status was lost.
-_LOST_AFTER: Final = 1.0
 _LARGEST_START: Final = 8
 _STARTS_PER_BUDGET: Final = 8
 _SCARCE_EXPIRES: Final = 0.5
@@ -39,30 +37,6 @@ _STOP_LIMIT: Final = 2.0
 _QUIET: Final = 0.1
 _HEARTBEAT: Final = "100"
 _EMPTY: Final = frozenset({"404", "408"})
-
-
-class _Request:
-    """One of a puller's two open requests: what it asked for and what of it is still to come."""
-
-    __slots__ = ("asked", "deadline", "inbox", "left", "number", "outlived", "subscription")
-
-    def __init__(self) -> None:
-        self.inbox = ""
-        self.outlived = False
-        self.number = 0
-        self.asked = 0
-        self.left = 0
-        self.deadline = 0.0
-        self.subscription: Subscription | None = None
-
-    @property
-    def reply(self) -> str:
-        """The reply subject of the newest request, by which late statuses of older ones are told apart."""
-        return f"{self.inbox}.{self.number}"
-
-    @property
-    def more_than_half_left(self) -> bool:
-        return self.left * 2 > self.asked
 
 
 class Puller:
@@ -88,7 +62,6 @@ class Puller:
         self._bus = bus
         self._stream = stream
         self._consumer = consumer
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._budget = budget
         self._deliver = deliver
         self._batch_limit = batch_limit
@@ -97,7 +70,12 @@ class Puller:
         self._wake = asyncio.Event()
         self._resume = asyncio.Event()
         self._share = budget.join(self._on_places)
-        self._requests = (_Request(), _Request())
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._requests = (
+            PullRequest(bus, subject, self._share),
+            PullRequest(bus, subject, self._share),
+        )
+        self._outlived = False
         self._size = 1  # until it is known how many share the budget
         self._failures = 0
         self._failed = False
@@ -157,18 +135,10 @@ class Puller:
         With the old inbox, requests that the broker still knows would come to life again.
         """
         for request in self._requests:
-            if request.outlived:
-                await self._unsubscribe(request)
-                request.outlived = False
-            if request.subscription is None:
-                request.inbox = self._bus.new_inbox()
-                handler = partial(self._arrived, request)
-                request.subscription = await self._bus.subscribe(f"{request.inbox}.*", handler)
-
-    async def _unsubscribe(self, request: _Request) -> None:
-        if request.subscription is not None:
-            await request.subscription.stop()
-            request.subscription = None
+            if self._outlived:
+                await request.unsubscribe()
+            await request.subscribe(partial(self._arrived, request))
+        self._outlived = False
 
     async def _ask(self) -> None:
         first, second = self._requests
@@ -176,7 +146,10 @@ class Puller:
             if request.left == 0 and not other.more_than_half_left:
                 taken = self._take(other.left)
                 if taken:
-                    await self._open(request, taken)
+                    scarce = self._budget.scarce
+                    await request.open(
+                        taken, min(self._expires, _SCARCE_EXPIRES) if scarce else self._expires
+                    )
 
     def _take(self, coming: int) -> int:
         """Take places for another request while `coming` deliveries are on their way; few don't pay."""
@@ -185,26 +158,11 @@ class Puller:
             return 0
         return self._share.take(max(1, self._size - coming))
 
-    async def _open(self, request: _Request, places: int) -> None:
-        expires = min(self._expires, _SCARCE_EXPIRES) if self._budget.scarce else self._expires
-        request.number += 1
-        request.asked = request.left = places
-        request.deadline = asyncio.get_running_loop().time() + expires + _LOST_AFTER
-        ask = b'{"batch":%d,"expires":%d}' % (places, int(expires * _NANOSECONDS))
-        try:
-            await self._bus.send(self._next, ask, reply=request.reply)
-        except BaseException:
-            self._end(request)
-            raise
-
-    def _arrived(self, request: _Request, message: Message) -> None:
+    def _arrived(self, request: PullRequest, message: Message) -> None:
         if not message.reply:
             self._status(request, message)
             return
-        if request.left > 0:
-            request.left -= 1
-            self._share.used()
-        else:
+        if not request.use_one():
             self._budget.overdraw()
         self._failures = 0
         self._hand_over(message)
@@ -231,25 +189,20 @@ class Puller:
             self._budget.give_back()
             raise
 
-    def _status(self, request: _Request, message: Message) -> None:
+    def _status(self, request: PullRequest, message: Message) -> None:
         status = (message.headers or {}).get("Status", "")
-        if message.subject != request.reply or status == _HEARTBEAT:
+        if status == _HEARTBEAT or not request.is_answered_by(message):
             return
         if status in _EMPTY:
             self._failures = 0
-            if request.left == request.asked:
+            if request.untouched:
                 self._size = self._start_size()
         else:
             description = (message.headers or {}).get("Description", "").strip()
             _log.debug("pull %s: status %s %s", self._consumer, status, description)
             self._failed = True
-        self._end(request)
+        request.end()
         self._wake.set()
-
-    def _end(self, request: _Request) -> None:
-        left, request.left = request.left, 0
-        if left:
-            self._share.unused(left)
 
     async def _back_off(self) -> None:
         self._failures += 1
@@ -272,9 +225,10 @@ class Puller:
         except BrokerUnavailableError as error:
             _log.debug("pull %s: %s", self._consumer, error)
         except BrokerError as error:
-            if error.code not in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND):
-                raise
-            self._on_missing()
+            if error.code in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND):
+                self._on_missing()
+            else:
+                _log.warning("pull %s: %s", self._consumer, error)
 
     def _start_size(self) -> int:
         fair = self._budget.places // (_STARTS_PER_BUDGET * self._budget.sharers)
@@ -288,15 +242,14 @@ class Puller:
     def _on_tick(self) -> None:
         loop = asyncio.get_running_loop()
         for request in self._requests:
-            if request.left and request.deadline < loop.time():
-                self._end(request)
+            if request.end_if_lost(loop.time()):
                 self._wake.set()
         self._tick = loop.call_later(_TICK, self._on_tick)
 
     def _on_lost(self) -> None:
         for request in self._requests:
-            request.outlived = True
-            self._end(request)
+            request.end()
+        self._outlived = True
         self._failed = True
         self._wake.set()
 
@@ -323,7 +276,7 @@ class Puller:
         try:
             async with asyncio.timeout(_STOP_LIMIT):
                 await self._run_dry()
-                await asyncio.gather(*map(self._unsubscribe, self._requests))
+                await asyncio.gather(*(request.unsubscribe() for request in self._requests))
                 for delivery in self._unwanted:
                     await delivery.nak()
         except (TimeoutError, BrokerUnavailableError) as error:
@@ -333,5 +286,5 @@ class Puller:
             )
         finally:
             for request in self._requests:
-                request.left = 0
+                request.end()
             self._share.leave()
