@@ -1,0 +1,222 @@
+"""Everything that can happen next, and the search through all of it."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.model.actors import Cast
+from tests.model.broker import Broker
+from tests.model.journal import Log
+from tests.model.properties import Properties
+from tests.model.scenarios import Scenario
+from tests.model.world import Actor, Fault, Message, World
+from tidemill.kernel.protocol.operations import (
+    Ack,
+    Append,
+    Bury,
+    CancelTimer,
+    Close,
+    Exhume,
+    GiveBack,
+    Schedule,
+    SendTicket,
+)
+
+WRITES = (Append, SendTicket, Schedule, CancelTimer, Bury, Exhume, Ack, GiveBack, Close)
+
+
+class Move(NamedTuple):
+    """One thing that happens: what, to whom, with which result; and the world behind it."""
+
+    what: str
+    world: World
+    actor: Actor | None = None
+    result: Any = None
+
+
+@dataclass
+class Findings:
+    """What an exploration came to; `trace` leads to the first violation."""
+
+    scenario: Scenario
+    states: int = 0
+    rests: int = 0
+    complete: bool = False
+    violation: str | None = None
+    trace: list[Move] = field(default_factory=list)
+
+
+class Model:
+    """A scenario with its actors, its broker and its properties."""
+
+    def __init__(self, scenario: Scenario, broker: type[Broker] = Broker) -> None:
+        self.scenario = scenario
+        self.broker = broker(scenario)
+        self.cast = Cast(scenario)
+        self.properties = Properties(scenario)
+
+    def start(self) -> World:
+        """Return the world in which nothing has happened yet."""
+        kind = "once" if self.scenario.cause == "once" else ""
+        cause = Message("events", 1, kind=kind)
+        signals = [Message("signals", q, kind=kind) for q, kind in enumerate(self.scenario.signals, 1)]
+        messages = tuple(sorted([cause, *signals]))
+        return World(Log(), messages, None, (), frozenset(), (), (), self.scenario.budget, 1)
+
+    def moves(self, world: World) -> Iterator[Move]:
+        """Yield all that can happen next."""
+        yield from self._deliveries(world)
+        for actor in world.actors:
+            yield from self._steps(world, actor)
+            yield from self._accidents(world, actor)
+        for actor in world.limbo:
+            yield from self._arrivals(world, actor)
+        if world.timer is not None:
+            yield Move("timer fires", self.broker.fire(world))
+        yield from self._troubles(world)
+
+    def _deliveries(self, world: World) -> Iterator[Move]:
+        for message in world.messages:
+            if self.broker.deliverable(world, message):
+                after, delivered = self.broker.deliver(world, message)
+                actor = self.cast.begin(delivered, after)
+                idle = actor.step.operation is None
+                begun = self.broker.release(after, actor) if idle else after.with_actor(None, actor)
+                yield Move("delivered", begun, actor, delivered)
+
+    def _steps(self, world: World, actor: Actor) -> Iterator[Move]:
+        for after, result in self.broker.perform(world, actor):
+            yield Move("step", self._advance(after, actor, result), actor, result)
+        for after, result in self.broker.mistreat(world, actor):
+            yield Move("FAULT", self._advance(after, actor, result), actor, result)
+
+    def _advance(self, world: World, actor: Actor, result: Any) -> World:
+        step = actor.step.after(result)
+        if step.operation is not None:
+            return world.with_actor(actor, actor._replace(step=step))
+        return self.broker.release(world.with_actor(actor, None), actor._replace(step=step))
+
+    def _accidents(self, world: World, actor: Actor) -> Iterator[Move]:
+        if world.budget[Fault.CRASH]:
+            yield Move("CRASH", self._die(world.spend(Fault.CRASH), actor), actor)
+        if world.budget[Fault.CRASH] and isinstance(actor.step.operation, Close):
+            yield from self._half_closings(world, actor, actor.step.operation)
+        if world.budget[Fault.GHOST] and isinstance(actor.step.operation, WRITES):
+            dead = self._die(world.spend(Fault.GHOST), actor)
+            yield Move("GIVEN UP", dead._replace(limbo=(*world.limbo, actor)), actor)
+        if world.budget[Fault.EXPIRY] and world.leases(actor):
+            message = world.message_of(actor)
+            assert message is not None
+            expired = world.spend(Fault.EXPIRY).with_message(message, message._replace(out=False))
+            yield Move("LEASE EXPIRES", expired, actor)
+
+    def _half_closings(self, world: World, actor: Actor, close: Close) -> Iterator[Move]:
+        if self.broker.closes(world, close):
+            dead = self._die(world.spend(Fault.CRASH), actor)
+            for log in self.broker.half_closed(world.log):
+                yield Move("CRASH HALF-WAY", dead._replace(log=log), actor)
+
+    def _die(self, world: World, actor: Actor) -> World:
+        return self.broker.release(world.with_actor(actor, None), actor)
+
+    def _arrivals(self, world: World, actor: Actor) -> Iterator[Move]:
+        limbo = tuple(other for other in world.limbo if other is not actor)
+        for after, result in self.broker.perform(world._replace(limbo=limbo), actor):
+            yield Move("late arrival", after, actor, result)
+
+    def _troubles(self, world: World) -> Iterator[Move]:
+        budget, tickets = world.budget, world.stored("tickets")
+        if world.timer is not None and budget[Fault.DUPLICATE]:
+            twice = self.broker.fire(world.spend(Fault.DUPLICATE))
+            yield Move("TIMER FIRES TWICE", self.broker.fire(twice._replace(timer=world.timer)))
+        if budget[Fault.RESTART]:
+            known = {("ticket", ticket.seq) for ticket in tickets}
+            known |= {("letter", seq) for seq in world.letters}
+            yield Move("BROKER RESTARTS", world.spend(Fault.RESTART)._replace(ids=world.ids & known))
+        if budget[Fault.RECREATION] and tickets:
+            yield Move("CONSUMER RECREATED", self._recreate(world.spend(Fault.RECREATION)))
+        if budget[Fault.LOSS]:
+            for ticket in tickets:
+                yield Move("TICKET LOST", world.spend(Fault.LOSS).with_message(ticket, None))
+        if self.properties.may_expire(world):
+            yield Move("tombstone expires", world._replace(log=world.log.expire()))
+        if budget[Fault.SWEEP] and not any(actor.stream == "sweeps" for actor in world.actors):
+            yield self._sweep(world, Fault.SWEEP)
+
+    def _recreate(self, world: World) -> World:
+        for ticket in world.stored("tickets"):
+            fresh = ticket._replace(out=False, count=0, generation=ticket.generation + 1)
+            world = world.with_message(ticket, fresh)
+        return world
+
+    def _sweep(self, world: World, occasion: Fault) -> Move:
+        world = world.spend(occasion)
+        actor = self.cast.sweep(sum(world.budget[Fault.SWEEP :]))
+        return Move("sweeper looks", world.with_actor(None, actor), actor)
+
+    def successors(self, world: World) -> list[Move]:
+        """Return all that can happen next; a sweeper comes to the rescue where that is nothing."""
+        moves = list(self.moves(world))
+        if not moves and world.budget[Fault.RESCUE]:
+            moves.append(self._sweep(world, Fault.RESCUE))
+        return moves
+
+
+def explore(model: Model, *, limit: int = 2_000_000) -> Findings:
+    """Visit every world that can be reached, breadth first, until one breaks a property."""
+    findings = Findings(model.scenario)
+    first = model.start()
+    came_from: dict[World, World | None] = {first: None}
+    queue = deque([first])
+    while queue and findings.violation is None and len(came_from) < limit:
+        world = queue.popleft()
+        moves = model.successors(world)
+        findings.rests += not moves
+        findings.violation = None if moves else model.properties.at_rest(world)
+        for move in moves:
+            findings.violation = findings.violation or model.properties.of_move(world, move)
+            if move.world not in came_from:
+                came_from[move.world] = world
+                queue.append(move.world)
+            if findings.violation:
+                findings.trace = [*_path(model, came_from, world), move]
+                break
+        else:
+            if findings.violation:
+                findings.trace = _path(model, came_from, world)
+    findings.states = len(came_from)
+    findings.complete = not queue
+    return findings
+
+
+def _path(model: Model, came_from: dict[World, World | None], world: World) -> list[Move]:
+    """Return the moves that led to a world: they are found again, not kept."""
+    moves: list[Move] = []
+    while (before := came_from[world]) is not None:
+        moves.append(next(move for move in model.successors(before) if move.world == world))
+        world = before
+    return moves[::-1]
+
+
+def walk(model: Model, chance: random.Random, *, length: int = 400) -> Findings:
+    """Follow one random path until it rests or breaks a property."""
+    findings = Findings(model.scenario)
+    world = model.start()
+    for _ in range(length):
+        moves = model.successors(world)
+        findings.states += 1
+        if not moves:
+            findings.rests, findings.complete = 1, True
+            findings.violation = model.properties.at_rest(world)
+            return findings
+        move = chance.choice(moves)
+        findings.trace.append(move)
+        findings.violation = model.properties.of_move(world, move)
+        if findings.violation:
+            return findings
+        world = move.world
+    return findings

@@ -1,0 +1,82 @@
+"""Run the checker by hand: `python tests/model/run.py [--triples | --seeded]`.
+
+Without an option the scenarios of CI are explored and their sizes printed; `--triples` explores every three
+elements with one worker, up to a limit of states each; `--seeded` follows random paths through everything
+together, for `--seconds`, beginning with `--seed`, and prints the first that breaks a property.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from tests.model import scenarios
+from tests.model.explore import Model, explore, walk
+from tests.model.trace import report
+
+_FRESH = 500
+"""Paths after which the model's memory of journals and steps is dropped."""
+_PROGRESS = 5.0
+
+
+def main() -> int:
+    """Run what the arguments ask for; return 1 where a property was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--triples", action="store_true")
+    modes.add_argument("--seeded", action="store_true")
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    if arguments.seeded:
+        return seeded(arguments.seed, arguments.seconds)
+    if arguments.triples:
+        return exhaustive(scenarios.TRIPLES, arguments.limit)
+    everything = [
+        *scenarios.PAIRS,
+        *scenarios.PAIRS_OF_TWO,
+        *scenarios.SINGLES_OF_TWO,
+        *scenarios.EXTRA_PAIRS,
+        *scenarios.SPECIALS,
+    ]
+    return exhaustive(everything, arguments.limit)
+
+
+def exhaustive(chosen: list[scenarios.Scenario], limit: int) -> int:
+    """Explore each scenario and print its size."""
+    began, states, broken = time.monotonic(), 0, 0
+    for scenario in chosen:
+        start = time.monotonic()
+        findings = explore(Model(scenario), limit=limit)
+        states += findings.states
+        broken += findings.violation is not None
+        print(f"{time.monotonic() - start:7.2f} s  {report(findings)}", flush=True)  # noqa: T201 - it prints
+    print(f"{states} states in {time.monotonic() - began:.1f} s, {broken} violations")  # noqa: T201 - it prints
+    return 1 if broken else 0
+
+
+def seeded(seed: int, seconds: float) -> int:
+    """Follow random paths, each from a seed of its own, until one breaks a property or time is over."""
+    began = shown = time.monotonic()
+    model, first, states, rests = Model(scenarios.TOGETHER), seed, 0, 0
+    while (now := time.monotonic()) < began + seconds:
+        if (seed - first) % _FRESH == 0:
+            model = Model(scenarios.TOGETHER)
+        findings = walk(model, random.Random(seed))
+        states, rests = states + findings.states, rests + findings.rests
+        if findings.violation is not None:
+            print(f"seed {seed}: {report(findings)}")  # noqa: T201 - it prints
+            return 1
+        seed += 1
+        if now > shown + _PROGRESS:
+            shown = now
+            print(f"seeds {first}-{seed - 1}: {states} states, {rests} paths at rest", flush=True)  # noqa: T201
+    print(f"seeds {first}-{seed - 1}: {states} states, {rests} paths at rest, 0 violations")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

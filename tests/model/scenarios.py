@@ -1,0 +1,133 @@
+"""What is explored: small worlds, each with a few things that may happen in it, in every order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Final, Literal
+
+from tests.model.world import Fault
+from tidemill.kernel.protocol.conclusions import Policy
+
+RUN: Final = "run_1"
+TASK: Final = "task"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One small world.
+
+    `outcomes` is what user code comes to, attempt by attempt, the last one for ever: ok, fail (may be
+    retried), fatal, endless (until it is cancelled). `signals` are sent at any moment once the run exists.
+    `cause` is who starts the run: an event that is delivered until the router acknowledges it, a caller
+    that repeats its request until it is through, or one that doesn't (`once`). `faults` says how often
+    what may go wrong.
+    """
+
+    name: str
+    outcomes: tuple[str, ...] = ("ok",)
+    signals: tuple[Literal["cancel", "retry"], ...] = ()
+    cause: Literal["event", "caller", "once"] = "event"
+    workers: int = 1
+    closing: bool = False
+    delayed: bool = False
+    expired: bool = False
+    policy: Policy = field(default_factory=lambda: Policy(jitter=False))
+    faults: tuple[tuple[Fault, int], ...] = ()
+
+    @property
+    def budget(self) -> tuple[int, ...]:
+        """How often each fault may happen."""
+        allowed = dict(self.faults)
+        return tuple(allowed.get(fault, 0) for fault in Fault)
+
+    def allows(self, fault: Fault) -> bool:
+        """Say whether a fault may happen at all."""
+        return self.budget[fault] > 0
+
+
+ELEMENTS: Final = ("retry", "reopen", "cancel", "crash", "expiry", "stale", "duplicate", "closing")
+"""Every pair of these is explored. `retry` is a failed attempt that the policy repeats, `reopen` the signal
+that lets a run go on which has failed for good."""
+EXTRAS: Final = ("unanswered", "ghost", "restart", "recreation", "shutdown")
+"""What the broker and a shutdown do beyond that: each is explored together with each of the elements."""
+_FAULTS: Final = {
+    "crash": Fault.CRASH,
+    "expiry": Fault.EXPIRY,
+    "stale": Fault.STALE,
+    "duplicate": Fault.DUPLICATE,
+    "unanswered": Fault.UNANSWERED,
+    "ghost": Fault.GHOST,
+    "restart": Fault.RESTART,
+    "recreation": Fault.RECREATION,
+    "shutdown": Fault.SHUTDOWN,
+}
+_OUTCOMES: Final[dict[tuple[bool, bool], tuple[str, ...]]] = {
+    (False, False): ("ok",),
+    (True, False): ("fail", "fail", "ok"),
+    (False, True): ("fatal", "ok"),
+    (True, True): ("fail", "fatal", "fail", "ok"),
+}
+_SIGNALS: Final[dict[tuple[bool, bool], tuple[Literal["cancel", "retry"], ...]]] = {
+    (False, False): (),
+    (True, False): ("cancel",),
+    (False, True): ("retry",),
+    (True, True): ("cancel", "retry"),
+}
+
+
+def combine(*elements: str, workers: int = 1) -> Scenario:
+    """Return the scenario in which all of these things can happen."""
+    faults = [(_FAULTS[element], 1) for element in elements if element in _FAULTS]
+    if "reopen" in elements and len({"crash", "expiry", "ghost"} & set(elements)) > 1:
+        # A slow mailman refuses a retry that its colleague then accepts and dies over: the sweeper's case.
+        faults.append((Fault.RESCUE, 2))
+    return Scenario(
+        name=f"{' + '.join(elements)}, {workers} worker{'s' if workers > 1 else ''}",
+        outcomes=_OUTCOMES["retry" in elements, "reopen" in elements],
+        signals=_SIGNALS["cancel" in elements, "reopen" in elements],
+        workers=workers,
+        closing="closing" in elements,
+        faults=tuple(faults),
+    )
+
+
+def _extra_pairs() -> list[Scenario]:
+    pairs = [(element, extra) for element in ELEMENTS for extra in EXTRAS]
+    one = [combine(*pair) for pair in (*pairs, *combinations(EXTRAS, 2))]
+    # Retries beside deliveries that are counted anew, with two workers, don't end in reasonable time.
+    return one + [combine(*pair, workers=2) for pair in pairs if pair != ("retry", "recreation")]
+
+
+_PATIENT: Final = ((Fault.SWEEP, 1), (Fault.RESCUE, 3))
+PAIRS: Final = [combine(*pair) for pair in combinations(ELEMENTS, 2)]
+PAIRS_OF_TWO: Final = [combine(*pair, workers=2) for pair in combinations(ELEMENTS, 2)]
+SINGLES_OF_TWO: Final = [combine(element, workers=2) for element in ELEMENTS]
+TRIPLES: Final = [combine(*three) for three in combinations(ELEMENTS, 3)]
+EXTRA_PAIRS: Final = _extra_pairs()
+SPECIALS: Final = [
+    Scenario("two crashes", outcomes=("fail", "ok"), faults=((Fault.CRASH, 2),)),
+    Scenario("owners die too often", policy=Policy(max_crashes=1), faults=((Fault.CRASH, 2),)),
+    Scenario("cancelled while it runs on and on", ("endless",), ("cancel",), faults=((Fault.CRASH, 1),)),
+    Scenario("cancelled twice", ("fail", "ok"), ("cancel", "cancel"), faults=((Fault.CRASH, 1),)),
+    Scenario("retried twice", ("fatal", "fatal", "ok"), ("retry", "retry"), faults=((Fault.CRASH, 1),)),
+    Scenario("fails again once reopened", ("fatal",), ("retry",), faults=((Fault.EXPIRY, 1),), workers=2),
+    Scenario("begins later", cause="caller", delayed=True, signals=("cancel",), faults=((Fault.EXPIRY, 1),)),
+    Scenario("begins later, crash", cause="caller", delayed=True, closing=True, faults=((Fault.CRASH, 2),)),
+    Scenario("expires", cause="caller", expired=True, faults=((Fault.CRASH, 1), (Fault.EXPIRY, 1))),
+    Scenario("a caller dies", cause="once", faults=((Fault.CRASH, 1), *_PATIENT)),
+    Scenario("a caller dies, later", cause="once", delayed=True, faults=((Fault.CRASH, 1), *_PATIENT)),
+    Scenario("a ticket is lost", ("fail", "ok"), workers=2, faults=((Fault.LOSS, 1), *_PATIENT)),
+    Scenario("a ticket is lost, cancel", ("ok",), ("cancel",), faults=((Fault.LOSS, 1), *_PATIENT)),
+    Scenario("a ticket is lost, reopen", ("fatal", "ok"), ("retry",), faults=((Fault.LOSS, 1), *_PATIENT)),
+    Scenario("a needless sweep", ("fail", "ok"), closing=True, faults=((Fault.SWEEP, 2),)),
+    Scenario("a needless sweep, crash", ("fail", "ok"), faults=((Fault.SWEEP, 1), (Fault.CRASH, 1))),
+]
+TOGETHER: Final = Scenario(
+    name="everything together",
+    outcomes=("fail", "fatal", "fail", "ok"),
+    signals=("cancel", "retry", "retry"),
+    workers=2,
+    closing=True,
+    faults=tuple((fault, 3 if fault is Fault.RESCUE else 2) for fault in Fault if fault is not Fault.LOSS),
+)

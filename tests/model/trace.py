@@ -1,0 +1,70 @@
+"""Counterexamples to be read: one line for each thing that happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.model.explore import Findings, Move
+from tests.model.journal import Log
+from tests.model.world import Actor, World
+from tidemill.kernel.protocol.operations import Append, Execute, Schedule, SendTicket
+
+ROLES = {"tickets": "worker", "signals": "mailman", "events": "router", "ends": "closer", "sweeps": "sweeper"}
+
+
+def report(findings: Findings) -> str:
+    """Return what was found, with the way to it."""
+    head = f"{findings.scenario.name}: {findings.states} states, {findings.rests} at rest"
+    if findings.violation is None:
+        return head if findings.complete else f"{head}, NOT exhausted"
+    lines = [line(number, move) for number, move in enumerate(findings.trace, 1)]
+    return "\n".join([f"{head}: VIOLATION: {findings.violation}", *lines])
+
+
+def line(number: int, move: Move) -> str:
+    """Return one move as text, and the journal behind it."""
+    who = name(move.actor) if move.actor else ""
+    did = f"{operation(move.actor)} -> {result(move.result)}" if _acted(move) else ""
+    what = "" if move.what == "step" else move.what
+    return f"{number:4} {who:16} {what:16} {did:60} {brief(move.world)}"
+
+
+def name(actor: Actor) -> str:
+    """Return who an actor is: its role, its message and the number of the delivery."""
+    again = f"'{actor.generation}" if actor.generation else ""
+    return f"{ROLES[actor.stream]} {actor.q}.{actor.count}{again}"
+
+
+def operation(actor: Actor | None) -> str:
+    """Return what an actor asks for, without what is the same in all operations of a model."""
+    asked = actor.step.operation if actor else None
+    match asked:
+        case Append(record=record, expect=expect):
+            return f"Append {record.KIND} {record.rid} at {expect}"
+        case SendTicket(seq=seq, kind=kind):
+            return f"SendTicket {kind} for {seq}"
+        case Schedule(seq=seq):
+            return f"Schedule for {seq}"
+        case Execute():
+            return "Execute"
+        case _:
+            return type(asked).__name__
+
+
+def result(value: Any) -> str:
+    """Return an operation's result."""
+    return f"journal to {value.tail}" if isinstance(value, Log) else str(value)
+
+
+def brief(world: World) -> str:
+    """Return a world in few words."""
+    tickets = " ".join(
+        f"q{ticket.q}:{ticket.seq}{'*' if ticket.out else ''}" for ticket in world.stored("tickets")
+    )
+    timer = f" timer:{world.timer.seq}" if world.timer else ""
+    letters = f" dead:{world.letters}" if world.letters else ""
+    return f"| {world.log.state.phase} {world.log.tail} [{tickets}]{timer}{letters}"
+
+
+def _acted(move: Move) -> bool:
+    return move.actor is not None and move.what in ("step", "FAULT", "late arrival", "GIVEN UP", "CRASH")

@@ -1,0 +1,127 @@
+"""One state of everything: streams, actors in the middle of their procedures, faults that may still happen.
+
+Worlds are values: equal ones are explored once.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Literal, NamedTuple
+
+from tests.model.journal import Log
+from tests.model.steps import Step
+
+Stream = Literal["tickets", "signals", "events", "ends", "sweeps"]
+"""Where an actor's work comes from. `ends` is the closer's queue; a sweep has no message at all."""
+
+
+class Fault(IntEnum):
+    """What can go wrong; each is an index into a world's budget."""
+
+    CRASH = 0
+    """An actor dies between two operations."""
+    EXPIRY = 1
+    """A lease runs out while its actor lives on, slowly: its message is delivered again."""
+    STALE = 2
+    """A read is answered by a replica that lags behind."""
+    DUPLICATE = 3
+    """A ticket is stored twice."""
+    UNANSWERED = 4
+    """An append is stored but its answer is lost, so that its repetition is refused."""
+    GHOST = 5
+    """An operation is given up but takes effect at any later moment (it lay in a buffer)."""
+    RESTART = 6
+    """The broker forgets the Msg-Ids of all messages that aren't stored any more."""
+    RECREATION = 7
+    """The tickets' consumer is created anew: everything is delivered again, counted from 1."""
+    LOSS = 8
+    """A ticket that was stored is gone."""
+    SHUTDOWN = 9
+    """User code is interrupted because its worker is asked to stop."""
+    SWEEP = 10
+    """The sweeper looks at the run, at any moment."""
+    RESCUE = 11
+    """The sweeper looks at the run when nothing else can happen any more."""
+
+
+class Message(NamedTuple):
+    """A stored message and what its consumer knows of it.
+
+    `q` is its sequence in its stream, `seq` the journal record it speaks of, `kind` what it is, `fast`
+    whether a ticket carries its created record; `count` its deliveries since the consumer was created
+    for the `generation`-th time, `out` whether its newest delivery is leased.
+    """
+
+    stream: Stream
+    q: int
+    seq: int = 0
+    kind: Any = ""
+    fast: bool = False
+    count: int = 0
+    generation: int = 0
+    out: bool = False
+
+
+class Actor(NamedTuple):
+    """A procedure in progress and the delivery of a message that it works on."""
+
+    stream: Stream
+    q: int
+    generation: int
+    count: int
+    step: Step
+
+
+class Timer(NamedTuple):
+    """The run's pending schedule: the ticket that it will publish."""
+
+    seq: int
+    fast: bool
+
+
+class World(NamedTuple):
+    """One state of everything."""
+
+    log: Log
+    messages: tuple[Message, ...]
+    timer: Timer | None
+    letters: tuple[int, ...]
+    ids: frozenset[tuple[str, int]]
+    actors: tuple[Actor, ...]
+    limbo: tuple[Actor, ...]
+    budget: tuple[int, ...]
+    next_q: int
+
+    def stored(self, stream: Stream) -> list[Message]:
+        """Return the messages of one stream."""
+        return [message for message in self.messages if message.stream == stream]
+
+    def message_of(self, actor: Actor) -> Message | None:
+        """Return the message that an actor works on, if it is still stored."""
+        for message in self.messages:
+            if message.q == actor.q and message.stream == actor.stream:
+                return message
+        return None
+
+    def leases(self, actor: Actor) -> bool:
+        """Say whether the actor works on its message's newest delivery; else its lease has run out."""
+        message = self.message_of(actor)
+        return bool(
+            message and message.out and (message.generation, message.count) == (actor.generation, actor.count)
+        )
+
+    def with_message(self, old: Message | None, new: Message | None) -> World:
+        """Return the world with one message replaced, added (no old one) or removed (no new one)."""
+        kept = [message for message in self.messages if message is not old]
+        return self._replace(messages=tuple(sorted([*kept, new] if new else kept)))
+
+    def with_actor(self, old: Actor | None, new: Actor | None) -> World:
+        """Return the world with one actor replaced, added or removed."""
+        kept = [actor for actor in self.actors if actor is not old]
+        return self._replace(actors=tuple(sorted([*kept, new] if new else kept)))
+
+    def spend(self, fault: Fault) -> World:
+        """Return the world with one fault less to come."""
+        budget = list(self.budget)
+        budget[fault] -= 1
+        return self._replace(budget=tuple(budget))
