@@ -195,4 +195,4 @@ class EmbeddedBroker:
 
 
 def _pause(failures: int) -> float:
-    return backoff.delay(failures + 1, factor=2, min_delay=0.1, max_delay=5.0, jitter=backoff.spread())
+    return backoff.delay(failures + 1, factor=2, min_delay=0.1, max_delay=2.0, jitter=backoff.spread())

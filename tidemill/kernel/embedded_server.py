@@ -163,7 +163,8 @@ logfile_size_limit: {_LOG_LIMIT}
 logfile_max_num: {_LOG_FILES}
 pid_file: {json.dumps(str(folder / "broker.pid"))}
 jetstream {{
-  store_dir: {json.dumps(str(folder / "jetstream"))}
+  # The server keeps everything in a folder "jetstream" in it.
+  store_dir: {json.dumps(str(folder))}
   {sync}
 }}
 """
