@@ -6,6 +6,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
+from tidemill.kernel.subjects import RUN_ID
+
 Schema = dict[str, Any]
 
 _PROBLEM: Final[Schema] = {
@@ -34,7 +36,7 @@ _RUN: Final[Schema] = {
     "type": "object",
     "required": ["run_id", "status"],
     "properties": {
-        "run_id": {"type": "string", "pattern": "^run_[a-z2-7]{26}$"},
+        "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"},
         "status": {"type": "string"},
     },
 }
@@ -103,6 +105,10 @@ def control_document() -> Schema:
         "/metrics": {
             "get": {"summary": "Metrics for Prometheus", "responses": {"200": {"description": "samples"}}}
         },
+        "/api/v1/dead": {"get": _operation("List dead letters", query=["limit"])},
+        "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},
+        "/api/v1/dead/{key}/retry": {"post": _operation("Retry a dead letter's run", path=["key"])},
+        "/api/v1/workers": {"get": _operation("List workers")},
         "/api/v1/tasks": {"get": _operation("List tasks")},
         "/api/v1/tasks/{task}": {"get": _operation("Show a task", path=["task"])},
         "/api/v1/tasks/{task}/trigger": {

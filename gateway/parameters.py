@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from gateway.body import Budget, Fault, declared_length, read_body
 from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.subjects import RUN_ID
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 32 * 1024 * 1024
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
-_RUN_ID: Final = re.compile(r"run_[a-z2-7]{26}")
 _budget = Budget()
 
 
@@ -50,7 +49,7 @@ def run_id(request: Request) -> str:
         NotFoundError: it can't be one.
     """
     text: str = request.path_params["run"]
-    if not _RUN_ID.fullmatch(text):
+    if not RUN_ID.fullmatch(text):
         raise NotFoundError(f"there is no run {text!r}", hint="a run id is `run_` and 26 letters and digits")
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gateway.api_dead import DeadApi
 from gateway.api_events import EventsApi
 from gateway.api_runs import RunsApi
 from gateway.auth import check_exposure
@@ -23,11 +25,13 @@ from gateway.publisher import Publisher
 from gateway.recorder import Recorder
 from gateway.sources import build_intakes
 from tidemill.kernel.broker import Broker, open_broker
+from tidemill.kernel.dead import DeadLetters
 from tidemill.kernel.events import Events
 from tidemill.kernel.quarantine import Quarantine
 from tidemill.kernel.registry import Definitions
 from tidemill.kernel.runs import Runs
 from tidemill.kernel.settings_live import LiveSettings
+from tidemill.kernel.topology import TopologyLimits
 
 if TYPE_CHECKING:
     from starlette.routing import Route
@@ -52,7 +56,13 @@ class Gateway:
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
         intakes = build_intakes(settings, live)
-        ingress = Ingress(intakes, Publisher(broker.bus, broker.blobs), self._recorder, self.metrics)
+        publisher = Publisher(
+            broker.bus,
+            broker.blobs,
+            events_age=settings.events.max_age,
+            quarantine_age=TopologyLimits().quarantine_max_age,
+        )
+        ingress = Ingress(intakes, publisher, self._recorder, self.metrics)
         ready = Readiness(broker).problems
         control = build_control(
             _routes(broker, tuple(intakes)),
@@ -112,6 +122,7 @@ def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
     return [
         *RunsApi(runs, definitions).routes(),
         *EventsApi(events, quarantine, runs, definitions, sources).routes(),
+        *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
     ]
 
 
@@ -149,8 +160,19 @@ async def serve(settings: Settings) -> None:
     async with open_broker(settings, name="gateway") as broker, open_gateway(settings, broker) as gateway:
         _announce("public", gateway.public_address)
         _announce("control", gateway.control_address)
+        _spare_collector()
         await stopping.wait()
         _log.info("stopping: requests in flight come to their ends")
+
+
+def _spare_collector() -> None:
+    """Let the cycle collector look less often, and never at what stays: it took a quarter of the CPU time.
+
+    Requests leave no cycles behind; what they allocate is freed by reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _announce(name: str, address: Address) -> None:

@@ -59,7 +59,7 @@ class RunView:
             "run_id": self.id,
             "task": state.task,
             "status": self.status,
-            "attempt": state.attempts + (0 if self.ended and not state.faults else 1),
+            "attempt": state.attempt if state.starts else 0,
             "created_at": _stamp(state.began_at),
             "changed_at": _stamp(state.changed_at),
             "event": {name: event.get(name) for name in ("id", "source", "type")} if event else None,

@@ -20,6 +20,9 @@ from urllib.parse import unquote
 EMPTY_TOKEN: Final = "%"
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 _RUN_DIGITS: Final = 26
+_KEY_DIGITS: Final = 40
+RUN_ID: Final = re.compile(rf"run_[0-9a-v]{{{_RUN_DIGITS}}}")
+"""What a run's id looks like."""
 
 
 @lru_cache(maxsize=4096)
@@ -71,8 +74,8 @@ def pattern_problem(pattern: str) -> str | None:
 
 def delivery_key(source: str, event_id: str) -> str:
     """Return the message id of a delivery: one per source (with tenant) and event id, in every stream."""
-    digest = hashlib.sha256(f"{len(source)}:{source}{event_id}".encode("utf-8", "surrogatepass")).digest()
-    return base64.b32encode(digest[:20]).decode("ascii").lower()
+    digest = hashlib.sha256(f"{len(source)}:{source}{event_id}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:_KEY_DIGITS]
 
 
 def _run_id(digest: bytes) -> str:

@@ -53,8 +53,9 @@ async def _follow(client: httpx.AsyncClient, stage: Stage, scene: Scene) -> None
     if not answer.is_success:
         return
     event: dict[str, Any] = answer.json()
-    for verdict in event.get("verdicts", []):
-        if verdict.get("verdict") == "filtered" and not scene.task:
+    verdicts = [verdict for record in event["verdicts"] for verdict in record.get("verdicts", [])]
+    for verdict in verdicts:
+        if verdict["verdict"] == "filtered":
             scene.outcome = "filtered"
             scene.detail = f"{verdict['clause']}, but it is {verdict['value']!r}"
     if scene.task:

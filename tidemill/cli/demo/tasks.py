@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
 
 from tidemill import Abort, Context, Event, Retry, task
 
 
-class Report(TypedDict):
+class Push(BaseModel):
+    """What the deployment needs of a push; the rest of the payload is let through."""
+
+    after: str
+    commits: list[dict[str, Any]]
+
+
+@dataclass
+class Report:
     """What a deployment says of itself."""
 
     commit: str
@@ -15,15 +26,14 @@ class Report(TypedDict):
 
 
 @task(on="github.push", where="data.ref == 'refs/heads/main'")
-async def deploy(event: Event[dict[str, object]], ctx: Context) -> Report:
+async def deploy(push: Push, ctx: Context) -> Report:
     """Deploy what was pushed to the main branch."""
-    commits = event.data["commits"]
-    ctx.log.info("deploying %s", event.data["after"])
-    return {"commit": str(event.data["after"]), "commits": len(commits) if isinstance(commits, list) else 0}
+    ctx.log.info("deploying %s", push.after)
+    return Report(push.after[:7], len(push.commits))
 
 
 @task(on="github.issues.opened", retry=Retry(max_attempts=5, min_delay=0.5, max_delay=1))
-async def triage(issue: dict[str, dict[str, object]], ctx: Context) -> str:
+async def triage(issue: dict[str, Any], ctx: Context) -> str:
     """Label a new issue; the labelling service is down for the first two attempts."""
     if ctx.attempt <= 2:  # noqa: PLR2004 - the story of the demonstration
         raise ConnectionError(f"the labelling service is down (attempt {ctx.attempt})")
@@ -31,13 +41,13 @@ async def triage(issue: dict[str, dict[str, object]], ctx: Context) -> str:
 
 
 @task(on="stripe.invoice.paid")
-def book(invoice: dict[str, dict[str, dict[str, object]]]) -> str:
+def book(invoice: Event[dict[str, Any]]) -> str:
     """Book a paid invoice: a plain function, executed in a thread."""
-    return f"booked {invoice['data']['object']['amount_paid']}"
+    return f"booked {invoice.data['data']['object']['amount_paid']} of {invoice.subject}"
 
 
 @task(on="crm.>")
-async def greet(contact: dict[str, object]) -> str:
+async def greet(contact: dict[str, Any]) -> str:
     """Greet a new contact."""
     return f"greeted after {contact['type']}"
 
