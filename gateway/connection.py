@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -30,6 +30,46 @@ _FRAMING_FACTOR: Final = 8
 
 Refusal = tuple[HTTPStatus, str]
 _HEAD_TOO_LARGE: Final = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
+
+
+class Coalesced:
+    """A transport that sends all that is written in one turn of the loop at once.
+
+    uvicorn writes the head of an answer and its body apart, and uvloop makes a system call of each.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._pieces: list[bytes] = []
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+        self.can_write_eof = transport.can_write_eof
+        self.abort = transport.abort
+
+    def write(self, data: bytes) -> None:
+        """Write with what else is written in this turn."""
+        if not self._pieces:
+            self._call_soon(self.flush)
+        self._pieces.append(data)
+
+    def flush(self) -> None:
+        """Write now."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._transport.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        """Close the writing side, after what was written."""
+        self.flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close, after what was written."""
+        self.flush()
+        self._transport.close()
 
 
 class HeadError(Exception):
@@ -61,7 +101,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Start to wait for the first request."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Coalesced(transport, self.loop)))
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -92,11 +132,6 @@ class Connection(HttpToolsProtocol):
         )  # its end may be this request's beginning, no one knows how much of it
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head; trailers are dropped."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Start the application, unless the head is over a bound."""
         large = self._first_chunk + self._received > MAX_HEAD and self._head_size() > MAX_HEAD
@@ -105,6 +140,7 @@ class Connection(HttpToolsProtocol):
             raise HeadError
         super().on_headers_complete()
         self._in_head = False
+        self.headers = []  # fields that still come are trailers: they stay out of the head, and are bounded
 
     def on_body(self, body: bytes) -> None:
         """Count the body's bytes."""

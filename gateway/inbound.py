@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,17 @@ class Inbound:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     received_at: float
+    _by_name: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            by_name.setdefault(name, []).append(value)
+        object.__setattr__(self, "_by_name", by_name)
 
     def values(self, name: bytes) -> list[bytes]:
         """Return a header's values, one for each time it was sent."""
-        return [value for key, value in self.headers if key == name]
+        return self._by_name.get(name, [])
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value; one that was sent repeatedly is joined by a comma (RFC 9110, 5.3)."""

@@ -64,6 +64,10 @@ class Ingress:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._intakes = {name.encode(): intake for name, intake in intakes.items()}
+        self._usual = {
+            PREFIX + name: _Target(intake, None, (PREFIX + name).decode())
+            for name, intake in self._intakes.items()
+        }
         self._publisher = publisher
         self._recorder = recorder
         self._metrics = metrics
@@ -74,7 +78,7 @@ class Ingress:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        target = self._target(scope)
+        target = self._usual.get(scope.get("raw_path", b"")) or self._target(scope)
         if isinstance(target, Answer):
             source, outcome = UNKNOWN, Outcome(target, _REFUSED)
         else:
@@ -127,6 +131,7 @@ class Ingress:
         return await self._store(verdict, scope, len(body))
 
     async def _store(self, verdict: Accepted | Quarantined, scope: Scope, size: int) -> Outcome:
+        verdict = self._publisher.fit(verdict)
         envelope = verdict.envelope
         if isinstance(verdict, Quarantined):
             stored = await self._publisher.quarantine(envelope, verdict.reason)

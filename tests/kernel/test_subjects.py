@@ -64,7 +64,7 @@ def test_a_pattern_that_cant_be_meant_is_explained(pattern: str, problem: str | 
 def test_a_delivery_key_belongs_to_one_source_and_id(source: str, key: str, source2: str, key2: str) -> None:
     same = (source, key) == (source2, key2)
     assert (subjects.delivery_key(source, key) == subjects.delivery_key(source2, key2)) is same
-    assert re.fullmatch(r"[a-z2-7]{32}", subjects.delivery_key(source, key))
+    assert re.fullmatch(r"[0-9a-f]{40}", subjects.delivery_key(source, key))
 
 
 def test_a_delivery_keys_parts_dont_run_into_each_other() -> None:
