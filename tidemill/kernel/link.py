@@ -161,7 +161,7 @@ class Link:
     async def _on_lost(self) -> None:
         self._discard_unsent()
         if self._established:
-            if not self._closing:
+            if not self._closing and not self.client.is_closed:  # closed: somebody wanted that
                 _log.warning("broker connection %s: lost (%s)", self._login.name, self._last_error)
             self._lost()
 

@@ -19,7 +19,7 @@ from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.protocol.creation import create
-from tidemill.kernel.protocol.records import Created, End, Entry, decode
+from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Record, decode
 from tidemill.kernel.protocol.state import Phase, State, Status, fold
 from tidemill.kernel.registry import Definitions
 from tidemill.kernel.signals import Kind, write_signal
@@ -74,12 +74,13 @@ class RunView:
         }
 
     def timeline(self) -> list[dict[str, Any]]:
-        """Return what happened, one entry a record, without inputs and results."""
+        """Return what happened, one entry a record, without inputs, results and tracebacks."""
         return [
             {
                 "seq": entry.seq,
                 "at": _stamp(entry.at),
                 "kind": entry.record.KIND if entry.record else "closed",
+                **_told(entry.record),
             }
             for entry in self.entries
         ]
@@ -248,6 +249,15 @@ class Runs:
         if len(raw) > INLINE_LIMIT:
             return replace(record, blob=await self._broker.blobs.put(run, raw))
         return replace(record, raw=raw)
+
+
+def _told(record: Record | None) -> dict[str, Any]:
+    """Return what a record tells users, without what it leaves out."""
+    names = ("start_at", "worker", "until", "outcome", "reason")
+    told = {name: value for name in names if (value := getattr(record, name, None))}
+    told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
+    fault: Fault | None = getattr(record, "fault", None)
+    return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
 
 
 def _error(end: End | None) -> dict[str, str] | None:
