@@ -14,7 +14,11 @@ from tidemill.cli.output import complain, say
 from tidemill.cli.shadows import check_shadows
 from tidemill.kernel.errors import DefinitionError, SettingsError, TidemillError
 
-COMMANDS: Final = ("init",)
+COMMANDS: Final = (
+    "init", "dev", "gateway", "worker", "engine", "send", "trigger",
+    "events", "deliveries", "runs", "tasks", "quarantine", "dead",
+    "sources", "schemas", "keys", "workers", "doctor",
+)  # fmt: skip
 """Modules of this package whose `app` holds a command, or, with a name of its own, a group of them."""
 WRONG_INPUT: Final = 2
 FAILED: Final = 1
@@ -24,6 +28,7 @@ app = typer.Typer(
     help="Signed webhooks in, durable Python tasks out.",
     epilog="Start with: tidemill init, then tidemill dev tasks.py",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,0 +1,49 @@
+"""`tidemill deliveries`: requests that made no event, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidemill.cli.options import Limit, SourceFilter, examples
+from tidemill.cli.output import Json, show_rows
+from tidemill.cli.remote import Row, ask
+
+app = typer.Typer(
+    name="deliveries",
+    help="Look at requests that made no event, and at routing verdicts.",
+    no_args_is_help=True,
+)
+_COLUMNS = ("at", "kind", "source", "check", "status", "id", "type", "client", "detail")
+
+
+@app.command("list", epilog=examples("deliveries list", "deliveries list --kind refused --source github"))
+def list_deliveries(
+    context: typer.Context,
+    *,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="refused, duplicate or verdict.")] = None,
+    source: SourceFilter = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """Show the newest records: refused requests (sampled under load), duplicates, routing verdicts."""
+    rows = ask(context, lambda remote: remote.deliveries(kind=kind, source=source, limit=limit))
+    shown = rows if as_json else [_flat(row) for row in rows]
+    columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in shown)]
+    show_rows(shown, columns=columns, as_json=as_json, empty="no records")
+
+
+def _flat(row: Row) -> Row:
+    """Return a routing verdict's record with its event's attributes and one sentence; others as they are."""
+    if "verdicts" not in row:
+        return row
+    told = "; ".join(verdict_of(verdict) for verdict in row["verdicts"])
+    return {**row["event"], **row, "detail": told or "unrouted: no task wants this type"}
+
+
+def verdict_of(verdict: Row) -> str:
+    """Return what the router decided about a task, in one line."""
+    why = f"{verdict['clause']} with {verdict['value']!r}"
+    reason = f": {verdict['reason']}" if verdict.get("reason") else ""
+    return f"{verdict['task']} {verdict['verdict']}: {why}{reason}"

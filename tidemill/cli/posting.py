@@ -1,0 +1,83 @@
+"""One delivery as a provider would send it: the recipe of the source run backwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.samples import body_of, find_sample, new_id, sample_types
+from gateway.schemas import BUNDLED
+from gateway.sign import sign
+from gateway.sources import recipe_of
+from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.secrets import Secret
+
+if TYPE_CHECKING:
+    from gateway.recipe import Recipe
+    from tidemill.kernel.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A signed delivery."""
+
+    event_id: str
+    body: bytes
+    headers: dict[str, str]
+
+
+def build(  # noqa: PLR0913 - what makes a delivery, each by name
+    settings: Settings,
+    source: str,
+    event_type: str,
+    *,
+    body: bytes | None = None,
+    event_id: str | None = None,
+    url: str = "",
+) -> Posting:
+    """Build a delivery of a configured source.
+
+    Args:
+        settings: where the source stands.
+        source: its name.
+        event_type: the provider's type; `<source>.` before it is left out.
+        body: what to post as it is; a sample of the type by default.
+        event_id: the delivery's id; a fresh one by default.
+        url: where it will be posted to, for providers that sign that.
+
+    Raises:
+        NotFoundError: there is no such source, or no sample of the type.
+        SettingsError: its recipe or secret can't be used.
+    """
+    recipe = recipe_of(source, settings.source(source))
+    wanted, identity, now = event_type.removeprefix(f"{source}."), event_id or new_id(recipe), time.time()
+    if body is None:
+        document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
+        body = body_of(recipe, document, event_id=identity, timestamp=now)
+    signing, secret = _signing(settings, source, recipe)
+    headers = sign(signing, secret, body, event_type=wanted, event_id=identity, timestamp=now, url=url)
+    return Posting(identity, body, headers)
+
+
+def directories(settings: Settings) -> tuple[Path, ...]:
+    """Return the folders of schemas and samples; later ones come first."""
+    return (BUNDLED, *settings.schemas.directories)
+
+
+def _sampled(settings: Settings, source: str, recipe: Recipe) -> str:
+    """Return whose samples to take: the source's own where there are any, else its provider's."""
+    return source if sample_types(source, directories(settings)) else recipe.name
+
+
+def _signing(settings: Settings, source: str, recipe: Recipe) -> tuple[Recipe, Secret]:
+    """Return what to sign with: the first secret that counts; nothing where the source wants nothing."""
+    secrets = settings.secrets_of(source)
+    if secrets or not recipe.verify:
+        return recipe, next(iter(secrets), Secret(""))
+    if settings.source(source).allow_unsigned:
+        return recipe.model_copy(update={"verify": []}), Secret("")
+    raise SettingsError(
+        f"sources.{source} has no secret that still counts", hint=f"add one to sources.{source}.secrets"
+    )

@@ -1,0 +1,180 @@
+"""Reaching an installation through its broker, with the documents that its control API would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tidemill.cli.remote import Remote, Row, Verb
+from tidemill.kernel import registry
+from tidemill.kernel.dead import DeadLetters
+from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
+from tidemill.kernel.events import Events, StoredEvent
+from tidemill.kernel.quarantine import Quarantine
+from tidemill.kernel.registry import Definitions
+from tidemill.kernel.runs import Runs, RunView
+from tidemill.kernel.subjects import RUN_ID, pattern_problem, run_of_event
+from tidemill.kernel.trigger import parse_request
+
+if TYPE_CHECKING:
+    from tidemill.kernel.broker import Broker
+
+_PAST: Final[dict[Verb, str]] = {"cancel": "cancelled", "retry": "retried"}
+
+
+class DirectRemote(Remote):
+    """Speaks to the broker itself; `sources` are the configured ones, whose events are found faster."""
+
+    def __init__(self, broker: Broker, sources: Sequence[str]) -> None:
+        self._broker = broker
+        self._sources = sources
+        self._definitions = Definitions(broker.tasks)
+        self._runs = Runs(broker, self._definitions)
+        self._events = Events(broker.bus, broker.blobs)
+        self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
+        self._dead = DeadLetters(broker, self._runs)
+
+    async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
+        """Start a run of a task."""
+        return _started(await self._runs.trigger(parse_request(task, payload, options)))
+
+    async def tasks(self) -> list[Row]:
+        """Return the definitions."""
+        await self._definitions.refresh()
+        found = sorted(self._definitions.active(), key=lambda definition: definition.id)
+        return [definition.model_dump(mode="json") for definition in found]
+
+    async def task(self, task: str) -> Row:
+        """Return one definition."""
+        await self._definitions.refresh()
+        return self._definitions.find(task).model_dump(mode="json")
+
+    async def remove_task(self, task: str) -> None:
+        """Forget a definition."""
+        await self._definitions.refresh()
+        await registry.remove(self._broker.tasks, self._definitions.find(task).id)
+
+    async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
+        """Return the runs that changed last."""
+        return [view.facts() for view in await self._runs.list(task=task, status=status, limit=limit)]
+
+    async def run(self, run: str) -> Row:
+        """Return a run with its timeline."""
+        view = await self._runs.get(_checked(run))
+        return view.facts() | {"timeline": view.timeline()}
+
+    async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
+        """Ask a run to end or to go on."""
+        view = await self._runs.get(_checked(run))
+        answer = await self._runs.signal(run, verb, reason)
+        if answer in ("gone", "refused"):
+            raise ConflictError(
+                f"{run} can't be {_PAST[verb]}: it is {view.status}",
+                hint="cancel is for runs that go on, retry for runs that failed, replay for all",
+            )
+        return {"run_id": run, "answer": answer}
+
+    async def replay_run(self, run: str) -> Row:
+        """Start a new run with the input of an old one."""
+        return _started(await self._runs.replay(_checked(run))) | {"replayof": run}
+
+    async def events(
+        self, *, source: str | None, event_type: str | None, before: int | None, limit: int
+    ) -> list[Row]:
+        """Return the newest events."""
+        if event_type and (problem := pattern_problem(event_type)):
+            raise PayloadError(f"type {event_type!r} can't be used: {problem}", hint="like github.issues.*")
+        found = await self._events.list(source=source, event_type=event_type, before=before, limit=limit)
+        return [event.summary() for event in found]
+
+    async def event(self, event: str) -> Row:
+        """Return an event with its data, verdicts and runs."""
+        stored = await self._events.find(event, self._sources)
+        body = await self._events.body(stored)
+        return {
+            "event": stored.facts,
+            "seq": stored.seq,
+            "received_at": stored.at.isoformat(),
+            "size": len(body),
+            "data": _data(stored, body),
+            "verdicts": list(await self._events.verdicts(stored.key)),
+            "runs": await self._runs_of(stored),
+        }
+
+    async def event_body(self, event: str) -> bytes:
+        """Return an event's body as it was received."""
+        return await self._events.body(await self._events.find(event, self._sources))
+
+    async def replay_event(self, event: str) -> Row:
+        """Store an event again."""
+        stored = await self._events.replay(await self._events.find(event, self._sources))
+        return stored.summary()
+
+    async def deliveries(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
+        """Return what became of requests that made no event."""
+        return list(await self._events.records(kind=kind, source=source, limit=limit))
+
+    async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
+        """Return the newest entries of the quarantine."""
+        return [entry.summary() for entry in await self._quarantine.list(before=before, limit=limit)]
+
+    async def quarantined(self, key: str) -> Row:
+        """Return one entry with its body."""
+        entry = await self._quarantine.find(key)
+        return entry.summary() | {"facts": entry.facts, "body": entry.raw.decode("utf-8", "replace")}
+
+    async def release(self, key: str) -> Row:
+        """Send an entry on."""
+        return await self._quarantine.release(await self._quarantine.find(key))
+
+    async def dead(self, *, limit: int) -> list[Row]:
+        """Return the newest dead letters."""
+        return [letter.summary() for letter in await self._dead.list(limit=limit)]
+
+    async def dead_letter(self, key: str) -> Row:
+        """Return one dead letter."""
+        return (await self._dead.find(key)).details()
+
+    async def retry_dead(self, key: str) -> Row:
+        """Bring a dead letter's run back."""
+        return {"run_id": key, "answer": await self._dead.retry(key)}
+
+    async def workers(self) -> list[Row]:
+        """Return the worker processes that are alive."""
+        found = [orjson.loads(stored) for stored in (await self._broker.workers.items()).values()]
+        return sorted(found, key=lambda worker: str(worker["id"]))
+
+    async def _runs_of(self, event: StoredEvent) -> list[Row]:
+        await self._definitions.refresh()
+        found: list[Row] = []
+        for definition in self._definitions.active():
+            if definition.wants(str(event.facts.get("type", ""))):
+                run = run_of_event(event.key, definition.id)
+                try:
+                    status = (await self._runs.get(run)).status
+                except NotFoundError:
+                    continue  # filtered, not routed yet, or closed long ago: the verdicts say more
+                found.append({"run_id": run, "task": definition.id, "status": status})
+        return found
+
+
+def _started(view: RunView) -> Row:
+    return {"run_id": view.id, "status": view.status}
+
+
+def _checked(run: str) -> str:
+    """Return a run's id; what can't be one never becomes a part of a subject."""
+    if not RUN_ID.fullmatch(run):
+        raise NotFoundError(f"there is no run {run!r}", hint="a run id is `run_` and 26 letters and digits")
+    return run
+
+
+def _data(event: StoredEvent, body: bytes) -> Any:
+    if "value" in event.facts:
+        return event.facts["value"]
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,130 @@
+"""Reaching an installation over its control API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from tidemill.cli.remote import Remote, Row, Verb
+from tidemill.http_transport import HttpTransport
+from tidemill.kernel.errors import ControlError
+
+
+@dataclass(slots=True)
+class HttpRemote(HttpTransport, Remote):
+    """Speaks to a control listener."""
+
+    async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
+        """Start a run of a task."""
+        body = b'{"payload":' + payload + b',"options":' + orjson.dumps(options) + b"}"
+        return await self._post("tasks", task, "trigger", body=body)
+
+    async def tasks(self) -> list[Row]:
+        """Return the definitions."""
+        return await self._list("tasks")
+
+    async def task(self, task: str) -> Row:
+        """Return one definition."""
+        return await self._get("tasks", task)
+
+    async def remove_task(self, task: str) -> None:
+        """Forget a definition."""
+        await self._request("DELETE", _path("tasks", task))
+
+    async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
+        """Return the runs that changed last."""
+        return await self._list("runs", task=task, status=status, limit=limit)
+
+    async def run(self, run: str) -> Row:
+        """Return a run with its timeline."""
+        return await self._get("runs", run)
+
+    async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
+        """Ask a run to end or to go on."""
+        return await self._post("runs", run, verb, body=orjson.dumps({"reason": reason}))
+
+    async def replay_run(self, run: str) -> Row:
+        """Start a new run with the input of an old one."""
+        return await self._post("runs", run, "replay")
+
+    async def events(
+        self, *, source: str | None, event_type: str | None, before: int | None, limit: int
+    ) -> list[Row]:
+        """Return the newest events."""
+        return await self._list("events", source=source, type=event_type, before=before, limit=limit)
+
+    async def event(self, event: str) -> Row:
+        """Return an event with its data, verdicts and runs."""
+        return await self._get("events", event)
+
+    async def event_body(self, event: str) -> bytes:
+        """Return an event's body as it was received."""
+        return await self._bytes(f"{_path('events', event)}?raw=1")
+
+    async def replay_event(self, event: str) -> Row:
+        """Store an event again."""
+        return await self._post("events", event, "replay")
+
+    async def deliveries(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
+        """Return what became of requests that made no event."""
+        return await self._list("deliveries", kind=kind, source=source, limit=limit)
+
+    async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
+        """Return the newest entries of the quarantine."""
+        return await self._list("quarantine", before=before, limit=limit)
+
+    async def quarantined(self, key: str) -> Row:
+        """Return one entry with its body."""
+        return await self._get("quarantine", key)
+
+    async def release(self, key: str) -> Row:
+        """Send an entry on."""
+        return await self._post("quarantine", key, "release")
+
+    async def dead(self, *, limit: int) -> list[Row]:
+        """Return the newest dead letters."""
+        return await self._list("dead", limit=limit)
+
+    async def dead_letter(self, key: str) -> Row:
+        """Return one dead letter."""
+        return await self._get("dead", key)
+
+    async def retry_dead(self, key: str) -> Row:
+        """Bring a dead letter's run back."""
+        return await self._post("dead", key, "retry")
+
+    async def workers(self) -> list[Row]:
+        """Return the worker processes that are alive."""
+        return await self._list("workers")
+
+    async def _list(self, kind: str, /, **filters: Any) -> list[Row]:
+        given = {name: value for name, value in filters.items() if value is not None}
+        answer = await self._request("GET", f"{kind}?{urlencode(given)}" if given else kind)
+        found = self._member(answer, kind)
+        if not isinstance(found, list):
+            raise ControlError(
+                f"the answer of {self.url} has no list of {kind}",
+                hint="is that the control listener of a Tidemill of this version?",
+            )
+        return found
+
+    async def _get(self, *names: str) -> Row:
+        return await self._request("GET", _path(*names))
+
+    async def _post(self, *names: str, body: bytes = b"") -> Row:
+        return await self._request("POST", _path(*names), body)
+
+    async def _bytes(self, path: str) -> bytes:
+        """Return a body that needn't be JSON; what is refused raises as everywhere."""
+        response = await self._respond("GET", path)
+        if not response.is_success:
+            self._answer(response)
+        return response.content
+
+
+def _path(*names: str) -> str:
+    return "/".join(quote(name, safe="") for name in names)

@@ -1,0 +1,106 @@
+"""`tidemill runs`: what became of tasks' executions, and sending them on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from tidemill.cli.options import Limit, TaskFilter, examples
+from tidemill.cli.output import Json, say, show_record, show_rows
+from tidemill.cli.remote import Row, ask
+from tidemill.cli.several import do_each
+
+app = typer.Typer(name="runs", help="Look at runs; cancel, retry and replay them.", no_args_is_help=True)
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
+_COLUMNS = ("run_id", "task", "status", "attempt", "created_at", "changed_at", "event_type", "error")
+_SHOWN_ELSEWHERE = ("errors", "timeline")
+_PLACE = ("seq", "at", "kind")
+
+
+@app.command(
+    "list", epilog=examples("runs list", "runs list --status failed --task deploy -n 10", "runs list --json")
+)
+def list_runs(
+    context: typer.Context,
+    *,
+    task: TaskFilter = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="delayed, queued, running, completed, failed, ...")
+    ] = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """Show the runs that changed last, newest first."""
+    rows = ask(context, lambda remote: remote.runs(task=task, status=status, limit=limit))
+    shown = rows if as_json else [_flat(row) for row in rows]
+    show_rows(shown, columns=_COLUMNS, as_json=as_json, empty="no runs")
+
+
+@app.command("show", epilog=examples("runs show run_06emc3d...", "runs show run_06emc3d... --json"))
+def show_run(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show a run: what it was given, what happened when, and every attempt's error."""
+    row = ask(context, lambda remote: remote.run(run))
+    if as_json:
+        show_record(row, as_json=True)
+        return
+    show_record(
+        {name: _shown(value) for name, value in row.items() if name not in _SHOWN_ELSEWHERE}, as_json=False
+    )
+    say("")
+    show_rows(_timeline(row), columns=("at", "after", "what", "detail"), as_json=False)
+    for fault in row["errors"]:
+        say(f"\nattempt {fault['attempt']}: {fault['type']}: {fault['message']}")
+        if fault.get("traceback"):
+            say(fault["traceback"].rstrip())
+
+
+@app.command("cancel", epilog=examples("runs cancel run_06emc3d... --reason 'wrong branch'"))
+def cancel(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json: Json = False) -> None:
+    """Ask runs to end. One that is executing is interrupted at its next await."""
+    do_each(context, runs, lambda remote, run: remote.tell_run(run, "cancel", reason), as_json=as_json)
+
+
+@app.command("retry", epilog=examples("runs retry run_06emc3d..."))
+def retry(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json: Json = False) -> None:
+    """Let the same runs go on from where they failed, with fresh attempts."""
+    do_each(context, runs, lambda remote, run: remote.tell_run(run, "retry", reason), as_json=as_json)
+
+
+@app.command("replay", epilog=examples("runs replay run_06emc3d..."))
+def replay(context: typer.Context, runs: RunIds, *, as_json: Json = False) -> None:
+    """Start new runs with the inputs of old ones, linked to them."""
+    do_each(context, runs, lambda remote, run: remote.replay_run(run), as_json=as_json)
+
+
+def _flat(row: Row) -> Row:
+    errors = row.get("errors") or []
+    return row | {
+        "event_type": (row.get("event") or {}).get("type"),
+        "error": f"{errors[-1]['type']}: {errors[-1]['message']}" if errors else row.get("reason") or None,
+    }
+
+
+def _shown(value: Any) -> Any:
+    """Leave out what is empty; a record shows what has a value."""
+    return None if value in ("", [], {}) else value
+
+
+def _timeline(row: Row) -> list[Row]:
+    """Return the timeline's entries as lines: when, how long after the entry before, what, and its facts."""
+    lines: list[Row] = []
+    before: datetime | None = None
+    for entry in row["timeline"]:
+        at = datetime.fromisoformat(entry["at"])
+        after = f"+{(at - before).total_seconds():.3f} s" if before is not None else None
+        told = [f"{name} {value}" for name, value in entry.items() if name not in _PLACE and value]
+        lines.append({"at": at, "after": after, "what": entry["kind"], "detail": ", ".join(told)})
+        before = at
+    return lines

@@ -1,0 +1,86 @@
+"""`tidemill sources`: the configured senders, as the gateway will treat them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.invocation import invocation
+from tidemill.cli.options import examples
+from tidemill.cli.output import Json, say, show_json, show_record, show_rows
+from tidemill.kernel import clock
+from tidemill.kernel.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings_sections import SourceSecret
+
+app = typer.Typer(name="sources", help="Look at the configured senders of webhooks.", no_args_is_help=True)
+
+
+@app.command("list", epilog=examples("sources list", "--config prod.toml sources list --json"))
+def list_sources(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show the sources of the settings, with the URL that each provider posts to."""
+    settings = invocation(context).settings()
+    rows = [_summary(settings, name) for name in sorted(settings.sources)]
+    columns = ("name", "preset", "url", "secrets", "policy")
+    hint = "no sources: add [sources.<name>] to the settings, or start with 'tidemill init'"
+    show_rows(rows, columns=columns, as_json=as_json, empty=hint)
+
+
+@app.command("show", epilog=examples("sources show github"))
+def show_source(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the settings.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show a source: its secrets' references, its recipe, and the types that there are samples of."""
+    from gateway.samples import sample_types  # noqa: PLC0415 - the recipes' models delay --help
+    from gateway.sources import recipe_of  # noqa: PLC0415 - the same
+
+    settings = invocation(context).settings()
+    found = settings.source(source)
+    recipe = recipe_of(source, found)
+    row = _summary(settings, source) | {
+        "secrets": [_secret(settings, secret) for secret in found.secrets],
+        "max_body": found.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
+        "tolerance": found.tolerance,
+        "allow_unsigned": found.allow_unsigned,
+        "samples": sample_types(recipe.name),
+        "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
+    }
+    if as_json:
+        show_json(row)
+        return
+    show_record({name: value for name, value in row.items() if name != "recipe"}, as_json=False)
+    say("\nrecipe")
+    show_json(row["recipe"])
+
+
+def _summary(settings: Settings, name: str) -> dict[str, Any]:
+    source = settings.sources[name]
+    base = settings.gateway.public_url or f"http://{settings.gateway.listen}"
+    return {
+        "name": name,
+        "preset": source.preset or "(recipe)",
+        "url": f"{base.rstrip('/')}/webhooks/{name}",
+        "secrets": ", ".join(_told(_secret(settings, secret)) for secret in source.secrets) or "none",
+        "policy": source.policy,
+    }
+
+
+def _secret(settings: Settings, secret: SourceSecret) -> dict[str, Any]:
+    """Return where a secret stands and whether it can be used; never what it is."""
+    state = "active" if secret.active(clock.now()) else "expired"
+    try:
+        secret.value.resolve(settings.inputs.environ)
+    except SettingsError as error:
+        state = f"unusable: {error.sentence}"
+    return {"value": str(secret.value), "until": secret.until, "state": state}
+
+
+def _told(secret: dict[str, Any]) -> str:
+    state: str = secret["state"]
+    return f"{secret['value']} ({state.partition(':')[0]})"
