@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tidemill.kernel.bus import Bus, Stored
     from tidemill.kernel.envelope import Envelope
 
-TIMEOUT: Final = 1.5
+TIMEOUT: Final = 1.2
+"""Seconds until a sender is told to come again: with what stands around it, less than two."""
 _SPARE_SECONDS: Final = 3600.0
 
 

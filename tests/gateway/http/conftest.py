@@ -9,8 +9,10 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from gateway import body
@@ -23,11 +25,16 @@ from gateway.presets import preset
 from gateway.public import build_public
 from gateway.recorder import Refusal
 from gateway.schemas import SchemaStore
+from gateway.server import Gateway, open_gateway
+from tidemill.kernel.broker import Broker, open_broker
 from tidemill.kernel.bus import Stored
 from tidemill.kernel.secrets import Secret
+from tidemill.kernel.settings import Settings
 from tidemill.kernel.settings_values import Address
+from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:
+    from conftest import BrokerProcess
     from starlette.types import ASGIApp
 
     from gateway.verdict import Reason
@@ -232,6 +239,74 @@ async def site(bundled: SchemaStore) -> AsyncIterator[Site]:
     ingress = Ingress({"github": intake}, store, store, metrics)  # type: ignore[arg-type] # fakes
     async with listen(build_public(ingress, never_wrong), endings) as listener:
         yield Site(listener.address, store, metrics, endings)
+
+
+@dataclass
+class House:
+    """A whole gateway on a real broker, in a namespace of its own."""
+
+    gateway: Gateway
+    broker: Broker
+    client: httpx.AsyncClient
+
+    @property
+    def public(self) -> Address:
+        return self.gateway.public_address
+
+    @property
+    def control(self) -> str:
+        return f"http://{self.gateway.control_address}/api/v1"
+
+    async def deliver(self, content: bytes, path: str = "/webhooks/github", **kwargs: Any) -> Reply:
+        wire = await Wire.connect(self.public)
+        try:
+            await wire.send(request(path, content, delivery(content, **kwargs)))
+            return await wire.reply()
+        finally:
+            await wire.close()
+
+    async def ask(self, path: str, document: Any = None, **headers: str) -> httpx.Response:
+        method = "GET" if document is None else "POST"
+        return await self.client.request(method, f"{self.control}/{path}", json=document, headers=headers)
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Callable[..., Settings]:
+    """Writes settings with a GitHub source; keyword arguments add lines to the sections that they name."""
+
+    def write(url: str, names: Names, secret: str = SECRET, **sections: str) -> Settings:
+        sections["gateway"] = 'listen = "127.0.0.1:0"\n' + sections.get("gateway", "")
+        sections["control"] = 'listen = "127.0.0.1:0"\n' + sections.get("control", "")
+        sections["nats"] = f'url = "{url}"\nnamespace = "{names.namespace}"\n'
+        sections["sources.github"] = f'preset = "github"\nsecrets = ["{secret}"]\n'
+        text = "\n".join(f"[{name}]\n{lines}" for name, lines in sections.items())
+        (tmp_path / "tidemill.toml").write_text(text)
+        return Settings.load(tmp_path / "tidemill.toml", {})
+
+    return write
+
+
+@contextlib.asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    async with (
+        open_broker(settings, name="gateway") as broker,
+        open_gateway(settings, broker) as gateway,
+        httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
+    ):
+        yield House(gateway, broker, client)
+
+
+@pytest.fixture
+def housed() -> Callable[..., Any]:
+    return open_house
+
+
+@pytest.fixture
+async def house(
+    broker: BrokerProcess, names: Names, settled: Callable[..., Settings]
+) -> AsyncIterator[House]:
+    async with open_house(settled(broker.url, names)) as opened:
+        yield opened
 
 
 @pytest.fixture

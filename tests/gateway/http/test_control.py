@@ -1,0 +1,170 @@
+"""The control API on a real broker, without engine and worker: what is asked for is stored durably."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.openapi import control_document, public_document
+from tidemill.kernel import registry
+from tidemill.kernel.definition import TaskDefinition
+from tidemill.kernel.delivery import Delivery
+from tidemill.kernel.errors import NotFoundError
+from tidemill.kernel.events import Events
+from tidemill.kernel.protocol import routing
+from tidemill.kernel.protocol.routing import Arrival
+from tidemill.kernel.quarantine import Quarantine
+from tidemill.kernel.subjects import run_of_event
+
+if TYPE_CHECKING:
+    from conftest import House
+
+pytestmark = pytest.mark.integration
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}},
+}
+
+
+class Acknowledged(Delivery):
+    """Stands for the event's message, which a router acknowledges."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def ack(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def greet(house: House) -> str:
+    definition = TaskDefinition(
+        id="greet", on=("github.zen",), where="data.name == 'x'", payload_schema=SCHEMA
+    )
+    await registry.publish(house.broker.tasks, definition)
+    return "tasks/greet/trigger"
+
+
+async def test_a_trigger_creates_a_run_that_can_be_looked_at(house: House, greet: str) -> None:
+    started = await house.ask(greet, {"payload": {"name": "Ada"}, "options": {"tags": ["t"]}})
+    assert started.status_code == 202
+    assert set(started.json()) == {"run_id", "status"}
+    assert started.headers["location"] == f"/api/v1/runs/{started.json()['run_id']}"
+    run = (await house.ask(f"runs/{started.json()['run_id']}")).json()
+    assert (run["task"], run["status"], run["tags"]) == ("greet", "queued", ["t"])
+    listed = (await house.ask("runs?task=greet&status=queued")).json()["runs"]
+    assert [one["run_id"] for one in listed] == [run["run_id"]]
+
+
+async def test_the_same_idempotency_key_is_the_same_run(house: House, greet: str) -> None:
+    payload = {"payload": {"name": "Ada"}}
+    first = await house.ask(greet, payload, **{"Idempotency-Key": "k"})
+    again = await house.ask(greet, payload, **{"Idempotency-Key": "k"})
+    other = await house.ask(greet, {"payload": {"name": "Bob"}}, **{"Idempotency-Key": "k"})
+    assert first.json()["run_id"] == again.json()["run_id"]
+    assert (other.status_code, other.json()["type"]) == (409, "urn:tidemill:problem:conflict")
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"payload": {"name": 7}}, "payload.name"),
+        ({"payload": {}}, "name"),
+        ({"payload": {"name": "x"}, "options": {"dealy": 5}}, "options.dealy"),
+        ({"payload": {"name": "x"}, "options": {"delay": "soon"}}, "options.delay"),
+        ({"payload": {"name": "x"}, "options": 7}, "options"),
+        ({"paylod": {"name": "x"}}, "paylod"),
+        ([1], "object"),
+    ],
+)
+async def test_what_is_wrong_with_a_trigger_is_named(
+    house: House, greet: str, document: Any, named: str
+) -> None:
+    reply = await house.ask(greet, document)
+    assert (reply.status_code, reply.headers["content-type"]) == (422, "application/problem+json")
+    assert named in reply.json()["detail"]
+
+
+async def test_unknown_things_are_404_with_a_hint(house: House, greet: str) -> None:
+    assert greet
+    for path in ("tasks/gret", "runs/run_00000000000000000000000000", "runs/x", "events/x", "quarantine/x"):
+        reply = await house.ask(path)
+        assert (reply.status_code, reply.json()["type"]) == (404, "urn:tidemill:problem:not-found")
+    assert "greet" in (await house.ask("tasks/gret")).json()["hint"]
+    assert (await house.ask("tasks/gret/trigger", {})).status_code == 404
+    assert (await house.ask("runs/run_*.>")).status_code == 404
+
+
+async def test_a_signal_to_a_run_is_stored_while_no_mailman_answers(house: House, greet: str) -> None:
+    run = (await house.ask(greet, {"payload": {"name": "Ada"}})).json()["run_id"]
+    reply = await house.ask(f"runs/{run}/cancel", {"reason": "no longer needed"})
+    assert (reply.status_code, reply.json()) == (202, {"run_id": run, "answer": "queued"})
+    assert (await house.ask(f"runs/{run}/cancel", {"raeson": ""})).status_code == 422
+
+
+async def test_a_replayed_run_has_the_input_of_the_old_one(house: House, greet: str) -> None:
+    run = (await house.ask(greet, {"payload": {"name": "Ada"}})).json()["run_id"]
+    again = (await house.ask(f"runs/{run}/replay", {})).json()
+    assert (again["replayof"], again["run_id"] != run) == (run, True)
+    assert (await house.ask(f"runs/{again['run_id']}")).json()["replayof"] == run
+
+
+async def test_a_pair_is_released_by_starting_its_run_once(house: House, greet: str) -> None:
+    assert greet
+    await house.deliver(b'{"no": "name"}', guid="pair")
+    broker = house.broker
+    events = Events(broker.bus, broker.blobs)
+    event = await events.find("pair", ["github"])
+    arrival = Arrival(event.facts, event.key, event.seq, event.raw)
+    broken = routing.Broken("greet", "data.name == 'x'", None, "no such key: name")
+    await broker.performer.run(routing.route(arrival, [broken]), Acknowledged())
+    (entry,) = (await house.ask("quarantine")).json()["quarantine"]
+    assert (entry["kind"], entry["id"], entry["reason"]["reason"]) == ("pair", "pair", "no such key: name")
+    released = (await house.ask(f"quarantine/{entry['key']}/release", {})).json()
+    assert released["run"] == run_of_event(event.key, "greet")
+    assert (await house.ask("quarantine")).json()["quarantine"] == []
+    shown = (await house.ask("events/pair")).json()
+    assert shown["runs"] == [{"run_id": released["run"], "task": "greet", "status": "queued"}]
+    assert [one["kind"] for one in shown["verdicts"]] == ["verdict"]
+
+
+async def test_a_pair_whose_event_has_gone_stays(house: House) -> None:
+    broker = house.broker
+    facts = {"id": "gone", "source": "github", "type": "github.zen"}
+    arrival = Arrival(facts, "0" * 40, 999)
+    broken = routing.Broken("greet", "true", None, "why")
+    await broker.performer.run(routing.route(arrival, [broken]), Acknowledged())
+    quarantine = Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer)
+    (entry,) = await quarantine.list()
+    with pytest.raises(NotFoundError, match="999"):
+        await quarantine.release(entry)
+    assert len(await quarantine.list()) == 1
+
+
+async def test_releasing_twice_makes_one_event(house: House) -> None:
+    await house.deliver(b"not json", guid="odd")
+    broker = house.broker
+    events = Events(broker.bus, broker.blobs)
+    quarantine = Quarantine(broker.bus, events, broker.performer)
+    (entry,) = await quarantine.list()
+    assert [(await quarantine.release(entry))["duplicate"] for _ in range(2)] == [False, True]
+    assert len(await events.list()) == 1
+
+
+async def test_everything_that_is_served_is_documented_and_the_other_way_round(house: House) -> None:
+    control = house.gateway._control.config.app
+    while not hasattr(control, "routes"):
+        control = getattr(control, "app", None) or control._app  # through the guard to the application
+    served = {(m, r.path.replace(":path", "")) for r in control.routes for m in r.methods if m != "HEAD"}
+    document = control_document()
+    written = {(m.upper(), path) for path, entry in document["paths"].items() for m in entry}
+    assert served - {("GET", "/openapi.json")} == written
+    assert set(public_document()["paths"]) == {
+        "/webhooks/{source}",
+        "/webhooks/{source}/{tenant}",
+        "/healthz",
+        "/readyz",
+    }
