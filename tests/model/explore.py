@@ -26,6 +26,7 @@ from tidemill.kernel.protocol.operations import (
     SendTicket,
 )
 
+RARELY = 0.15
 WRITES = (Append, SendTicket, Schedule, CancelTimer, Bury, Exhume, Ack, GiveBack, Close)
 
 
@@ -161,7 +162,7 @@ class Model:
     def successors(self, world: World) -> list[Move]:
         """Return all that can happen next; a sweeper comes to the rescue where that is nothing."""
         moves = list(self.moves(world))
-        if not moves and world.budget[Fault.RESCUE]:
+        if not moves and world.budget[Fault.RESCUE] and world.log.tail:
             moves.append(self._sweep(world, Fault.RESCUE))
         return moves
 
@@ -203,7 +204,7 @@ def _path(model: Model, came_from: dict[World, World | None], world: World) -> l
 
 
 def walk(model: Model, chance: random.Random, *, length: int = 400) -> Findings:
-    """Follow one random path until it rests or breaks a property."""
+    """Follow one random path, on which faults are rare, until it rests or breaks a property."""
     findings = Findings(model.scenario)
     world = model.start()
     for _ in range(length):
@@ -213,7 +214,7 @@ def walk(model: Model, chance: random.Random, *, length: int = 400) -> Findings:
             findings.rests, findings.complete = 1, True
             findings.violation = model.properties.at_rest(world)
             return findings
-        move = chance.choice(moves)
+        move = chance.choices(moves, [RARELY if move.what.isupper() else 1.0 for move in moves])[0]
         findings.trace.append(move)
         findings.violation = model.properties.of_move(world, move)
         if findings.violation:

@@ -23,7 +23,7 @@ from tidemill.kernel.protocol.operations import (
     Schedule,
     SendTicket,
 )
-from tidemill.kernel.protocol.records import Claim, Record
+from tidemill.kernel.protocol.records import BURIED, Claim, Record
 from tidemill.kernel.protocol.state import Phase, State, fold
 from tidemill.kernel.protocol.tickets import Admission, Ticket
 
@@ -223,7 +223,7 @@ def execute_if_begun(session: Session) -> Procedure[Conclusion]:
 
 def end_effects_with_timer(run: str, state: State) -> Procedure[None]:
     """An end that may be reopened cancels the run's timer."""
-    if state.end is not None and state.end.lasting:
+    if state.end is not None and state.end.outcome in BURIED:
         yield Bury(run, state.end_seq, state)
     if state.timed:
         yield CancelTimer(run, state.task)

@@ -51,8 +51,8 @@ class Properties:
     def at_rest(self, world: World) -> str | None:
         """Check a world in which nothing can happen any more."""
         state = world.log.state
-        if world.log.tail == 0 and self.scenario.cause != "once":
-            return "at rest, but the run was never created"
+        if world.log.tail == 0:
+            return None if self.scenario.cause == "once" else "at rest, but the run was never created"
         if state.phase in LIVING:
             return f"at rest, but the run stands still, {state.phase}"
         left = [message.stream for message in world.messages if message.stream != "ends"]
@@ -80,7 +80,7 @@ class Properties:
         ghosts = [seq for seq in world.letters if seq != state.end_seq or not buried]
         if ghosts and not self.scenario.allows(Fault.RESTART):
             return f"a dead letter of end {ghosts} stands although the run went on"
-        if self.scenario.closing and not buried:
+        if self.scenario.closing and not world.letters:
             return "the journal of an ended run is never closed"
         return None
 

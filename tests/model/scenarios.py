@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, Literal
@@ -105,6 +106,7 @@ PAIRS_OF_TWO: Final = [combine(*pair, workers=2) for pair in combinations(ELEMEN
 SINGLES_OF_TWO: Final = [combine(element, workers=2) for element in ELEMENTS]
 TRIPLES: Final = [combine(*three) for three in combinations(ELEMENTS, 3)]
 EXTRA_PAIRS: Final = _extra_pairs()
+_DEADLY: Final = (Fault.CRASH, Fault.EXPIRY, Fault.GHOST)
 SPECIALS: Final = [
     Scenario("two crashes", outcomes=("fail", "ok"), faults=((Fault.CRASH, 2),)),
     Scenario("owners die too often", policy=Policy(max_crashes=1), faults=((Fault.CRASH, 2),)),
@@ -123,11 +125,29 @@ SPECIALS: Final = [
     Scenario("a needless sweep", ("fail", "ok"), closing=True, faults=((Fault.SWEEP, 2),)),
     Scenario("a needless sweep, crash", ("fail", "ok"), faults=((Fault.SWEEP, 1), (Fault.CRASH, 1))),
 ]
-TOGETHER: Final = Scenario(
-    name="everything together",
-    outcomes=("fail", "fatal", "fail", "ok"),
-    signals=("cancel", "retry", "retry"),
-    workers=2,
-    closing=True,
-    faults=tuple((fault, 3 if fault is Fault.RESCUE else 2) for fault in Fault if fault is not Fault.LOSS),
-)
+
+
+def together(chance: random.Random) -> Scenario:
+    """Return a random scenario in which nearly everything may happen, several times.
+
+    A ticket is never lost here: lost together with its owner's death between a failure's end and its dead
+    letter, it would take the letter along, and nothing brings that back.
+    """
+    signals = chance.choices(("cancel", "retry"), k=chance.randint(0, 3))
+    cause = chance.choice(("event", "event", "caller", "once"))
+    happens = [fault for fault in Fault if fault not in (Fault.LOSS, Fault.RESCUE)]
+    faults = [(fault, chance.choice((0, 0, 1, 2))) for fault in happens]
+    deadly = [fault for fault, times in faults if times and fault in _DEADLY]
+    if cause == "once" or ("retry" in signals and deadly):
+        faults.append((Fault.RESCUE, 4))
+    return Scenario(
+        name="everything together",
+        outcomes=tuple(chance.choices(("ok", "fail", "fatal"), (1, 2, 2), k=5)),
+        signals=tuple(signals),
+        cause=cause,
+        workers=chance.randint(1, 3),
+        closing=chance.random() < 0.5,
+        delayed=cause != "event" and chance.random() < 0.5,
+        policy=Policy(jitter=False, max_crashes=chance.randint(1, 3)),
+        faults=tuple(faults),
+    )

@@ -13,8 +13,8 @@ from tests.model.scenarios import (
     PAIRS_OF_TWO,
     SINGLES_OF_TWO,
     SPECIALS,
-    TOGETHER,
     Scenario,
+    together,
 )
 from tests.model.trace import report
 
@@ -48,9 +48,10 @@ def test_special_worlds(scenario: Scenario) -> None:
     explore_all(scenario)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(100))
 def test_everything_together_on_a_few_random_paths(seed: int) -> None:
-    findings = walk(Model(TOGETHER), random.Random(seed))
+    chance = random.Random(seed)
+    findings = walk(Model(together(chance)), chance)
     assert findings.violation is None, report(findings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
@@ -27,6 +28,7 @@ T = TypeVar("T")
 Executor = Callable[[Any], Awaitable[Conclusion]]
 _MOST_ENDINGS: Final = 100_000
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
+_REPORT_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ class Performer:
         self.journal = journal
         self.blobs = blobs
         self._patient = patient
+        self._reported_at = -_REPORT_SECONDS
         self.endings: deque[Mark] = deque(maxlen=_MOST_ENDINGS)
         self._handlers: dict[type, Callable[[Any], Awaitable[Any]]] = {
             op.Append: self._append,
@@ -108,16 +111,43 @@ class Performer:
     async def perform(self, operation: op.Operation) -> Any:
         """Perform one operation that needs neither a message nor user code, and return its result."""
         handler = self._handlers[type(operation)]
+        return await self._patiently(lambda: handler(operation))
+
+    async def get_blob(self, name: str) -> bytes:
+        """Return a blob's bytes, as patiently as operations are performed.
+
+        Raises:
+            NotFoundError: there is no such blob.
+            BrokerError: it can't be read.
+        """
+        return await self._patiently(lambda: self.blobs.get(name))
+
+    async def put_blob(self, owner: str, data: bytes) -> str:
+        """Store a blob, as patiently as operations are performed, and return its name.
+
+        Raises:
+            BrokerError: it wasn't stored, or not all of it.
+        """
+        return await self._patiently(lambda: self.blobs.put(owner, data))
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await handler(operation)
+                return await attempt()
             except BrokerUnavailableError as error:
                 if not self._patient or self.bus.closed.is_set():
                     raise
-                _log.warning("%s waits for the broker: %s", type(operation).__name__, error.sentence)
-                await asyncio.sleep(pause)
-                pause = min(_LAST_PAUSE, pause * 2)
+                self._report_waiting(error)
+            await asyncio.sleep(pause)
+            pause = min(_LAST_PAUSE, pause * 2)
+
+    def _report_waiting(self, error: BrokerUnavailableError) -> None:
+        """Log that work waits, once in a while: all that is under way waits for the same broker."""
+        present = time.monotonic()
+        if present - self._reported_at >= _REPORT_SECONDS:
+            self._reported_at = present
+            _log.warning("work waits for the broker: %s", error.sentence)
 
     async def _answer(self, message: Answerable, operation: op.Operation) -> None:
         """Acknowledge or give back; where that is lost, the redelivery finds nothing left to do."""
@@ -215,7 +245,10 @@ class Performer:
             await self.journal.entomb(run, expect=expect, keep=keep)
         except WrongSequenceError:
             return await self.journal.clear_tomb(run)
-        await asyncio.gather(*(self.journal.delete(seq) for seq in operation.records))
+        *others, end = operation.records
+        await asyncio.gather(*(self.journal.delete(seq) for seq in others))
+        # The end goes last: a beginning without it would be a living run when the tombstone has expired.
+        await self.journal.delete(end)
         return True
 
     async def _publish(self, operation: op.Publish) -> None:

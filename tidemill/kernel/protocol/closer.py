@@ -51,8 +51,8 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
     """Close an ended run's journal.
 
     `routed` is the router's acknowledgement floor: below it no event is ever delivered again, so that an
-    event's run can't be created a second time (B2, F1). A run with lasting effects stays open while its
-    ticket is outstanding, because that ticket still has to perform them, and while its dead letter stands.
+    event's run can't be created a second time (B2, F1). A run with a lasting end stays open while its
+    ticket is outstanding, because that ticket still has to write the dead letter, and while one stands.
     """
     if now < mark.at + keeping.journal or mark.event_seq > routed:
         return Closing.LATER

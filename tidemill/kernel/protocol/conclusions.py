@@ -111,7 +111,8 @@ def ending(
         task=state.task,
         event_seq=created.event_seq if created else 0,
         keyed=bool(created and created.key),
-        lasting=outcome in BURIED,
+        # A reopened run may still have the dead letter of an earlier end: who takes it back may have died.
+        lasting=outcome in BURIED or bool(state.reopenings),
         records=tuple(state.seqs),
     )
 

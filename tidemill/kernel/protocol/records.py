@@ -113,9 +113,9 @@ class Reopened:
 class End:
     """The run has ended.
 
-    `lasting` says that its end has effects which its ticket carries, `keyed` that an idempotency key must
-    go on finding it. `task`, `event_seq` and `records` (the sequences of all records before this one) are
-    what its closer needs to know.
+    `lasting` says that it has a dead letter, or an earlier end may have left one; `keyed` that an
+    idempotency key must go on finding it. `task`, `event_seq` and `records` (the sequences of all records
+    before this one) are what its closer needs to know.
     """
 
     KIND: ClassVar[str] = "end"
@@ -136,6 +136,10 @@ Record = Created | Claim | Suspend | Cancel | Released | Orphaned | Reopened | E
 _KINDS: Final[dict[str, type[Any]]] = {
     cls.KIND: cls for cls in (Created, Claim, Suspend, Cancel, Released, Orphaned, Reopened, End)
 }
+_STORED: Final[dict[type[Any], tuple[tuple[str, Any], ...]]] = {
+    cls: tuple((field.name, field.default) for field in fields(cls) if field.name != "raw")
+    for cls in _KINDS.values()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,10 @@ class Entry:
 def encode(record: Record) -> bytes:
     """Return a record as it is stored: a frame whose line leaves out what has its default."""
     facts: dict[str, Any] = {"kind": record.KIND}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if field.name != "raw" and value != field.default:
-            facts[field.name] = value
+    for name, default in _STORED[type(record)]:
+        value = getattr(record, name)
+        if value != default:
+            facts[name] = value
     return pack(facts, record.raw if isinstance(record, Created) else b"")
 
 

@@ -53,7 +53,8 @@ def judge(state: State, ticket: Ticket) -> Admission:
         case Phase.ABSENT | Phase.CLOSED:
             return Admission.ACKNOWLEDGE
         case Phase.ENDED:
-            return Admission.REDO_END
+            # Without its beginning it is a journal that a dying closer has half deleted.
+            return Admission.REDO_END if state.created is not None else Admission.ACKNOWLEDGE
         case Phase.READY:
             return Admission.CLAIM if ticket.seq == state.epoch else Admission.ACKNOWLEDGE
         case Phase.SUSPENDED:

@@ -1,0 +1,76 @@
+"""Any record, for property tests."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from tidemill.kernel.protocol.records import (
+    Cancel,
+    Claim,
+    Created,
+    End,
+    Fault,
+    Orphaned,
+    Record,
+    Released,
+    Reopened,
+    Suspend,
+)
+
+WORDS = st.text(max_size=8)
+TIMES = st.floats(min_value=0, max_value=4e9, allow_nan=False)
+COUNTS = st.integers(min_value=1, max_value=2**53)
+JSON = st.recursive(
+    st.none() | st.booleans() | COUNTS | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+FAULTS = st.builds(Fault, WORDS, WORDS, WORDS, COUNTS, TIMES)
+OUTCOMES = st.sampled_from(["completed", "failed", "cancelled", "expired", "timed_out", "crashed"])
+CREATED = st.builds(
+    Created,
+    rid=WORDS,
+    task=WORDS,
+    event=st.none() | st.dictionaries(WORDS, JSON, max_size=3),
+    event_seq=COUNTS,
+    start_at=st.none() | TIMES,
+    expires_at=st.none() | TIMES,
+    key=st.none() | WORDS,
+    tags=st.lists(WORDS, max_size=3).map(tuple),
+    replayof=st.none() | WORDS,
+    blob=st.none() | WORDS,
+    raw=st.binary(max_size=20),
+)
+CLAIMS = st.builds(Claim, rid=WORDS, q=COUNTS, n=COUNTS, worker=WORDS)
+SUSPENDS = st.builds(
+    Suspend,
+    rid=WORDS,
+    q=COUNTS,
+    wait=st.just("retry"),
+    until=st.none() | TIMES,
+    fault=st.none() | FAULTS,
+)
+ENDS = st.builds(
+    End,
+    rid=WORDS,
+    outcome=OUTCOMES,
+    result=JSON,
+    blob=st.none() | WORDS,
+    fault=st.none() | FAULTS,
+    reason=WORDS,
+    task=WORDS,
+    event_seq=COUNTS,
+    keyed=st.booleans(),
+    lasting=st.booleans(),
+    records=st.lists(COUNTS, max_size=3).map(tuple),
+)
+RECORDS: st.SearchStrategy[Record] = st.one_of(
+    CREATED,
+    CLAIMS,
+    SUSPENDS,
+    ENDS,
+    st.builds(Cancel, rid=WORDS, reason=WORDS),
+    st.builds(Reopened, rid=WORDS, reason=WORDS),
+    st.builds(Released, rid=WORDS),
+    st.builds(Orphaned, rid=WORDS),
+)
