@@ -1,0 +1,123 @@
+"""Events to finished runs per second, for a task that does nothing.
+
+python benchmarks/runs.py [--rounds 3] [--runs 40000] [--durability os fsync]
+
+A backlog of events is stored first. Then router (with mailman, closer and sweeper) and worker start as one
+process each, beside the broker. Counted is from a tenth to nine tenths of the backlog, by the
+acknowledgements of the task's tickets. Ended journals are closed after a second, so that closing is part of
+what is measured: `closed/s` is the rate in the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+from bench_site import Site, machine, site
+
+from consumers.loader import load
+from tidemill.kernel import registry
+from tidemill.kernel.broker import Broker, open_broker
+from tidemill.kernel.envelope import Envelope
+from tidemill.kernel.settings import Settings
+from tidemill.kernel.subjects import delivery_key
+
+IN_FLIGHT = 256
+TASK = "empty"
+
+
+@dataclass
+class Progress:
+    """How far the installation is."""
+
+    at: float
+    finished: int
+    open_records: int
+    cpu: dict[str, float]
+
+
+async def store(broker: Broker, number: int) -> None:
+    """Store a backlog of events."""
+    places = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(index: int) -> None:
+        async with places:
+            key = delivery_key("bench", str(index))
+            event = Envelope(
+                id=str(index), source="bench", type="bench.empty", deliverykey=key, raw=b'{"a":1}'
+            )
+            subject = broker.names.event(event.source, event.type)
+            await broker.bus.publish(subject, event.to_frame(), headers={"Nats-Msg-Id": key}, timeout=30)
+
+    await asyncio.gather(*(one(index) for index in range(number)))
+
+
+async def look(broker: Broker, running: Site) -> Progress:
+    """Ask the broker how many runs have finished and how many journal records are left."""
+    consumer = await info(broker, f"CONSUMER.INFO.TICKETS.{broker.names.consumer_of(TASK)}")
+    journal = await info(broker, "STREAM.INFO.JOURNAL")
+    finished = consumer["ack_floor"]["consumer_seq"]
+    return Progress(time.monotonic(), finished, journal["state"]["messages"], running.cpu())
+
+
+async def info(broker: Broker, operation: str) -> dict[str, Any]:
+    """Ask JetStream's API."""
+    return await broker.bus.api(operation, timeout=30)
+
+
+async def measure(durability: str, number: int) -> dict[str, float]:
+    """Run one round and return its figures."""
+    with site(durability) as running:
+        settings = Settings.load(running.config)
+        async with open_broker(settings, name="benchmark") as broker:
+            empty = load(["bench_handlers:empty"])[0]
+
+            await registry.publish(broker.tasks, empty.definition)
+            await store(broker, number)
+            await asyncio.to_thread(running.start, "engine", "engine")
+            await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
+            first = await reach(broker, running, number // 10)
+            last = await reach(broker, running, number * 9 // 10)
+    runs, seconds = last.finished - first.finished, last.at - first.at
+    # Each run leaves three records; closing it removes them and adds one.
+    closed = (3 * last.finished - last.open_records - (3 * first.finished - first.open_records)) / 2
+    cpu = {name: (last.cpu[name] - first.cpu[name]) / runs * 1e6 for name in last.cpu}
+    return {"rate": runs / seconds, "closed": closed / seconds} | cpu
+
+
+async def reach(broker: Broker, running: Site, finished: int) -> Progress:
+    """Wait until so many runs have finished."""
+    while True:
+        progress = await look(broker, running)
+        if progress.finished >= finished:
+            return progress
+        await asyncio.sleep(0.1)
+
+
+def main() -> None:
+    """Print the medians over all rounds."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=40_000)
+    parser.add_argument("--durability", nargs="+", default=["os", "fsync"], choices=["os", "fsync"])
+    options = parser.parse_args()
+    print(f"finished runs per second; {machine()}")
+    for durability in options.durability:
+        number = options.runs if durability == "os" else options.runs // 8
+        rounds = [uvloop.run(measure(durability, number)) for _ in range(options.rounds)]
+        middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        rates = sorted(one["rate"] for one in rounds)
+        cpu = ", ".join(f"{name} {middle[name]:.0f}" for name in ("broker", "engine", "worker"))
+        print(
+            f"{durability:6} {middle['rate']:6.0f} runs/s ({rates[0]:.0f} to {rates[-1]:.0f}), "
+            f"{middle['closed']:.0f} closed/s; CPU us per run: {cpu}"
+        )
+
+
+if __name__ == "__main__":
+    main()
