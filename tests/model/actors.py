@@ -34,7 +34,7 @@ class Cast:
             )
         else:
             step = self._start(message, lambda: self._procedure(message))
-        return Actor(message.stream, message.q, message.generation, message.count, step)
+        return Actor(message.stream, message.q, message.generation, message.delivered, step)
 
     def sweep(self, number: int) -> Actor:
         """Return a sweeper that looks at the run."""
@@ -60,12 +60,12 @@ class Cast:
                 return _call(self._called())
 
     def _ticket(self, message: Message) -> Ticket:
-        delivery = f"q{message.q}g{message.generation}n{message.count}"
+        delivery = f"q{message.q}g{message.generation}n{message.delivered}"
         created = None
         if message.fast:
             created = self._called() if self.scenario.cause != "event" else self._routed()
         return Ticket(
-            RUN, TASK, message.seq, message.q, message.count, delivery, message.kind, created=created
+            RUN, TASK, message.seq, message.q, message.delivered, delivery, message.kind, created=created
         )
 
     def _called(self) -> Created:

@@ -98,7 +98,7 @@ class Broker:
     def deliver(self, world: World, message: Message) -> tuple[World, Message]:
         """Lease a message to somebody; return it as it is delivered."""
         kind = self.closing_facts(world) if message.stream == "ends" else message.kind
-        leased = message._replace(out=True, count=message.count + 1, kind=kind)
+        leased = message._replace(out=True, delivered=message.delivered + 1, kind=kind)
         return world.with_message(message, leased), leased
 
     def fire(self, world: World) -> World:

@@ -150,7 +150,7 @@ class Model:
 
     def _recreate(self, world: World) -> World:
         for ticket in world.stored("tickets"):
-            fresh = ticket._replace(out=False, count=0, generation=ticket.generation + 1)
+            fresh = ticket._replace(out=False, delivered=0, generation=ticket.generation + 1)
             world = world.with_message(ticket, fresh)
         return world
 

@@ -9,7 +9,7 @@ from tests.model.journal import Log
 from tests.model.world import Actor, Message, World
 from tidemill.kernel.protocol import attempt, closer, mailman, tickets
 from tidemill.kernel.protocol.attempt import Commit, Session
-from tidemill.kernel.protocol.conclusions import Completed, Conclusion
+from tidemill.kernel.protocol.conclusions import Conclusion, ending
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
@@ -90,7 +90,7 @@ class DeliveredOnceOnly(Broker):
     """F16: max_deliver is reached, and the ticket stays stored and undelivered."""
 
     def deliverable(self, world: World, message: Message) -> bool:
-        spent = message.stream == "tickets" and message.count > 0
+        spent = message.stream == "tickets" and message.delivered > 0
         return not spent and super().deliverable(world, message)
 
 
@@ -161,7 +161,7 @@ def close_never(
 def respond_creates(state: State, signal: mailman.Signal) -> Record | mailman.Answer:
     """F1: a signal to a run that is gone makes a journal of it."""
     if state.phase is Phase.ABSENT:
-        return mailman.ending(state, signal.id, "cancelled")
+        return ending(state, signal.id, "cancelled")
     return right_respond(state, signal)
 
 
@@ -217,8 +217,9 @@ def execute_if_begun(session: Session) -> Procedure[Conclusion]:
     """A run whose first worker died is executed, however late."""
     if session.state.starts > 1:
         conclusion: Conclusion = yield Execute(session)
-        return conclusion
-    return (yield from right_execute(session)) or Completed()
+    else:
+        conclusion = yield from right_execute(session)
+    return conclusion
 
 
 def end_effects_with_timer(run: str, state: State) -> Procedure[None]:

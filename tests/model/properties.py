@@ -158,7 +158,7 @@ class Properties:
 def _of_farewell(world: World, actor: Actor) -> str | None:
     """A2: nobody acknowledges a ticket by which somebody else owns the run."""
     owner = world.log.state.owner
-    delivery = f"q{actor.q}g{actor.generation}n{actor.count}"
+    delivery = f"q{actor.q}g{actor.generation}n{actor.delivered}"
     if world.log.state.phase is Phase.OWNED and owner and owner.q == actor.q and owner.rid != delivery:
         return f"delivery {delivery} settles the ticket by which {owner.rid} owns the run"
     return None

@@ -12,6 +12,8 @@ from tidemill.kernel.protocol.conclusions import Policy
 
 RUN: Final = "run_1"
 TASK: Final = "task"
+SignalKind = Literal["cancel", "retry"]
+Cause = Literal["event", "caller", "once"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Scenario:
 
     name: str
     outcomes: tuple[str, ...] = ("ok",)
-    signals: tuple[Literal["cancel", "retry"], ...] = ()
-    cause: Literal["event", "caller", "once"] = "event"
+    signals: tuple[SignalKind, ...] = ()
+    cause: Cause = "event"
     workers: int = 1
     closing: bool = False
     delayed: bool = False
@@ -69,7 +71,7 @@ _OUTCOMES: Final[dict[tuple[bool, bool], tuple[str, ...]]] = {
     (False, True): ("fatal", "ok"),
     (True, True): ("fail", "fatal", "fail", "ok"),
 }
-_SIGNALS: Final[dict[tuple[bool, bool], tuple[Literal["cancel", "retry"], ...]]] = {
+_SIGNALS: Final[dict[tuple[bool, bool], tuple[SignalKind, ...]]] = {
     (False, False): (),
     (True, False): ("cancel",),
     (False, True): ("retry",),
@@ -133,10 +135,11 @@ def together(chance: random.Random) -> Scenario:
     A ticket is never lost here: lost together with its owner's death between a failure's end and its dead
     letter, it would take the letter along, and nothing brings that back.
     """
-    signals = chance.choices(("cancel", "retry"), k=chance.randint(0, 3))
-    cause = chance.choice(("event", "event", "caller", "once"))
+    news: tuple[SignalKind, ...] = ("cancel", "retry")
+    causes: tuple[Cause, ...] = ("event", "event", "caller", "once")
+    signals, cause = chance.choices(news, k=chance.randint(0, 3)), chance.choice(causes)
     happens = [fault for fault in Fault if fault not in (Fault.LOSS, Fault.RESCUE)]
-    faults = [(fault, chance.choice((0, 0, 1, 2))) for fault in happens]
+    faults: list[tuple[Fault, int]] = [(fault, chance.choice((0, 0, 1, 2))) for fault in happens]
     deadly = [fault for fault, times in faults if times and fault in _DEADLY]
     if cause == "once" or ("retry" in signals and deadly):
         faults.append((Fault.RESCUE, 4))

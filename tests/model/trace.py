@@ -32,7 +32,7 @@ def line(number: int, move: Move) -> str:
 def name(actor: Actor) -> str:
     """Return who an actor is: its role, its message and the number of the delivery."""
     again = f"'{actor.generation}" if actor.generation else ""
-    return f"{ROLES[actor.stream]} {actor.q}.{actor.count}{again}"
+    return f"{ROLES[actor.stream]} {actor.q}.{actor.delivered}{again}"
 
 
 def operation(actor: Actor | None) -> str:

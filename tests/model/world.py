@@ -48,7 +48,7 @@ class Message(NamedTuple):
     """A stored message and what its consumer knows of it.
 
     `q` is its sequence in its stream, `seq` the journal record it speaks of, `kind` what it is, `fast`
-    whether a ticket carries its created record; `count` its deliveries since the consumer was created
+    whether a ticket carries its created record; `delivered` counts its deliveries since the consumer was created
     for the `generation`-th time, `out` whether its newest delivery is leased.
     """
 
@@ -57,7 +57,7 @@ class Message(NamedTuple):
     seq: int = 0
     kind: Any = ""
     fast: bool = False
-    count: int = 0
+    delivered: int = 0
     generation: int = 0
     out: bool = False
 
@@ -68,7 +68,7 @@ class Actor(NamedTuple):
     stream: Stream
     q: int
     generation: int
-    count: int
+    delivered: int
     step: Step
 
 
@@ -107,7 +107,9 @@ class World(NamedTuple):
         """Say whether the actor works on its message's newest delivery; else its lease has run out."""
         message = self.message_of(actor)
         return bool(
-            message and message.out and (message.generation, message.count) == (actor.generation, actor.count)
+            message
+            and message.out
+            and (message.generation, message.delivered) == (actor.generation, actor.delivered)
         )
 
     def with_message(self, old: Message | None, new: Message | None) -> World:

@@ -17,7 +17,7 @@ from tidemill.kernel.protocol.conclusions import (
     Policy,
     decide,
 )
-from tidemill.kernel.protocol.records import Cancel, Created, End, Fault, Released, Reopened, Suspend
+from tidemill.kernel.protocol.records import Cancel, Created, End, Fault, Record, Released, Reopened, Suspend
 
 FAULT = Fault("ValueError", "no")
 POLICY = Policy(max_attempts=3, factor=2, min_delay=10, max_delay=30, jitter=False)
@@ -28,7 +28,8 @@ def decided(
     conclusion: Conclusion, *, cancelled: bool = False, failures: int = 0, policy: Policy = POLICY
 ) -> End | Suspend | Released:
     failed = replace(SUSPEND, fault=FAULT)
-    state = folded(CREATED, *([CLAIM, failed] * failures), CLAIM, *([CANCEL] if cancelled else []))
+    records: list[Record] = [CREATED, *(CLAIM, failed) * failures, CLAIM]
+    state = folded(*records, *(CANCEL,) * cancelled)
     return decide(state, conclusion, policy, now=1000.0, rid="r")
 
 

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.kernel.protocol.script import (
+    CLAIM,
+    COMPLETED,
+    CREATED,
+    FAILED,
+    RUN,
+    SUSPEND,
+    TASK,
+    folded,
+    journal,
+    play,
+)
+from tidemill.kernel.protocol.attempt import Session, commit, execute, work
+from tidemill.kernel.protocol.conclusions import (
+    Cancelled,
+    Completed,
+    Conclusion,
+    Failed,
+    Interrupted,
+    Lost,
+    Policy,
+)
+from tidemill.kernel.protocol.operations import (
+    Ack,
+    Append,
+    Bury,
+    CancelTimer,
+    Clock,
+    Execute,
+    GiveBack,
+    Read,
+    ReadLeader,
+    Schedule,
+)
+from tidemill.kernel.protocol.records import Cancel, Claim, Created, Fault, Orphaned, Record, Reopened
+from tidemill.kernel.protocol.tickets import Ticket
+
+POLICY = Policy(max_attempts=3, min_delay=10, jitter=False)
+FAST = Ticket(RUN, TASK, 1, q=5, delivered=1, delivery="w1", created=CREATED)
+BACK = replace(FAST, delivered=2, delivery="w2")
+WOKEN = Ticket(RUN, TASK, 3, q=8, delivered=1, delivery="w3", kind="timer")
+EXPIRING = replace(CREATED, expires_at=99.0)
+FAULT = Fault("ValueError", "no")
+CANCEL = Cancel(rid="s", reason="asked")
+SECOND = Claim(rid="w2", q=5, n=2, worker="w")
+
+
+def session(*records: Record, claim: Claim = CLAIM, policy: Policy = POLICY) -> Session:
+    return Session(FAST, claim, folded(*records, at=100.0), policy)
+
+
+def test_a_first_start_needs_no_read() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Completed(result=7)),
+        (Clock(), 0.0),
+        (Append, 3),
+        (Ack(), None),
+    )
+
+
+def test_a_failed_attempt_suspends_sets_the_timer_and_lets_go() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Failed(FAULT)),
+        (Clock(), 1000.0),
+        (Append(RUN, replace(SUSPEND, until=1010.0, fault=FAULT), 2), 3),
+        (Schedule(RUN, TASK, 3, 1010.0), None),
+        (Ack(), None),
+    )
+
+
+def test_the_last_failure_is_buried_before_its_ticket_goes() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Failed(FAULT, final=True)),
+        (Clock(), 0.0),
+        (Append, 3),
+        (Bury, None),
+        (Ack(), None),
+    )
+
+
+def test_an_interrupted_run_is_released_and_its_ticket_given_back() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Interrupted()),
+        (Clock(), 0.0),
+        (Append, 3),
+        (GiveBack(), None),
+    )
+
+
+def test_a_claim_whose_answer_was_lost_is_recognised() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM)),
+        (Execute, Lost()),
+    )
+
+
+def test_a_resumed_run_is_read_from_any_replica_and_claimed() -> None:
+    claim = Claim(rid="w3", q=8, n=1, worker="w")
+    play(
+        work(WOKEN, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM, SUSPEND)),
+        (Append(RUN, claim, 3), 4),
+        (Execute, Lost()),
+    )
+
+
+def test_what_a_stale_replica_says_is_asked_of_the_leader() -> None:
+    claim = Claim(rid="w3", q=8, n=1, worker="w")
+    play(
+        work(WOKEN, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM)),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, SUSPEND)),
+        (Append(RUN, claim, 3), 4),
+        (Execute, Lost()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "operations"),
+    [
+        pytest.param((), (Ack(),), id="closed long ago"),
+        pytest.param((CREATED, replace(SECOND, rid="w9")), (), id="late copy of the owner's: send nothing"),
+        pytest.param((CREATED, replace(CLAIM, q=6)), (Ack(),), id="duplicate"),
+        pytest.param(
+            (CREATED, CLAIM, SUSPEND),
+            (Schedule(RUN, TASK, 3, 60.0), Ack()),
+            id="died between suspend and timer",
+        ),
+        pytest.param((CREATED, CLAIM, COMPLETED), (Ack(),), id="died between end and acknowledgement"),
+        pytest.param((CREATED, CLAIM, FAILED), (Bury, Ack()), id="died between end and dead letter"),
+        pytest.param(
+            (CREATED, CLAIM, SUSPEND, SECOND, replace(COMPLETED, rid="w2.1")),
+            (CancelTimer(RUN, TASK), Ack()),
+            id="the run had a timer",
+        ),
+        pytest.param(
+            (CREATED, CLAIM, SUSPEND, SECOND, replace(FAILED, rid="w2.1")),
+            (Bury, Ack()),
+            id="the timer of a run that may be reopened stays",
+        ),
+    ],
+)
+def test_a_ticket_that_came_back(records: tuple[Record, ...], operations: tuple[Any, ...]) -> None:
+    entries = journal(*records)
+    exchanges = [(operation, None) for operation in operations]
+    play(work(BACK, POLICY, "w"), (Read(RUN), entries), (ReadLeader(RUN), entries), *exchanges)
+
+
+@pytest.mark.parametrize(
+    ("owned", "policy", "created", "conclusion"),
+    [
+        pytest.param((CLAIM, CANCEL), POLICY, CREATED, Cancelled("asked"), id="cancelled"),
+        pytest.param((CLAIM, SECOND), Policy(max_crashes=1), CREATED, "crashed", id="died too often"),
+        pytest.param((CLAIM,), POLICY, EXPIRING, "expired", id="began too late"),
+        pytest.param((CLAIM, SECOND), POLICY, EXPIRING, "expired", id="began too late, and its worker died"),
+    ],
+)
+def test_what_keeps_a_run_from_being_executed(
+    owned: tuple[Record, ...], policy: Policy, created: Created, conclusion: Conclusion | str
+) -> None:
+    result = play(execute(session(created, *owned, policy=policy)))
+    assert (result.outcome if isinstance(conclusion, str) else result) == conclusion
+
+
+def test_a_reopened_run_doesnt_expire() -> None:
+    reopened = session(EXPIRING, CLAIM, FAILED, Reopened(rid="s"), SECOND)
+    assert play(execute(reopened), (Execute(reopened), Completed())) == Completed()
+
+
+@pytest.mark.parametrize(
+    ("news", "outcome"),
+    [
+        pytest.param((Cancel(rid="s"),), "NEWS", id="a cancellation"),
+        pytest.param((SECOND,), "LOST", id="another owner"),
+        pytest.param((Orphaned(rid="sweep"),), "LOST", id="orphaned"),
+        pytest.param((SUSPEND,), "DONE", id="its own record"),
+        pytest.param((COMPLETED, None), "LOST", id="closed"),
+    ],
+)
+def test_what_a_refused_commit_means(news: tuple[Record | None, ...], outcome: str) -> None:
+    record = replace(COMPLETED, rid="w1.9") if None in news else SUSPEND
+    entries = journal(CREATED, CLAIM, *news)
+    procedure = commit(session(CREATED, CLAIM), record)
+    result = play(procedure, (Append(RUN, record, 2), None), (ReadLeader(RUN), entries))
+    assert result.name == outcome
+
+
+def test_news_are_taken_into_account() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Failed(FAULT)),
+        (Clock(), 0.0),
+        (Append, None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, Cancel(rid="s"))),
+        (Clock(), 0.0),
+        (Append, 4),
+        (Ack(), None),
+    )
+
+
+def test_who_has_lost_sends_nothing_more() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Completed()),
+        (Clock(), 0.0),
+        (Append, None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, SECOND)),
+    )

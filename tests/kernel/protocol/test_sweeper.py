@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.kernel.protocol.script import (
+    CLAIM,
+    COMPLETED,
+    CREATED,
+    FAILED,
+    RUN,
+    SUSPEND,
+    TASK,
+    journal,
+    play,
+)
+from tidemill.kernel.protocol.operations import (
+    Append,
+    Exhume,
+    ReadLeader,
+    Schedule,
+    SendTicket,
+    TicketOutstanding,
+    TimerPending,
+)
+from tidemill.kernel.protocol.records import Orphaned, Record, Reopened
+from tidemill.kernel.protocol.sweeper import Sweep, sweep
+
+LATER = replace(CREATED, start_at=5000.0)
+TIMER, TICKET = TimerPending(RUN, TASK), TicketOutstanding(RUN, TASK)
+ORPHANED = Orphaned(rid="sweep")
+
+
+def swept(records: tuple[Record | None, ...], *exchanges: Any, now: float = 1060.0) -> Sweep:
+    procedure = sweep(RUN, patience=60.0, now=now, rid="sweep")
+    result: Sweep = play(procedure, (ReadLeader(RUN), journal(*records, at=1000.0)), *exchanges)
+    return result
+
+
+@pytest.mark.parametrize(
+    "records",
+    [(), (CREATED, CLAIM, COMPLETED), (CREATED, CLAIM, COMPLETED, None)],
+    ids=["no", "ended", "closed"],
+)
+def test_runs_that_nothing_need_carry(records: tuple[Record | None, ...]) -> None:
+    assert swept(records) is Sweep.NOTHING
+
+
+def test_a_run_that_has_just_changed_is_given_time() -> None:
+    assert swept((CREATED,), now=1059.0) is Sweep.NOTHING
+
+
+def test_a_run_with_a_timer_or_a_ticket_is_left_alone() -> None:
+    assert swept((CREATED,), (TIMER, True)) is Sweep.NOTHING
+    assert swept((CREATED,), (TIMER, False), (TICKET, True)) is Sweep.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("records", "operations", "done"),
+    [
+        pytest.param((CREATED,), (SendTicket(RUN, TASK, 1, "signal"),), Sweep.TICKET, id="its caller died"),
+        pytest.param((LATER,), (Schedule(RUN, TASK, 1, 5000.0, LATER),), Sweep.TIMER, id="the same, delayed"),
+        pytest.param(
+            (CREATED, CLAIM, SUSPEND), (Schedule(RUN, TASK, 3, 60.0),), Sweep.TIMER, id="its timer is gone"
+        ),
+        pytest.param(
+            (CREATED, CLAIM, FAILED, Reopened(rid="s")),
+            (Exhume(RUN, TASK, 3), SendTicket(RUN, TASK, 4, "signal")),
+            Sweep.TICKET,
+            id="its mailman died",
+        ),
+    ],
+)
+def test_what_is_missing_is_given_again(
+    records: tuple[Record, ...], operations: tuple[Any, ...], done: Sweep
+) -> None:
+    exchanges = [(operation, None) for operation in operations]
+    assert swept(records, (TIMER, False), (TICKET, False), *exchanges) is done
+
+
+def test_an_owner_without_a_ticket_loses_the_run() -> None:
+    ticket = SendTicket(RUN, TASK, 1, "signal")
+    orphaning = (Append(RUN, ORPHANED, 2), 3)
+    done = swept((CREATED, CLAIM), (TIMER, False), (TICKET, False), orphaning, (ticket, None))
+    assert done is Sweep.TICKET
+
+
+def test_an_owner_that_was_only_slow_keeps_it() -> None:
+    refused = (Append(RUN, ORPHANED, 2), None)
+    assert swept((CREATED, CLAIM), (TIMER, False), (TICKET, False), refused) is Sweep.NOTHING
