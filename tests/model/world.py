@@ -48,8 +48,8 @@ class Message(NamedTuple):
     """A stored message and what its consumer knows of it.
 
     `q` is its sequence in its stream, `seq` the journal record it speaks of, `kind` what it is, `fast`
-    whether a ticket carries its created record; `delivered` counts its deliveries since the consumer was created
-    for the `generation`-th time, `out` whether its newest delivery is leased.
+    whether a ticket carries its created record; `delivered` counts its deliveries since the consumer was
+    created for the `generation`-th time, `out` whether its newest delivery is leased.
     """
 
     stream: Stream
@@ -106,11 +106,9 @@ class World(NamedTuple):
     def leases(self, actor: Actor) -> bool:
         """Say whether the actor works on its message's newest delivery; else its lease has run out."""
         message = self.message_of(actor)
-        return bool(
-            message
-            and message.out
-            and (message.generation, message.delivered) == (actor.generation, actor.delivered)
-        )
+        if message is None or not message.out:
+            return False
+        return (message.generation, message.delivered) == (actor.generation, actor.delivered)
 
     def with_message(self, old: Message | None, new: Message | None) -> World:
         """Return the world with one message replaced, added (no old one) or removed (no new one)."""
