@@ -89,7 +89,7 @@ def decide(
             raise AssertionError("who has lost a run decides nothing about it")
 
 
-def ending(
+def ending(  # noqa: PLR0913 - an end is made of exactly these
     state: State,
     rid: str,
     outcome: Outcome,
