@@ -3,80 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+import time
 
-from consumers.execution import Execution, Tools
-from consumers.lease import LeaseKeeper
+from consumers.execution import Execution
+from consumers.held import Held
 from consumers.loader import AnyTask
 from consumers.role import bury
-from tidemill.kernel.broker import Broker
+from consumers.shared import Shared, look_at_journal
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.protocol.attempt import Session, owns, work
-from tidemill.kernel.protocol.conclusions import Cancelled, Conclusion, Interrupted, Lost, Policy
-from tidemill.kernel.protocol.operations import ReadLeader
+from tidemill.kernel.protocol.attempt import Session, work
+from tidemill.kernel.protocol.conclusions import Conclusion, Interrupted, Lost, Policy
 from tidemill.kernel.protocol.records import Created, decode
-from tidemill.kernel.protocol.state import fold
 from tidemill.kernel.protocol.tickets import Ticket
-from tidemill.kernel.pull import Budget, Delivery
+from tidemill.kernel.pull import Delivery
 from tidemill.kernel.subjects import unescape
 
-UNREADABLE_PAUSE = 30.0
-"""Seconds after which a run whose journal can't be read is looked at again."""
 UNREADABLE_LIMIT = 5
+"""Deliveries after which a ticket that can't be worked on becomes a dead letter."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all desks of a worker share."""
-
-    broker: Broker
-    worker: str
-    leases: LeaseKeeper
-    budget: Budget
-    tools: Tools
-    max_crashes: int
-    executions: dict[str, Execution] = field(default_factory=dict)
-    work: set[asyncio.Task[None]] = field(default_factory=set)
-    deliveries: itertools.count[int] = field(default_factory=itertools.count)
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        """Start a piece of work that the worker waits for when it shuts down; its failure is logged."""
-        work = asyncio.create_task(coroutine, name=name)
-        self.work.add(work)
-        work.add_done_callback(self._finished)
-
-    def _finished(self, work: asyncio.Task[None]) -> None:
-        self.work.discard(work)
-        if not work.cancelled() and (error := work.exception()) is not None:
-            _log.error("%s failed", work.get_name(), exc_info=error)
-
-
-class Held:
-    """A delivered ticket in the worker's hands: its answers wait for a thread that still executes."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-        self.subject = delivery.subject
-        self.execution: Execution | None = None
-
-    async def ack(self) -> None:
-        """Acknowledge the ticket once nothing executes under it any more."""
-        await self._settled()
-        await self._delivery.ack()
-
-    async def nak(self, delay: float | None = None) -> None:
-        """Give the ticket back once nothing executes under it any more."""
-        await self._settled()
-        await self._delivery.nak(delay)
-
-    async def _settled(self) -> None:
-        if self.execution is not None:
-            await self.execution.lingering()
 
 
 class Desk:
@@ -106,34 +51,61 @@ class Desk:
             # Nothing was acknowledged: the ticket comes again when its lease has run out.
             _log.warning("%s waits: %s", delivery.subject, error.sentence)
         except PayloadError as error:
-            await self._unreadable(delivery, error)
+            _log.error("%s can't be read: %s", delivery.subject, error.sentence)
+            await self._give_up(delivery, error.sentence)
+        except Exception as error:  # noqa: BLE001 - it must not come again and again for ever
+            _log.error("%s can't be worked on", delivery.subject, exc_info=error)
+            await self._give_up(delivery, f"{type(error).__name__}: {error}")
         finally:
-            self._shared.leases.drop(delivery.reply)
             self._shared.budget.give_back()
 
     async def _work(self, delivery: Delivery) -> None:
         ticket = self._ticket(delivery)
+        shared = self._shared
+        since = shared.arrival()
+        if time.monotonic() - since > shared.leases.lease:
+            return  # it lay in the socket of a worker that was blocked or frozen: it comes again
+        if any(held.adopts(delivery) for held in shared.held_for(ticket.run)):
+            return
+        held = Held(delivery, ticket.run, shared.leases)
         own = asyncio.current_task()
-        if own is not None:
-            own.set_name(f"task {self._task.id}, run {ticket.run}")
-        held = Held(delivery)
-
-        async def execute(session: Session) -> Conclusion:
-            held.execution = Execution(self._task, session, self._shared.tools)
-            self._shared.executions[ticket.run] = held.execution
-            try:
-                return await held.execution.conclude()
-            finally:
-                self._shared.executions.pop(ticket.run, None)
-
+        if own is None:
+            raise AssertionError("a ticket is worked on in a task")
+        own.set_name(f"task {self._task.id}, run {ticket.run}")
         loop = asyncio.get_running_loop()
 
         def expired() -> None:
-            loop.call_soon_threadsafe(self._expired, ticket.run, held)
+            loop.call_soon_threadsafe(self._expired, held, own)
 
-        self._shared.leases.hold(delivery.reply, expired)
-        procedure = work(ticket, self._policy, self._shared.worker)
-        await self._shared.broker.performer.run(procedure, held, execute)
+        held.hold(expired, since)
+        shared.take_in(held)
+        try:
+            await self._carry(ticket, held)
+        finally:
+            shared.let_go(held)
+
+    async def _carry(self, ticket: Ticket, held: Held) -> None:
+        """Do what the ticket calls for; the place is held until nothing executes under it."""
+
+        async def execute(session: Session) -> Conclusion:
+            return await self._execute(session, held)
+
+        await self._shared.performer.run(work(ticket, self._policy, self._shared.worker), held, execute)
+        await held.settled()
+
+    async def _execute(self, session: Session, held: Held) -> Conclusion:
+        """Execute the handler as the run's owner; whoever owned it before in this worker has lost it."""
+        for other in self._shared.held_for(held.run):
+            if other is not held and other.execution is not None:
+                other.execution.stop(Lost())
+        if self._shared.interrupted:
+            return Interrupted()
+        held.execution = Execution(self._task, session, self._shared.tools)
+        self._shared.executions[session.claim.rid] = held
+        try:
+            return await held.execution.conclude()
+        finally:
+            del self._shared.executions[session.claim.rid]
 
     def _ticket(self, delivery: Delivery) -> Ticket:
         """Read a delivered ticket.
@@ -143,7 +115,7 @@ class Desk:
         """
         shared = self._shared
         try:
-            _, task, run, seq = shared.broker.names.tokens(delivery.subject)
+            _, task, run, seq = shared.names.tokens(delivery.subject)
             position = int(seq)
         except ValueError as error:
             raise PayloadError(f"{delivery.subject} is no ticket's subject") from error
@@ -158,40 +130,25 @@ class Desk:
             created=record if isinstance(record, Created) else None,
         )
 
-    def _expired(self, run: str, held: Held) -> None:
+    def _expired(self, held: Held, own: asyncio.Task[None]) -> None:
         """The lease of a ticket ran out: whether the run is lost stands in its journal."""
-        if held.execution is not None:
-            _log.warning("the lease of %s ran out while it was executed", run)
-            self._shared.spawn(look_at_journal(self._shared, run), f"look at the journal of {run}")
+        if held not in self._shared.held_for(held.run) or not held.expired:
+            return
+        if held.execution is None:
+            _log.warning("the lease of %s ran out before it was executed: it comes again", held.run)
+            own.cancel()
+        elif held.execution.going_on:
+            _log.warning("the lease of %s ran out while it was executed", held.run)
+            self._shared.spawn(look_at_journal(self._shared, held.run), f"look at the journal of {held.run}")
 
-    async def _unreadable(self, delivery: Delivery, error: PayloadError) -> None:
-        """A ticket or journal that can't be read: another version may; at last it is a dead letter."""
-        _log.error("%s can't be read: %s", delivery.subject, error.sentence)
+    async def _give_up(self, delivery: Delivery, reason: str) -> None:
+        """Make a dead letter of a ticket that can't be worked on; before its last delivery say nothing.
+
+        Another version may be able to, and may be at work on it: an answer would act on its delivery (A2).
+        """
         if delivery.attempt < UNREADABLE_LIMIT:
-            await delivery.nak(UNREADABLE_PAUSE)
-        else:
-            await bury(self._shared.broker, delivery, self._task.id, error.sentence)
-
-
-async def look_at_journal(shared: Shared, run: str) -> None:
-    """Ask a run's journal whether it is still ours and not cancelled, and stop its handler otherwise."""
-    execution = shared.executions.get(run)
-    if execution is None:
-        return
-    try:
-        entries = await shared.broker.performer.perform(ReadLeader(run))
-    except (BrokerError, PayloadError) as error:
-        _log.warning("the journal of %s was not read: %s", run, error.sentence)
-        return
-    state = fold(entries)
-    if not owns(state, execution.session.claim):
-        _log.warning("%s belongs to somebody else now: its handler is stopped", run)
-        execution.stop(Lost())
-    elif state.cancel is not None:
-        execution.stop(Cancelled(state.cancel.reason))
-
-
-def interrupt(shared: Shared) -> None:
-    """Ask every handler to stop: the worker shuts down, their runs go back unharmed."""
-    for execution in tuple(shared.executions.values()):
-        execution.stop(Interrupted())
+            return
+        try:
+            await bury(self._shared.broker, delivery, self._task.id, reason)
+        except BrokerError as error:
+            _log.warning("%s isn't a dead letter yet: %s", delivery.subject, error.sentence)

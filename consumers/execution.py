@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,14 +10,16 @@ from typing import Any, Final
 
 import orjson
 
+from consumers import handler
 from consumers.faults import fault_of
 from consumers.loader import AnyTask
 from tidemill.binding import BoundCall
 from tidemill.client import Client, use
 from tidemill.context import Attempt
 from tidemill.kernel import backoff, clock
-from tidemill.kernel.blobs import INLINE_LIMIT, Blobs
-from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.blobs import INLINE_LIMIT
+from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.performer import Performer
 from tidemill.kernel.protocol.attempt import Session
 from tidemill.kernel.protocol.conclusions import (
     Cancelled,
@@ -38,14 +39,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What executions share: threads for sync handlers, blobs for large values, the client of handlers."""
+    """What executions share: threads for sync handlers, access to blobs, the client of handlers."""
 
     threads: Executor
-    blobs: Blobs
+    performer: Performer
     client: Client
 
 
-class _TimedOutError(Exception):
+class TimedOutError(Exception):
     """The attempt used up its executing time."""
 
 
@@ -56,96 +57,152 @@ class Execution:
         self.session = session
         self._task = task
         self._tools = tools
-        self._handler: asyncio.Future[Any] | None = None
+        self._handler: handler.Handler | None = None
         self._verdict: Cancelled | Interrupted | Lost | None = None
-        self._in_thread = False
+        self._reminder: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return f"task {self._task.id}, run {self.session.ticket.run}"
 
     @property
     def stopping(self) -> bool:
         """Whether the handler was asked to stop."""
         return self._verdict is not None
 
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else owns the run."""
+        return isinstance(self._verdict, Lost)
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the handler's code still executes."""
+        return self._handler is not None and not self._handler.done.done()
+
     def stop(self, verdict: Cancelled | Interrupted | Lost) -> None:
         """Ask the handler to stop; the execution concludes with `verdict`, unless the handler completes."""
         if self._verdict is None or isinstance(verdict, Lost):
             self._verdict = verdict
-        if self._handler is not None and not self._in_thread:
-            self._handler.cancel()
+        if self._handler is not None:
+            self._stop_handler(self._handler)
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Say whether the handler's task ends in time; a thread needs nobody to wait for it."""
+        if self._handler is None or not self._handler.stoppable:
+            return True
+        await asyncio.wait({self._handler.done}, timeout=seconds)
+        return not self.going_on
 
     async def lingering(self) -> None:
         """Wait for the thread of a sync handler that outlived its attempt: it still holds the ticket."""
-        if self._in_thread and self._handler is not None and not self._handler.done():
-            await asyncio.wait({self._handler})
+        if self._handler is not None:
+            await asyncio.wait({self._handler.done})
 
     async def conclude(self) -> Conclusion:
         """Call the handler and say what came of it."""
         try:
+            call = await self._bind()
             if self._verdict is not None:
                 return self._verdict
-            conclusion: Conclusion = await self._completed(await self._call())
-        except asyncio.CancelledError as error:
-            own = asyncio.current_task()
-            if own is not None and own.cancelling():
+            conclusion: Conclusion = await self._completed(call, await self._result_of(call))
+        except KeyboardInterrupt:  # Ctrl-C for the second time: the process ends
+            raise
+        except BaseException as error:
+            if _own_task_is_cancelled(error):
+                self.stop(Lost())
                 raise
-            return self._verdict or self._failed(error)
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - user code raises anything
-            conclusion = self._failed(error)
-        return self._verdict if isinstance(self._verdict, Lost) else conclusion
+            return self._stopped(error)
+        finally:
+            if self._reminder is not None:
+                self._reminder.cancel()
+        return Lost() if self.lost else conclusion
 
-    async def _call(self) -> tuple[BoundCall, Any]:
-        state = self.session.state
-        if state.created is None:
+    async def _bind(self) -> BoundCall:
+        created = self.session.state.created
+        if created is None:
             raise AssertionError("an owned run has a created record")
-        call = await self._bind(state.created)
-        timeout = self._task.definition.timeout
-        with use(self._tools.client):
-            self._handler = self._start(call)
-        done, _ = await asyncio.wait({self._handler}, timeout=timeout)
-        if not done:
-            await self._give_up(timeout or 0.0)
-        return call, self._handler.result()
-
-    def _start(self, call: BoundCall) -> asyncio.Future[Any]:
-        """Start the handler: a task of its own, or a thread; both see the context of this moment."""
-        if call.is_async:
-            own = asyncio.current_task()
-            return asyncio.create_task(_contained(call), name=own.get_name() if own else None)
-        self._in_thread = True
-        context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._tools.threads, context.run, call.invoke)
-
-    async def _bind(self, created: Created) -> BoundCall:
-        raw = created.raw if created.blob is None else await self._tools.blobs.get(created.blob)
         attempt = Attempt(
             run_id=self.session.ticket.run,
             task_id=self._task.id,
             number=self.session.state.attempt,
             cancelled=lambda: self.stopping,
         )
-        return self._task.bind(created.event, raw, None, attempt)
+        return self._task.bind(created.event, await self._input(created), None, attempt)
 
-    async def _give_up(self, timeout: float) -> None:
+    async def _input(self, created: Created) -> bytes:
+        if created.blob is None:
+            return created.raw
+        try:
+            return await self._tools.performer.get_blob(created.blob)
+        except NotFoundError as error:
+            raise PayloadError(f"the run's input is gone: {error.sentence}", hint=error.hint) from error
+
+    async def _result_of(self, call: BoundCall) -> Any:
+        """Execute the handler within its timeout, which counts from its first line on."""
+        with use(self._tools.client):
+            executing = handler.start(call, self._tools.threads, self.name)
+        self._handler = executing
+        await executing.begun()
+        done, _ = await asyncio.wait({executing.done}, timeout=self._task.definition.timeout)
+        if not done:
+            await self._give_up(executing)
+        return executing.done.result()
+
+    async def _give_up(self, executing: handler.Handler) -> None:
         """End an attempt that takes too long; a thread can't be stopped, so it lingers."""
+        timeout = self._task.definition.timeout or 0.0
         sentence = f"the attempt took longer than its timeout of {timeout:g} s"
-        if self._in_thread or self._handler is None:
-            raise _TimedOutError(f"{sentence}; its thread can't be stopped and isn't tried again beside it")
-        self._handler.cancel()
-        while not (await asyncio.wait({self._handler}, timeout=STUBBORN_SECONDS))[0]:
-            _log.warning("%s goes on after its timeout: it swallows CancelledError", self._handler)
-        raise _TimedOutError(sentence)
+        if not executing.stoppable:
+            raise TimedOutError(f"{sentence}; its thread can't be stopped and isn't tried again beside it")
+        self._stop_handler(executing)
+        await asyncio.wait({executing.done})
+        raise TimedOutError(sentence)
 
-    async def _completed(self, returned: tuple[BoundCall, Any]) -> Completed:
-        call, value = returned
+    def _stop_handler(self, executing: handler.Handler) -> None:
+        executing.cancel()
+        if executing.stoppable and self._reminder is None:
+            self._remind(STUBBORN_SECONDS)
+
+    def _remind(self, pause: float) -> None:
+        """Name a handler that goes on though it was asked to stop, less and less often."""
+        self._reminder = asyncio.get_running_loop().call_later(pause, self._complain, pause)
+
+    def _complain(self, pause: float) -> None:
+        if self.going_on:
+            _log.warning(
+                "%s goes on %g s after it was asked to stop: it swallows CancelledError", self.name, pause
+            )
+            self._remind(pause * 2)
+
+    async def _completed(self, call: BoundCall, value: Any) -> Completed:
         encoded = call.encode_result(value)
         if len(encoded) > INLINE_LIMIT:
-            return Completed(blob=await self._tools.blobs.put(self.session.ticket.run, encoded))
+            return Completed(blob=await self._tools.performer.put_blob(self.session.ticket.run, encoded))
         return Completed(None if encoded == b"null" else orjson.Fragment(encoded))
+
+    def _stopped(self, error: BaseException) -> Conclusion:
+        """Say what an exception means for a handler that may have been asked to stop before.
+
+        A worker that shuts down has disturbed the attempt, whatever the handler made of it; what a
+        cancelled handler raises of its own is kept.
+        """
+        verdict = self._verdict
+        if isinstance(verdict, Lost):
+            return verdict
+        if isinstance(verdict, Interrupted) and not isinstance(error, TimedOutError):
+            return verdict
+        if isinstance(verdict, Cancelled) and isinstance(error, asyncio.CancelledError):
+            return verdict
+        return self._failed(error)
 
     def _failed(self, error: BaseException) -> Failed:
         now = clock.now()
         fault = fault_of(error, attempt=self.session.state.attempt, at=now.timestamp())
-        if isinstance(error, _TimedOutError):
-            return Failed(fault, "timed_out", final=self._in_thread, roll=backoff.spread())
+        if isinstance(error, TimedOutError):
+            in_thread = self._handler is not None and not self._handler.stoppable
+            return Failed(fault, "timed_out", final=in_thread, roll=backoff.spread())
         if isinstance(error, PayloadError):
             return Failed(fault, final=True)
         if isinstance(error, RetryAfter):
@@ -154,9 +211,6 @@ class Execution:
         return Failed(fault, final=not expected, roll=backoff.spread())
 
 
-async def _contained(call: BoundCall) -> Any:
-    """Keep a handler's `sys.exit` from ending the event loop."""
-    try:
-        return await call.invoke()
-    except SystemExit as error:
-        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
+def _own_task_is_cancelled(error: BaseException) -> bool:
+    own = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and own is not None and bool(own.cancelling())

@@ -16,9 +16,18 @@ _MESSAGE_LIMIT: Final = 4_096
 
 def fault_of(error: BaseException, *, attempt: int, at: float) -> Fault:
     """Return what is kept of an exception; the exception itself is not, nor what it refers to."""
-    kind = type(error)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return Fault(name, _message(error), _trace(error), attempt, at)
+    return Fault(_clean(_name(type(error))), _clean(_message(error)), _clean(_trace(error)), attempt, at)
+
+
+def _name(kind: type[BaseException]) -> str:
+    """Return an exception's name as its raiser knows it: ours and Python's need no module."""
+    ours = kind.__module__.partition(".")[0] in ("tidemill", "consumers", "builtins")
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _clean(text: str) -> str:
+    """Return text that has a UTF-8 form: file names in messages may hold lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _message(error: BaseException) -> str:

@@ -37,7 +37,8 @@ class LeaseKeeper:
 
     def __init__(self, connect: Callable[[], Awaitable[Bus]], *, lease: float) -> None:
         self._connect = connect
-        self._lease = lease
+        self.lease = lease
+        self._away = False
         self._held: dict[str, Lease] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name="tidemill-leases", daemon=True)
@@ -58,9 +59,12 @@ class LeaseKeeper:
         """Whether the thread runs: without it long runs lose their tickets."""
         return self._thread.is_alive()
 
-    def hold(self, reply: str, on_expired: Callable[[], None]) -> None:
-        """Renew the ticket with this reply subject; its loss calls `on_expired`, once, from the thread."""
-        self._held[reply] = Lease(reply, time.monotonic(), on_expired)
+    def hold(self, reply: str, on_expired: Callable[[], None], since: float) -> None:
+        """Renew the ticket with this reply subject, which was delivered at `since` (monotonic seconds).
+
+        Its loss calls `on_expired`, once, from the thread.
+        """
+        self._held[reply] = Lease(reply, since, on_expired)
 
     def drop(self, reply: str) -> None:
         """Stop renewing a ticket."""
@@ -77,24 +81,29 @@ class LeaseKeeper:
     async def _renew_for_ever(self) -> None:
         bus = await self._connect()
         try:
-            while not await asyncio.to_thread(self._stopping.wait, self._lease / _RENEWALS_PER_LEASE / 2):
+            while not await asyncio.to_thread(self._stopping.wait, self.lease / _RENEWALS_PER_LEASE / 2):
                 await self._renew_due(bus)
         finally:
             await bus.close()
 
     async def _renew_due(self, bus: Bus) -> None:
-        for lease in tuple(self._held.values()):
+        for lease in self._held.copy().values():  # in one go: the worker's thread changes it meanwhile
             age = time.monotonic() - lease.renewed
-            if age > self._lease:
+            if lease.reply not in self._held:
+                continue
+            if age > self.lease:
                 self.drop(lease.reply)
                 lease.on_expired()
-            elif age > self._lease / _RENEWALS_PER_LEASE:
+            elif age > self.lease / _RENEWALS_PER_LEASE:
                 await self._renew(bus, lease)
 
     async def _renew(self, bus: Bus, lease: Lease) -> None:
+        sent = time.monotonic()
         try:
             await bus.send(lease.reply, PROGRESS)
         except BrokerError as error:
-            _log.warning("a lease was not renewed: %s", error.sentence)
+            if not self._away:
+                _log.warning("%d leases aren't renewed: %s", len(self._held), error.sentence)
+            self._away = True
         else:
-            lease.renewed = time.monotonic()
+            self._away, lease.renewed = False, sent

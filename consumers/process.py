@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
 from consumers.endings import report_endings
 from consumers.engine import Engine
@@ -22,24 +24,24 @@ Report = Callable[[str], None]
 async def serve_worker(settings: Settings, tasks: Sequence[AnyTask], *, engine: bool, report: Report) -> None:
     """Execute tasks until SIGTERM or SIGINT; with `engine` its roles run in this process too.
 
+    A handler that can't be stopped doesn't keep the process: it ends at once then, with exit code 1.
+
     Raises:
         BrokerError: the broker can't be reached or prepared.
         ExceptionGroup: a part of the worker died.
     """
-    async with open_broker(settings, name="worker", patient=True) as broker:
-        with stop_signals() as stopping:
+    left_behind: tuple[str, ...] = ()
+    try:
+        async with open_broker(settings, name="worker", patient=True) as broker:
             worker = Worker(broker, tasks, settings.worker)
-            ready = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(worker.run(stopping, ready), name="worker")
-                group.create_task(_exit_when_closed(broker, stopping), name="watch the connection")
-                group.create_task(report_endings(broker, stopping), name="report endings")
-                await ready.wait()
-                if engine:
-                    group.create_task(
-                        Engine(broker, settings, settings.engine.roles).run(stopping), name="engine"
-                    )
-                report(f"worker {worker.identity.id} serves {', '.join(task.id for task in tasks)}")
+            try:
+                mover = Engine(broker, settings, settings.engine.roles) if engine else None
+                await _serve(broker, lambda stopping: _work(worker, mover, stopping, report))
+            finally:
+                left_behind = worker.left_behind
+    finally:
+        if left_behind:
+            _end_at_once(left_behind)
 
 
 async def serve_engine(settings: Settings, roles: Collection[str], *, report: Report) -> None:
@@ -50,12 +52,44 @@ async def serve_engine(settings: Settings, roles: Collection[str], *, report: Re
         ExceptionGroup: a role died.
     """
     async with open_broker(settings, name="engine", patient=True) as broker:
-        with stop_signals() as stopping:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Engine(broker, settings, roles).run(stopping), name="engine")
-                group.create_task(report_endings(broker, stopping), name="report endings")
-                group.create_task(_exit_when_closed(broker, stopping), name="watch the connection")
-                report(f"engine runs {', '.join(sorted(roles))}")
+
+        async def move(stopping: asyncio.Event) -> None:
+            report(f"engine runs {', '.join(sorted(roles))}")
+            await Engine(broker, settings, roles).run(stopping)
+
+        await _serve(broker, move)
+
+
+async def _serve(broker: Broker, part: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run a part of the product until a signal, with what every process has beside it."""
+    ended = asyncio.Event()
+    with stop_signals() as stopping:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_exit_when_closed(broker, stopping), name="watch the connection")
+            group.create_task(report_endings(broker, ended), name="report endings")
+            try:
+                await part(stopping)
+            finally:
+                ended.set()  # now there will be no more endings
+
+
+async def _work(worker: Worker, engine: Engine | None, stopping: asyncio.Event, report: Report) -> None:
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run(stopping, ready), name="worker")
+        await ready.wait()
+        if engine is not None:
+            group.create_task(engine.run(stopping), name="engine")
+        report(f"worker {worker.identity.id} serves {', '.join(worker.task_ids)}")
+
+
+def _end_at_once(left_behind: Sequence[str]) -> None:
+    """End a process whose event loop would wait for handlers that swallow their cancellation."""
+    _log.error("%s swallowed CancelledError and can't be stopped: the process ends", ", ".join(left_behind))
+    if (error := sys.exception()) is not None:
+        _log.error("the worker had died before", exc_info=error)
+    logging.shutdown()
+    os._exit(1)
 
 
 @contextlib.contextmanager

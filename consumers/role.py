@@ -15,6 +15,7 @@ from tidemill.kernel.pull import Budget, Delivery, Puller
 
 POISON_LIMIT: Final = 3
 """How often a message may fail in one process before it becomes a dead letter."""
+_STOP_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +52,9 @@ class Role(ABC):
         """Take no more messages, and finish those that are in work."""
         await self._puller.stop()
         if self._work:
-            await asyncio.wait(self._work, timeout=5)
+            await asyncio.wait(self._work, timeout=_STOP_SECONDS)
+        for work in tuple(self._work):  # its message comes again, wherever it stood
+            work.cancel()
 
     def _accept(self, delivery: Delivery) -> None:
         work = asyncio.create_task(self._guarded(delivery), name=f"{self.name} {delivery.stream_seq}")
@@ -78,18 +81,22 @@ class Role(ABC):
     async def _poisoned(self, delivery: Delivery, error: Exception) -> None:
         """Give a message that makes this role fail up, at once when nobody can ever read it."""
         self._failures[delivery.stream_seq] += 1
-        if isinstance(error, PayloadError) or self._failures[delivery.stream_seq] >= POISON_LIMIT:
-            _log.error("%s gives %s up", self.name, delivery.subject, exc_info=error)
-            await bury(self.broker, delivery, self.name, f"{type(error).__name__}: {error}")
-            self._failures.pop(delivery.stream_seq, None)
-        else:
-            _log.warning("%s: %s failed, it is tried again", self.name, delivery.subject, exc_info=error)
-            await delivery.nak(float(self._failures[delivery.stream_seq]))
+        failures = self._failures[delivery.stream_seq]
+        try:
+            if isinstance(error, PayloadError) or failures >= POISON_LIMIT:
+                _log.error("%s gives %s up", self.name, delivery.subject, exc_info=error)
+                await bury(self.broker, delivery, self.name, f"{type(error).__name__}: {error}")
+                del self._failures[delivery.stream_seq]
+            else:
+                _log.warning("%s: %s failed, it is tried again", self.name, delivery.subject, exc_info=error)
+                await delivery.nak(float(failures))
+        except BrokerError as refused:
+            _log.warning("%s: message %d waits: %s", self.name, delivery.stream_seq, refused.sentence)
 
 
 async def bury(broker: Broker, delivery: Delivery, role: str, reason: str) -> None:
     """Make a message that can't be worked on a dead letter, then acknowledge it."""
     subject = broker.names.dead(role, f"message-{delivery.stream_seq}")
-    headers = {"Nats-Msg-Id": f"{role}:{delivery.stream_seq}"}
+    headers = {"Nats-Msg-Id": f"{delivery.subject}:{delivery.stream_seq}"}
     await broker.bus.publish(subject, undecodable(delivery.subject, delivery.body, reason), headers=headers)
     await delivery.ack()

@@ -12,7 +12,7 @@ import orjson
 from consumers.role import Role
 from tidemill.kernel.broker import Broker
 from tidemill.kernel.definition import TaskDefinition
-from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.errors import DefinitionError, PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.protocol import routing
 from tidemill.kernel.pull import Delivery
@@ -37,6 +37,7 @@ class Router(Role):
         facts, raw = unpack(delivery.body)
         if not all(isinstance(facts.get(name), str) for name in ("id", "source", "type")):
             raise PayloadError(f"{delivery.subject} holds no event: id, source or type is missing")
+        await self._definitions.settle()
         interested = self._interested(facts["type"])
         if not interested:
             # Nothing negative is decided on an old view: a task may have been defined a moment ago.
@@ -57,15 +58,20 @@ class Router(Role):
     ) -> list[routing.Verdict]:
         data: Any = None
         if any(definition.where is not None for definition in interested):
-            data = facts["value"] if "value" in facts else orjson.loads(raw or b"null")
+            try:
+                data = facts["value"] if "value" in facts else orjson.loads(raw or b"null")
+            except orjson.JSONDecodeError as error:
+                return [_unreadable(definition, error) for definition in interested]
         return [self._verdict(definition, facts, data) for definition in interested]
 
     def _verdict(self, definition: TaskDefinition, facts: dict[str, Any], data: Any) -> routing.Verdict:
         if definition.where is None:
             return routing.Wanted(definition.id)
-        where = self._wheres.get(definition.where)
-        if where is None:
-            where = self._wheres[definition.where] = compile_where(definition.where)
+        try:
+            where = self._wheres.get(definition.where) or compile_where(definition.where)
+        except DefinitionError as error:  # a newer version's worker may know more of the language
+            return routing.Broken(definition.id, definition.where, None, error.sentence)
+        self._wheres[definition.where] = where
         result = where.evaluate(
             data, facts["type"], facts["source"], facts.get("subject"), facts.get("headers", {})
         )
@@ -96,3 +102,10 @@ class Router(Role):
             if isinstance(verdict, routing.Wanted)
         }
         return routing.Arrival(facts, key, delivery.stream_seq, blobs=blobs)
+
+
+def _unreadable(definition: TaskDefinition, error: orjson.JSONDecodeError) -> routing.Verdict:
+    """Return a task's verdict on an event whose data is no JSON: only a `where` has to read it."""
+    if definition.where is None:
+        return routing.Wanted(definition.id)
+    return routing.Broken(definition.id, definition.where, None, f"the event's data is no JSON: {error}")

@@ -57,11 +57,19 @@ class Sweeper:
                 break
             if last.tombstone or time.time() - last.at < self._patience:
                 continue
-            if END_HEADER in last.headers:
-                await self._close(last)
-            else:
-                mended += await self._look_at(last.run)
+            try:
+                mended += await self._mend(last)
+            except BrokerError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one journal must not keep the others from being seen
+                _log.error("the journal of %s can't be swept", last.run, exc_info=error)
         return mended
+
+    async def _mend(self, last: LastEntry) -> bool:
+        if END_HEADER not in last.headers:
+            return await self._look_at(last.run)
+        await self._close(last)
+        return False
 
     async def _close(self, last: LastEntry) -> None:
         """Close a journal that had to stay open when the closer came by."""

@@ -12,6 +12,8 @@ from types import FrameType
 from typing import Final
 
 _INTERVAL: Final = 0.5
+_BACKLOG_SECONDS: Final = 0.5
+"""How long a loop that was blocked is taken to read what has waited in its sockets."""
 _log = logging.getLogger(__name__)
 
 
@@ -23,6 +25,7 @@ class Watchdog:
         self._patience = patience
         self._loop_thread = threading.get_ident()
         self._beat = time.monotonic()
+        self._blocked_from = self._awake_since = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name="tidemill-watchdog", daemon=True)
 
@@ -34,22 +37,38 @@ class Watchdog:
         """Stop watching."""
         self._stopping.set()
 
+    def arrival(self) -> float:
+        """Return the earliest moment (monotonic seconds) at which what the loop reads now may have come in.
+
+        Right after a block, or after the whole process was frozen, that is when it began.
+        """
+        now = time.monotonic()
+        if now - self._beat > self._patience + _INTERVAL:  # it has begun to read before its first beat
+            return self._beat
+        return self._blocked_from if now - self._awake_since < _BACKLOG_SECONDS else now
+
     def _mark(self) -> None:
-        self._beat = time.monotonic()
+        now = time.monotonic()
+        if now - self._beat > self._patience:
+            self._blocked_from, self._awake_since = self._beat, now
+        self._beat = now
 
     def _main(self) -> None:
         blamed: float | None = None
+        looked = time.monotonic()
         while not self._stopping.wait(_INTERVAL):
+            frozen = time.monotonic() - looked > self._patience  # then the whole process was
+            looked = time.monotonic()
             try:
                 self._loop.call_soon_threadsafe(self._mark)
             except RuntimeError:  # the loop has been closed: nothing is left to watch
                 return
             blocked = time.monotonic() - self._beat
-            if blocked > self._patience + _INTERVAL and blamed is None:
+            if blocked > self._patience + _INTERVAL and blamed is None and not frozen:
                 blamed = self._beat
                 self._blame(blocked)
             elif blocked <= self._patience and blamed is not None:
-                _log.warning("the event loop runs again after %.1f s", self._beat - blamed)
+                _log.warning("the event loop runs again after %.1f s", self._awake_since - blamed)
                 blamed = None
 
     def _blame(self, blocked: float) -> None:

@@ -9,16 +9,17 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
-from consumers.desk import Desk, Shared, interrupt, look_at_journal
+from consumers.desk import Desk
 from consumers.execution import Tools
 from consumers.lease import LeaseKeeper
 from consumers.loader import AnyTask
+from consumers.shared import Shared, interrupt, look_at_journal
+from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
 from tidemill.client import Client
 from tidemill.kernel import registry
@@ -26,6 +27,7 @@ from tidemill.kernel.broker import Broker
 from tidemill.kernel.bus import Bus, Message
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.pull import Budget, Puller
+from tidemill.kernel.reconcile import SECOND
 from tidemill.kernel.runs import Runs
 from tidemill.kernel.settings_sections import WorkerSettings
 from tidemill.kernel.topology import ensure_task_consumer
@@ -35,6 +37,8 @@ MAX_CRASHES: Final = 3
 """Owners of a run that may die without progress before it counts as crashed."""
 RELEASE_SECONDS: Final = 10.0
 """How long handlers may take to stop once they were interrupted."""
+LAST_SECONDS: Final = 2.0
+"""How long they may take once their tasks were cancelled."""
 PRESENCE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -63,27 +67,37 @@ class Worker:
         self._broker = broker
         self._tasks = tasks
         self._settings = settings
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="tidemill-handler")
+        self._threads = HandlerThreads(settings.threads)
         self._leases = LeaseKeeper(self._connect_leases, lease=settings.lease)
+        self._watchdog = Watchdog(asyncio.get_running_loop())
+        self.left_behind: tuple[str, ...] = ()
         self._shared = Shared(
             broker,
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.blobs, _client(broker)),
+            Tools(self._threads, broker.performer, _client(broker)),
             MAX_CRASHES,
+            self._watchdog.arrival,
         )
         self._pullers: list[Puller] = []
 
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """The ids of the tasks that it serves."""
+        return tuple(task.id for task in self._tasks)
+
     async def run(self, stopping: asyncio.Event, ready: asyncio.Event | None = None) -> None:
-        """Work until `stopping` is set, then finish or give back what is in work."""
+        """Work until `stopping` is set, then finish or give back what is in work.
+
+        `left_behind` names the async handlers that didn't end even when their tasks were cancelled.
+        """
         await self.prepare()
-        self._leases.start()
-        watchdog = Watchdog(asyncio.get_running_loop())
-        watchdog.start()
         hints = await self._broker.bus.subscribe(
             self._broker.names.subject("hints", self.identity.id), self._hinted
         )
+        self._leases.start()
+        self._watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
                 for puller in self._pullers:
@@ -95,10 +109,11 @@ class Worker:
                 await stopping.wait()
                 await self._shut_down()
         finally:
-            watchdog.stop()
+            await hints.stop()
+            await self._cancel_work()
+            self._watchdog.stop()
             await asyncio.to_thread(self._leases.stop)
             self._threads.shutdown(wait=False, cancel_futures=True)
-        await hints.stop()
 
     async def prepare(self) -> None:
         """Publish the definitions and make sure that every task has its consumer."""
@@ -107,15 +122,19 @@ class Worker:
             if in_force.fingerprint != task.definition.fingerprint:
                 _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
             desk = Desk(task, self._shared)
-            for name in (task.id, *task.definition.aliases):
+            for name in _names(task):
                 await self._ensure_consumer(name, in_force.concurrency)
                 self._pullers.append(self._puller(name, desk))
 
     async def _ensure_consumer(self, name: str, limit: int | None) -> None:
-        lease = self._settings.lease
-        change = await ensure_task_consumer(self._broker.bus, name, limit=limit, ack_wait=lease)
+        bus, lease = self._broker.bus, self._settings.lease
+        change = await ensure_task_consumer(bus, name, limit=limit, ack_wait=lease)
         if change is not None:
             _log.info("%s", change)
+        # A consumer keeps the lease that it was created with, which may be shorter than the settings' now.
+        stream, consumer = self._broker.names.stream("TICKETS"), self._broker.names.consumer_of(name)
+        config = (await bus.api(f"CONSUMER.INFO.{stream}.{consumer}"))["config"]
+        self._leases.lease = min(self._leases.lease, config["ack_wait"] / SECOND)
 
     def _puller(self, name: str, desk: Desk) -> Puller:
         names = self._broker.names
@@ -130,10 +149,15 @@ class Worker:
 
     def _restore(self, name: str) -> None:
         """Create a task's consumer again that somebody has deleted."""
-        task = next(task for task in self._tasks if name in (task.id, *task.definition.aliases))
-        self._shared.spawn(
-            self._ensure_consumer(name, task.definition.concurrency), f"restore the consumer of {name}"
-        )
+        task = next(task for task in self._tasks if name in _names(task))
+        self._shared.spawn(self._restore_consumer(name, task), f"restore the consumer of {name}")
+
+    async def _restore_consumer(self, name: str, task: AnyTask) -> None:
+        try:
+            in_force = await registry.publish(self._broker.tasks, task.definition)
+            await self._ensure_consumer(name, in_force.concurrency)
+        except BrokerError as error:
+            _log.warning("the consumer of %s wasn't restored: %s", name, error.sentence)
 
     async def _shut_down(self) -> None:
         """Stop pulling, let handlers finish in time, interrupt the rest; leases live on meanwhile."""
@@ -145,9 +169,18 @@ class Worker:
             _log.warning("%d runs are interrupted and given back", len(self._shared.executions))
             interrupt(self._shared)
             await asyncio.wait(self._shared.work, timeout=RELEASE_SECONDS)
-        for task in tuple(self._shared.work):
+
+    async def _cancel_work(self) -> None:
+        """End what is still in work, without a word to the broker: the leases run out."""
+        executions = [held.execution for held in self._shared.executions.values() if held.execution]
+        work = tuple(self._shared.work)
+        for task in work:
             _log.error("%s didn't stop: its lease runs out", task.get_name())
             task.cancel()
+        if work:
+            await asyncio.wait(work, timeout=LAST_SECONDS)
+        ended = await asyncio.gather(*(execution.ends_within(LAST_SECONDS) for execution in executions))
+        self.left_behind = tuple(e.name for e, over in zip(executions, ended, strict=True) if not over)
 
     async def _announce(self, stopping: asyncio.Event) -> None:
         """Keep this worker's entry in the WORKERS bucket alive; it expires by itself afterwards."""
@@ -160,7 +193,10 @@ class Worker:
                 await asyncio.wait_for(stopping.wait(), PRESENCE_SECONDS)
             except TimeoutError:
                 continue
-        await self._broker.workers.delete(self.identity.id)
+        try:
+            await self._broker.workers.delete(self.identity.id)
+        except BrokerError as error:
+            _log.debug("the worker's entry is left to expire: %s", error.sentence)
 
     def _presence(self) -> bytes:
         return orjson.dumps(
@@ -172,8 +208,8 @@ class Worker:
                 "seen_at": time.time(),
                 "slots": self._settings.slots,
                 "busy": len(self._shared.executions),
-                "runs": sorted(self._shared.executions)[:100],
-                "tasks": [task.id for task in self._tasks],
+                "runs": sorted(held.run for held in tuple(self._shared.executions.values()))[:100],
+                "tasks": self.task_ids,
             }
         )
 
@@ -191,6 +227,10 @@ class Worker:
 
     async def _connect_leases(self) -> Bus:
         return await self._broker.access.connect(f"{self.identity.id}-leases", connect_timeout=30.0)
+
+
+def _names(task: AnyTask) -> tuple[str, ...]:
+    return (task.id, *task.definition.aliases)
 
 
 def _client(broker: Broker) -> Client:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill.kernel.broker import Broker
-from tidemill.kernel.errors import ConflictError, NotFoundError
+from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.letters import open_letter
 from tidemill.kernel.protocol.mailman import Answer
 from tidemill.kernel.runs import Runs
@@ -59,7 +59,7 @@ class DeadLetters:
     async def list(self, *, limit: int = 50) -> list[DeadLetter]:
         """Return the newest letters, newest first."""
         found = []
-        async for message in newest(self._broker.bus, "DEAD", self._broker.names.subject("dead", ">")):
+        async for message in newest(self._broker.bus, "DEAD", self._broker.names.subject("dead", "*", "*")):
             found.append(self._read(message))
             if len(found) >= limit:
                 break
@@ -98,6 +98,9 @@ class DeadLetters:
         return answer
 
     def _read(self, message: StoredMessage) -> DeadLetter:
-        facts, raw = open_letter(message.body)
-        task, key = self._broker.names.tokens(message.subject)[1:3]
+        _, task, key = self._broker.names.tokens(message.subject)
+        try:
+            facts, raw = open_letter(message.body)
+        except PayloadError as error:
+            facts, raw = {"outcome": "unreadable", "attempts": [{"message": error.sentence}]}, message.body
         return DeadLetter(key, unescape(task), message.seq, message.at.isoformat(), facts, raw)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+import orjson
 
 from tidemill.kernel.frames import pack, unpack
+from tidemill.kernel.protocol.records import Fault
 from tidemill.kernel.protocol.state import State
+
+_ERRORS_LIMIT: Final = 400_000
+"""Bytes of a letter's errors: letter and input stay below the broker's limit of 1 MiB for a message."""
+_BODY_LIMIT: Final = 900_000
+_SHORT_MESSAGE: Final = 500
 
 
 def letter(run: str, state: State) -> bytes:
@@ -18,7 +27,7 @@ def letter(run: str, state: State) -> bytes:
         "run": run,
         "task": created.task,
         "outcome": end.outcome,
-        "attempts": [asdict(fault) for fault in state.faults],
+        "attempts": _within_limit(state.faults),
         "event": created.event,
         "blob": created.blob,
         "seq": state.end_seq,
@@ -26,9 +35,29 @@ def letter(run: str, state: State) -> bytes:
     return pack(facts, created.raw)
 
 
+def _within_limit(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Return faults as data; where they are too many the older ones lose their tracebacks, then go.
+
+    The journal keeps them all for as long as the letter stands.
+    """
+    kept: list[dict[str, Any]] = []
+    left = _ERRORS_LIMIT
+    for fault in reversed(faults):
+        facts = asdict(fault)
+        if (size := len(orjson.dumps(facts))) > left // 2:
+            facts = asdict(replace(fault, traceback="", message=fault.message[:_SHORT_MESSAGE]))
+            size = len(orjson.dumps(facts))
+        if size > left:
+            break
+        left -= size
+        kept.append(facts)
+    return kept[::-1]
+
+
 def undecodable(subject: str, body: bytes, reason: str) -> bytes:
-    """Return the dead letter of a message that nobody can read: where it stood, why, and its bytes."""
-    return pack({"outcome": "undecodable", "subject": subject, "attempts": [{"message": reason}]}, body)
+    """Return the dead letter of a message that nobody can read: where it stood, why, and its first bytes."""
+    facts = {"outcome": "undecodable", "subject": subject, "attempts": [{"message": reason[:_SHORT_MESSAGE]}]}
+    return pack(facts | {"bytes": len(body)}, body[:_BODY_LIMIT])
 
 
 def open_letter(body: bytes) -> tuple[dict[str, Any], bytes]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Final
 
 import orjson
 
+from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.records import End
 
 END_HEADER: Final = "Tidemill-End"
 """Header of end records: a sweep reads no bodies."""
+
+
+_FACTS: Final = frozenset(field.name for field in fields(Mark))
 
 
 def end_header(end: End) -> str:
@@ -23,9 +27,12 @@ def end_header(end: End) -> str:
 
 
 def read_header(run: str, seq: int, at: float, header: str) -> Mark:
-    """Return the mark of an end record that was found with this header."""
-    facts: dict[str, Any] = {"task": ""} | orjson.loads(header)
-    return Mark(run, seq=seq, at=at, **facts)
+    """Return the mark of an end record that was found with this header.
+
+    Raises:
+        PayloadError: the header can't be read.
+    """
+    return _mark({"task": ""} | _parse(header) | {"run": run, "seq": seq, "at": at})
 
 
 def mark_of(run: str, seq: int, end: End) -> Mark:
@@ -44,9 +51,29 @@ def mark_of(run: str, seq: int, end: End) -> Mark:
 
 def write_note(marks: Sequence[Mark]) -> bytes:
     """Return marks as one note to the closer."""
-    return orjson.dumps([asdict(mark) for mark in marks])
+    return orjson.dumps(list(marks))
 
 
 def read_note(note: bytes) -> list[Mark]:
-    """Read a note."""
-    return [Mark(**facts | {"records": tuple(facts["records"])}) for facts in orjson.loads(note)]
+    """Read a note.
+
+    Raises:
+        PayloadError: the bytes are no note.
+    """
+    return [_mark(facts) for facts in _parse(note)]
+
+
+def _parse(text: bytes | str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise PayloadError(f"the mark of an end can't be read: {error}") from error
+
+
+def _mark(facts: dict[str, Any]) -> Mark:
+    """Return a mark; what a newer version says besides is left out."""
+    known = {name: value for name, value in facts.items() if name in _FACTS}
+    try:
+        return Mark(**known | {"records": tuple(known.get("records", ()))})
+    except TypeError as error:
+        raise PayloadError(f"the mark of an end can't be read: {error}") from error

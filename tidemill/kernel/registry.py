@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import logging
 import time
@@ -13,6 +14,7 @@ from tidemill.kernel import clock
 from tidemill.kernel.buckets import Bucket
 from tidemill.kernel.definition import TaskDefinition, TaskEntry
 from tidemill.kernel.errors import BrokerError, DefinitionError, NotFoundError, WrongSequenceError
+from tidemill.kernel.messages import Subscription
 from tidemill.kernel.subjects import escape
 
 _POLL_SECONDS: Final = 1.0
@@ -20,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class Definitions:
-    """A view of all tasks. `refresh` brings it up to date, `follow` keeps it so."""
+    """A view of all tasks. `refresh` brings it up to date, `follow` keeps it so.
+
+    While it follows, `settle` makes sure that a definition that was acknowledged before is in the view.
+    """
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -28,6 +33,8 @@ class Definitions:
         self._by_alias: dict[str, str] = {}
         self._active: tuple[TaskDefinition, ...] = ()
         self._read_at = 0.0
+        self._dirty = False
+        self._unreadable: dict[str, bytes] = {}
         self._reading = asyncio.Lock()
 
     def active(self) -> tuple[TaskDefinition, ...]:
@@ -59,20 +66,52 @@ class Definitions:
             if newer_than is not None and self._read_at > newer_than:
                 return
             begun = time.time()
-            entries = [_entry(key, stored) for key, stored in (await self._bucket.items()).items()]
+            self._dirty = False
+            try:
+                stored = await self._bucket.items()
+            except BaseException:
+                self._dirty = True
+                raise
+            entries = [self._read(key, value) for key, value in stored.items()]
             self._take(entry.definition for entry in entries if entry is not None)
             self._read_at = begun
 
+    async def settle(self) -> None:
+        """Bring the view up to date if a definition was written since it was read; costs nothing otherwise.
+
+        Raises:
+            BrokerError: the bucket can't be read.
+        """
+        if self._dirty:
+            await self.refresh()
+
     async def follow(self, stopping: asyncio.Event) -> None:
-        """Keep the view at most about a second old until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await asyncio.wait_for(stopping.wait(), _POLL_SECONDS)
-            except TimeoutError:
+        """Keep the view at most about a second old until `stopping` is set, and hear of every change."""
+        hints: Subscription | None = None
+        try:
+            while not stopping.is_set():
                 try:
+                    hints = hints or await self._bucket.watch(self._hear)
                     await self.refresh()
                 except BrokerError as error:
                     _log.warning("the task definitions were not read: %s", error.sentence)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), _POLL_SECONDS)
+        finally:
+            if hints is not None:
+                await hints.stop()
+
+    def _hear(self, _: str) -> None:
+        self._dirty = True
+
+    def _read(self, key: str, stored: bytes) -> TaskEntry | None:
+        try:
+            return TaskEntry.from_json(stored)
+        except DefinitionError as error:
+            if self._unreadable.get(key) != stored:  # once, not with every look
+                self._unreadable[key] = stored
+                _log.error("task %s: %s", key, error.sentence)
+            return None
 
     def _take(self, definitions: Iterable[TaskDefinition]) -> None:
         self._by_id = {definition.id: definition for definition in definitions}
@@ -110,5 +149,5 @@ def _entry(key: str, stored: bytes) -> TaskEntry | None:
     try:
         return TaskEntry.from_json(stored)
     except DefinitionError as error:
-        _log.error("task %s: %s", key, error.sentence)
+        _log.error("task %s is published anew: %s", key, error.sentence)
         return None

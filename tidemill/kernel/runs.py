@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -30,6 +31,7 @@ ANSWER_SECONDS: Final = 2.0
 """How long a caller waits for the mailman before its signal counts as merely queued."""
 SCAN_LIMIT: Final = 10_000
 """How many journals one listing looks into at most."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,10 @@ class Runs:
         Raises:
             NotFoundError: there is no such run, or its journal has been closed for good.
         """
-        entries = tuple(
-            Entry(entry.seq, decode(entry.body), entry.at) for entry in await self._broker.journal.read(run)
-        )
+        journal = self._broker.journal
+        # A replica may not have heard of a new run yet: that there is none only the leader can say.
+        stored = await journal.read(run) or await journal.read_leader(run)
+        entries = tuple(Entry(entry.seq, decode(entry.body), entry.at) for entry in stored)
         if not entries:
             raise NotFoundError(
                 f"there is no run {run!r}", hint="ended runs are kept for as long as journal.keep says"
@@ -159,6 +162,8 @@ class Runs:
                 yield await self.get(entry.run)
             except NotFoundError:
                 continue  # it was closed between the two looks
+            except PayloadError as error:
+                _log.warning("%s can't be listed: %s", entry.run, error.sentence)
 
     async def signal(self, run: str, kind: Kind, reason: str = "") -> str:
         """Send a run news and wait a moment for what comes of it.

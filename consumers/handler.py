@@ -1,0 +1,108 @@
+"""A handler that executes: a task on the event loop, or a call in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, ClassVar
+
+from tidemill.binding import BoundCall
+
+
+class Handler(ABC):
+    """A handler's call, begun or about to begin; `done` carries what comes of it.
+
+    It sees the context variables of the moment at which it was made.
+    """
+
+    stoppable: ClassVar[bool]
+    """Whether `cancel` reaches it once it has begun."""
+    done: asyncio.Future[Any]
+
+    @abstractmethod
+    async def begun(self) -> None:
+        """Wait until the user's code executes, or never will."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ask it to stop."""
+
+
+def start(call: BoundCall, threads: Executor, name: str) -> Handler:
+    """Start a handler; `name` is what its task is called in the log."""
+    handler: Handler = OnLoop(call, name) if call.is_async else InThread(call, threads)
+    handler.done.add_done_callback(_retrieve)
+    return handler
+
+
+class OnLoop(Handler):
+    """An async handler."""
+
+    stoppable = True
+
+    def __init__(self, call: BoundCall, name: str) -> None:
+        self.done = asyncio.create_task(_contained(call), name=name)
+
+    async def begun(self) -> None:
+        """Return at once: it begins with the loop's next turn."""
+
+    def cancel(self) -> None:
+        """Cancel its task."""
+        self.done.cancel()
+
+
+class InThread(Handler):
+    """A sync handler, which waits for a free thread first. Once it has begun nothing stops it."""
+
+    stoppable = False
+
+    def __init__(self, call: BoundCall, threads: Executor) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._begun = asyncio.Event()
+        context = contextvars.copy_context()
+        self._work = threads.submit(context.run, self._invoke, call)
+        self.done = asyncio.wrap_future(self._work)
+        self.done.add_done_callback(lambda _: self._begun.set())
+
+    async def begun(self) -> None:
+        """Wait for a thread: what a timeout counts begins there."""
+        await self._begun.wait()
+
+    def cancel(self) -> None:
+        """Take it back if no thread has begun with it."""
+        self._work.cancel()
+
+    def _invoke(self, call: BoundCall) -> Any:
+        self._loop.call_soon_threadsafe(self._begun.set)
+        return _contained_sync(call.invoke)
+
+
+async def _contained(call: BoundCall) -> Any:
+    """Keep a handler's `sys.exit` from ending the event loop."""
+    try:
+        return await call.invoke()
+    except SystemExit as error:
+        raise _exited(error) from error
+
+
+def _contained_sync(invoke: Callable[[], Any]) -> Any:
+    """Turn exceptions that can't travel through a future into one that can."""
+    try:
+        return invoke()
+    except SystemExit as error:
+        raise _exited(error) from error
+    except (StopIteration, KeyboardInterrupt, asyncio.CancelledError) as error:
+        raise RuntimeError(f"the handler raised {type(error).__name__}") from error
+
+
+def _exited(error: SystemExit) -> RuntimeError:
+    return RuntimeError(f"the handler called sys.exit({error.code!r})")
+
+
+def _retrieve(done: asyncio.Future[Any]) -> None:
+    """Look at an outcome that nobody may wait for any more, so that asyncio doesn't complain of it."""
+    if not done.cancelled():
+        done.exception()
