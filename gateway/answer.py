@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from starlette.responses import Response
@@ -18,8 +17,7 @@ _CLOSE: Final = (b"connection", b"close")
 _JSON: Final = b"application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A complete answer.
 
     With `unread` a part of the request's body hasn't been read: the connection is closed, after what

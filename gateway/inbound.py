@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
 class Inbound:
     """A request whose body has been read.
 
@@ -18,19 +15,35 @@ class Inbound:
         received_at: seconds since the epoch.
     """
 
-    method: str
-    path: str
-    query: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    received_at: float
-    _by_name: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
+    __slots__ = ("_by_name", "body", "headers", "method", "path", "query", "received_at")
 
-    def __post_init__(self) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a request
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        received_at: float,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.received_at = received_at
         by_name: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            by_name.setdefault(name, []).append(value)
-        object.__setattr__(self, "_by_name", by_name)
+        for name, value in headers:
+            if name in by_name:
+                by_name[name].append(value)
+            else:
+                by_name[name] = [value]
+        self._by_name = by_name
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a header was sent more than once."""
+        return len(self._by_name) < len(self.headers)
 
     def values(self, name: bytes) -> list[bytes]:
         """Return a header's values, one for each time it was sent."""

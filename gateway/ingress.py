@@ -10,9 +10,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateway.answer import Answer
@@ -42,8 +41,7 @@ _REFUSED, _UNAVAILABLE, _FAILED = "refused", "unavailable", "failed"
 Scope = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a request came to: its answer, None where its client has gone; and how it is counted."""
 
     answer: Answer | None
@@ -189,8 +187,7 @@ class Ingress:
         return Outcome(Answer.problem(problem), _UNAVAILABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     intake: Intake
     tenant: str | None
     path: str

@@ -185,6 +185,12 @@ class Intake:
 
 def kept_headers(inbound: Inbound) -> dict[str, str]:
     """Return the headers that stay on the event: all but those that carry credentials."""
+    if not inbound.repeats:
+        return {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in inbound.headers
+            if name not in _SECRET_HEADERS
+        }
     kept: dict[str, str] = {}
     for name, value in inbound.headers:
         if name in _SECRET_HEADERS:

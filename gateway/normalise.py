@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from gateway import selector, template
 from gateway.moment import datetime_of, parse_moment
@@ -27,8 +26,7 @@ _T = TypeVar("_T")
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A verified request with what was read of its body.
 
     Attributes:
@@ -42,8 +40,7 @@ class Delivery:
     verified: Verified
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What an event is called.
 
     Attributes:
@@ -188,6 +185,9 @@ def _getter(found: selector.Selector) -> _Renderer:
         return lambda delivery: delivery.verified.id
     if found.place == "timestamp":
         return lambda delivery: delivery.verified.timestamp
+    if found.place == "header":
+        name = found.key
+        return lambda delivery: _decoded(delivery.inbound.header(name))
     return lambda delivery: _decoded(value_of(found, delivery.inbound))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from gateway import selector, strictjson
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _MAX_FIELDS: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a body holds.
 
     Attributes:

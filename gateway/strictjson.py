@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 64
 EXAMINED: Final = 1024 * 1024
 _BRACKETS: Final = bytes.maketrans(b"[]", b"{}")
+_NO_OPENINGS: Final = bytes(set(range(256)) - set(b"[{"))
 _OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _BOM: Final = b"\xef\xbb\xbf"
 _DUPLICATE: Final = "A name stands more than once in an object."
@@ -79,9 +80,8 @@ def _too_deep(raw: bytes) -> bool:
     Escaped quotes are taken out, then everything but brackets and quotes; what stands between two quotes is
     text. Of the brackets that are left, each round removes the innermost pairs: one level of nesting.
     """
-    # Cheaper still: few brackets can't nest deep. A brace before a slash is the text of a URL's template.
-    if raw.count(b"{") + raw.count(b"[") - raw.count(b"{/") <= MAX_DEPTH:
-        return False
+    if len(raw.translate(None, _NO_OPENINGS)) <= MAX_DEPTH:
+        return False  # so few brackets can't nest deep, wherever they stand
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(raw.translate(_BRACKETS, _OTHERS).split(b'"')[::2])

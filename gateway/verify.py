@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway import selector
 from gateway.moment import parse_moment
@@ -28,8 +27,7 @@ MAX_CANDIDATES: Final = 8
 UNAUTHORIZED: Final = 401
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A request whose signature matched.
 
     Attributes:
@@ -43,8 +41,7 @@ class Verified:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """What a request offers: candidate signatures, and the items that stand beside them."""
 
     present: bool
