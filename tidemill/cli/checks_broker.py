@@ -144,7 +144,7 @@ async def _router(opened: Broker) -> AsyncIterator[Finding]:
     waiting, floor = info["num_pending"] + info["num_ack_pending"], info["ack_floor"]["stream_seq"]
     lost = state["first_seq"] - floor - 1
     start = "start an engine, or a worker without --no-engine"
-    if lost > 0 and floor > 0:
+    if lost > 0:
         yield problem("router", f"up to {lost} events aged out unread", f"raise events.max_age; {start}")
     if waiting and not info.get("num_waiting"):
         yield problem("router", f"{waiting} events wait and no router runs", start)

@@ -1,0 +1,273 @@
+"""`tidemill doctor`: what it finds where something is wrong, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tidemill.cli import checks_broker, checks_control, checks_local
+from tidemill.cli.finding import Finding
+from tidemill.kernel import embedded_binary
+from tidemill.kernel.broker import Broker, open_broker
+from tidemill.kernel.definition import TaskDefinition
+from tidemill.kernel.errors import BrokerUnavailableError, EmbeddedBrokerError
+from tidemill.kernel.registry import publish
+from tidemill.kernel.settings import Settings
+from tidemill.kernel.topology import ensure_task_consumer
+
+if TYPE_CHECKING:
+    from conftest import BrokerProcess, Call
+
+    from tidemill.kernel.subjects import Names
+
+SOURCE = {"preset": "github", "secrets": ["s3cret"]}
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def load(**tables: Any) -> Settings:
+    return Settings.load(None, {}, {"sources": {"github": SOURCE}, **tables})
+
+
+def of(findings: Any, subject: str) -> list[Finding]:
+    return [finding for finding in findings if finding.subject == subject]
+
+
+def test_a_sound_configuration_has_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    findings = [*checks_local.installation(), *checks_local.configuration(load())]
+    assert [finding for finding in findings if finding.level == "problem"] == []
+    assert {"python", "nats-py", "packages", "secrets", "durability", "disk", "nats-server"} <= {
+        finding.subject for finding in findings
+    }
+    assert all(finding.hint for finding in findings if finding.level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("tables", "subject", "level", "what"),
+    [
+        ({"sources": {"a": {**SOURCE, "secrets": ["env:NONE"]}}}, "secrets", "problem", "no variable NONE"),
+        ({"sources": {}}, "sources", "warning", "there are none"),
+        (
+            {"sources": {"a": {"preset": "githup", "secrets": ["x"]}}},
+            "sources",
+            "problem",
+            "no preset 'githup'",
+        ),
+        (
+            {"sources": {"a": {"preset": "github", "allow_unsigned": True}}},
+            "sources",
+            "warning",
+            "takes unsigned deliveries",
+        ),
+        (
+            {"sources": {"a": {**SOURCE, "secrets": [{"value": "x", "until": "2020-01-01T00:00:00Z"}]}}},
+            "sources",
+            "problem",
+            "no secret that still counts",
+        ),
+        ({"nats": {"durability": "os"}}, "durability", "warning", "a power cut loses messages"),
+        ({"control": {"listen": "0.0.0.0:8081"}}, "control", "problem", "anybody there could start runs"),
+    ],
+)
+def test_what_the_settings_give_away(tables: dict[str, Any], subject: str, level: str, what: str) -> None:
+    (finding,) = of(checks_local.configuration(load(**tables)), subject)
+    assert (finding.level, what in finding.what) == (level, True), finding
+    assert finding.hint
+
+
+@pytest.mark.parametrize(("free", "level"), [(1 << 40, "ok"), (500 << 20, "warning"), (1 << 20, "problem")])
+def test_disk_space(free: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks_local.shutil, "disk_usage", lambda _: Usage(1 << 41, 0, free))
+    (finding,) = of(checks_local.configuration(load()), "disk")
+    assert finding.level == level
+
+
+def test_a_missing_server_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find() -> Path:
+        raise EmbeddedBrokerError("there is none", hint="install it")
+
+    monkeypatch.setattr(embedded_binary, "find", find)
+    (finding,) = of(checks_local.configuration(load()), "nats-server")
+    assert finding == Finding("problem", "nats-server", "there is none", "install it")
+
+
+def test_old_versions_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks_local.metadata, "version", lambda _: "2.9.0")
+    monkeypatch.setattr(checks_local.sys, "version_info", (3, 10, 1))
+    levels = {finding.subject: finding.level for finding in checks_local.installation()}
+    assert (levels["python"], levels["nats-py"]) == ("problem", "problem")
+
+
+def test_wrong_settings_are_a_finding_and_the_rest_is_still_looked_at(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tidemill.toml").write_text("[gatway]\n")
+    result = call("doctor", "--json")
+    assert result.code == 1
+    rows = json.loads(result.out)
+    assert rows[-1]["subject"] == "settings"
+    assert "gatway" in rows[-1]["what"]
+    assert rows[0]["subject"] == "python"
+
+
+def test_it_changes_nothing_where_no_broker_has_run(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("doctor")
+    assert result.code == 0
+    assert "hasn't run" in result.out
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_broker_that_is_away_is_the_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def away(*_: object, **__: object) -> AsyncIterator[None]:
+        raise BrokerUnavailableError("nobody there")
+        yield
+
+    monkeypatch.setattr(checks_broker, "open_broker", away)
+    (finding,) = await checks_broker.broker(load(nats={"url": "nats://127.0.0.1:1"}))
+    assert (finding.level, finding.what) == ("problem", "nobody there")
+    assert finding.hint
+
+
+async def test_a_control_listener_that_is_away_is_the_one_finding() -> None:
+    (finding,) = await checks_control.control(load(), "http://127.0.0.1:1")
+    assert finding.level == "problem"
+    assert "can't be reached" in finding.what
+
+
+@pytest.fixture
+def settings(broker: BrokerProcess, names: Names) -> Settings:
+    return load(nats={"url": broker.url, "namespace": names.namespace})
+
+
+@pytest.fixture
+async def prepared(settings: Settings) -> AsyncIterator[Broker]:
+    """The broker with its streams, which are deleted at the end."""
+    async with open_broker(settings, name="test") as opened:
+        yield opened
+        for stream in (await opened.bus.api("STREAM.NAMES", {}))["streams"] or []:
+            if opened.names.namespace in stream:
+                await opened.bus.api(f"STREAM.DELETE.{stream}")
+
+
+@pytest.mark.integration
+async def test_a_fresh_broker_waits_for_its_streams(settings: Settings) -> None:
+    version, topology = await checks_broker.broker(settings)
+    assert version.level == "ok"
+    assert topology.level == "warning"
+    assert "EVENTS: created" in topology.what
+
+
+@pytest.mark.integration
+async def test_a_prepared_one_is_in_order(settings: Settings, prepared: Broker) -> None:
+    assert prepared.bus.connected
+    findings = await checks_broker.broker(settings)
+    assert {finding.level for finding in findings} == {"ok"}, findings
+    assert [finding.subject for finding in findings] == [
+        "broker", "topology", "clock", "duplicates", "router", "tickets", "workers"
+    ]  # fmt: skip
+
+
+@pytest.mark.integration
+async def test_work_that_nobody_does_is_a_problem(settings: Settings, prepared: Broker) -> None:
+    bus, names = prepared.bus, prepared.names
+    await bus.publish(names.event("github", "github.push"), b"{}\n")
+    for task in ("a.b", "a.b", "orphan"):
+        await bus.publish(names.ticket(task, f"run_{time.monotonic_ns()}", 1), b"{}\n")
+    await ensure_task_consumer(bus, "a.b", limit=None)
+    await publish(prepared.tasks, TaskDefinition(id="a.b"))
+    findings = await checks_broker.broker(settings)
+    (router,) = of(findings, "router")
+    assert (router.level, router.what) == ("problem", "1 events wait and no router runs")
+    assert [(finding.level, finding.what) for finding in of(findings, "tickets")] == [
+        ("problem", "2 runs of 'a.b' wait: no worker serves it now"),
+        ("problem", "1 runs of 'orphan' wait: no worker has ever served it"),
+    ]
+    (workers,) = of(findings, "workers")
+    assert (workers.level, workers.what) == ("warning", "0 alive, 1 tasks known")
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("prepared")
+async def test_drift_is_told_in_sentences(settings: Settings) -> None:
+    tables = {"nats": dict(settings.inputs.overrides["nats"]), "events": {"duplicate_window": "1h"}}
+    (topology,) = of(await checks_broker.broker(load(**tables)), "topology")
+    assert topology.level == "warning"
+    assert "duplicate_window 86400 s -> 3600 s" in topology.what
+
+
+@pytest.mark.integration
+async def test_a_full_stream_is_a_problem(
+    settings: Settings, broker: BrokerProcess, prepared: Broker
+) -> None:
+    assert broker.url
+    stream = prepared.names.stream("EVENTS")
+    config = (await prepared.bus.api(f"STREAM.INFO.{stream}"))["config"]
+    await prepared.bus.api(f"STREAM.UPDATE.{stream}", config | {"max_bytes": 100_000})
+    await prepared.bus.publish(prepared.names.event("a", "b"), b"x" * 97_000)
+    (room,) = of(await checks_broker.broker(settings), "room")
+    assert room.level == "problem"
+    assert "EVENTS holds" in room.what
+
+
+@pytest.mark.integration
+async def test_events_that_nobody_read_in_time_are_a_problem(settings: Settings, prepared: Broker) -> None:
+    bus, names = prepared.bus, prepared.names
+    stream = names.stream("EVENTS")
+    for _ in range(4):
+        await bus.publish(names.event("a", "b"), b"{}\n")
+    config = (await bus.api(f"STREAM.INFO.{stream}"))["config"]
+    await bus.api(f"STREAM.UPDATE.{stream}", config | {"discard": "old", "max_msgs": 1})
+    levels = [(finding.level, finding.what) for finding in of(await checks_broker.broker(settings), "router")]
+    assert ("problem", "up to 3 events aged out unread") in levels
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("skew", "level"), [(0.0, "ok"), (1.0, "warning"), (-60.0, "problem")])
+async def test_clocks_are_compared(
+    skew: float, level: str, settings: Settings, prepared: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prepared.bus.connected
+    shifted: Callable[[], float] = lambda: time.time() + skew  # noqa: E731 - a clock
+    monkeypatch.setattr(checks_broker, "time", SimpleNamespace(time=shifted))
+    (clock,) = of(await checks_broker.broker(settings), "clock")
+    assert clock.level == level
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "messages", "expected"),
+    [
+        (0, 0, 0, 0),
+        (-50, -10, 400, 400),
+        (-1000, 0, 1000, 100),
+        (-1000, -200, 1000, 0),
+        (-500, -500, 1, 0),
+        (-200, -50, 300, 100),
+    ],
+)
+def test_ids_of_the_duplicate_window_are_estimated(
+    first: float, last: float, messages: int, expected: int
+) -> None:
+    now = time.time()
+    state = {
+        "messages": messages,
+        "first_ts": checks_broker.datetime.fromtimestamp(now + first).astimezone().isoformat(),
+        "last_ts": checks_broker.datetime.fromtimestamp(now + last).astimezone().isoformat(),
+    }
+    assert abs(checks_broker._ids_in_window(state, 100) - expected) <= 1

@@ -1,0 +1,228 @@
+"""The commands at work on a running mill, straight to its broker and over its control API."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Call, Mill
+
+pytestmark = pytest.mark.integration
+Way = tuple[str, ...]
+PATIENCE = 20.0
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """Look again and again until there is something: what a webhook causes happens behind its answer."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def send(call: Call, mill: Mill) -> Callable[..., str]:
+    """Sends a webhook and returns its event's id."""
+
+    def post(*words: str) -> str:
+        event: str = call("send", *words, "--to", mill.public, "--json").json()["answer"]["id"]
+        return event
+
+    return post
+
+
+def test_a_signed_webhook_becomes_a_finished_run(call: Call, send: Callable[..., str], way: Way) -> None:
+    event = send("github", "push")
+
+    def finished() -> Any:
+        runs = call(*way, "events", "show", event, "--json").json()["runs"]
+        return [run for run in runs if run["status"] == "completed"]
+
+    (run,) = until(finished)
+    assert run["task"] == "announce"
+    shown = call(*way, "runs", "show", run["run_id"])
+    assert "github.push" in shown.out
+    happened = re.findall(r"^20\S+ \S+ .*?(created|claim|end)\b", shown.out, re.MULTILINE)
+    assert happened[0] == "created"
+    assert happened[-1] in ("end", "claim")  # a run may be claimed and ended by one record
+    text = call(*way, "events", "show", event).out
+    assert run["run_id"] in text
+    assert "elsewhere filtered: data.ref == 'refs/heads/elsewhere' with 'refs/heads/main'" in text
+    listed = call(*way, "events", "list", "--type", "github.*", "--source", "github", "--json").json()
+    assert event in [row["id"] for row in listed]
+    assert call(*way, "events", "list", "--type", "nothing.at.all").out == "no events\n"
+    verdicts = call(*way, "deliveries", "list", "--kind", "verdict").out
+    assert event in verdicts
+
+
+def test_trigger_waits_and_tells_the_result(call: Call, way: Way, mill: Mill) -> None:
+    payload = {"ref": "refs/heads/x", "after": "0123456789"}
+    (mill.folder / "payload.json").write_text(json.dumps(payload))
+    for given in (json.dumps(payload), "@payload.json"):
+        result = call(*way, "trigger", "announce", "--payload", given, "--wait", "--json").json()
+        assert (result["status"], result["result"]) == ("completed", "0123456")
+    assert "0123456" in call(*way, "trigger", "announce", "--payload", "@payload.json", "--wait").out
+
+
+def test_the_same_key_gives_the_same_run(call: Call, way: Way) -> None:
+    words = (*way, "trigger", "doomed", "--payload", "1", "--key", f"key-{len(way)}", "--json")
+    assert call(*words).json()["run_id"] == call(*words).json()["run_id"]
+
+
+def test_a_trigger_that_cant_be_is_explained(call: Call, way: Way) -> None:
+    result = call(*way, "trigger", "anounce")
+    assert result.code == 1
+    assert "did you mean announce?" in result.err
+    result = call(*way, "trigger", "announce", "--payload", '{"ref": "main"}')
+    assert result.code == 1
+    assert '"after" is a required property' in result.err
+    result = call(*way, "trigger", "announce", "--payload", "{not json")
+    assert result.code == 1
+    assert "no JSON" in result.err
+    result = call(*way, "trigger", "doomed", "--payload", "1", "--delay", "soon")
+    assert result.code == 1
+    assert "'soon' is no duration" in result.err
+
+
+def test_a_delayed_run_is_cancelled(call: Call, way: Way) -> None:
+    run = call(
+        *way, "trigger", "doomed", "--payload", "1", "--delay", "1h", "--tag", "later", "--json"
+    ).json()
+    assert run["status"] == "delayed"
+    cancelled = call(*way, "runs", "cancel", run["run_id"], "--reason", "no more", "--json").json()
+    assert cancelled["answer"] in ("done", "queued")
+    row = until(lambda: [r for r in listed(call, way, "cancelled") if r["run_id"] == run["run_id"]])[0]
+    assert row["tags"] == ["later"]
+    again = call(*way, "runs", "cancel", run["run_id"])
+    assert again.code == 1
+    assert "can't be cancelled: it is cancelled" in again.err
+
+
+def listed(call: Call, way: Way, status: str) -> Any:
+    return call(*way, "runs", "list", "--status", status, "--json").json()
+
+
+def test_dead_letters_come_back(call: Call, way: Way, mill: Mill) -> None:
+    names = [f"{len(way)}-{number}" for number in range(2)]
+    runs = []
+    for name in names:
+        failed = call(*way, "trigger", "mend", "--payload", json.dumps(name), "--wait", "--json")
+        assert failed.code == 1
+        runs.append(json.loads(failed.out)["run_id"])
+    dead = until(lambda: letters(call, way, runs))
+    assert {letter["error"] for letter in dead} == {f"FileNotFoundError: {name}" for name in names}
+    shown = call(*way, "dead", "show", runs[0]).out
+    assert shown.count(f"FileNotFoundError: {names[0]}") >= 2
+    assert "attempt 2" in shown
+    for name in names:
+        (mill.folder / name).touch()
+    answer = call(*way, "dead", "retry", "--all", "--task", "mend", "--json").json()
+    assert {row["id"] for row in answer} >= set(runs)
+    until(
+        lambda: all(call(*way, "runs", "show", run, "--json").json()["status"] == "completed" for run in runs)
+    )
+    assert until(lambda: not letters(call, way, runs))
+    kinds = [entry["kind"] for entry in call(*way, "runs", "show", runs[0], "--json").json()["timeline"]]
+    assert kinds[-3:] == ["reopened", "claim", "end"]
+
+
+def letters(call: Call, way: Way, runs: list[str]) -> Any:
+    rows = call(*way, "dead", "list", "--task", "mend", "--json").json()
+    found = [row for row in rows if row["id"] in runs]
+    return found if len(found) in (0, len(runs)) else None
+
+
+def test_dead_retry_wants_to_know_which(call: Call, way: Way) -> None:
+    assert call(*way, "dead", "retry").code == 1
+    assert call(*way, "dead", "retry", "run_x", "--all").code == 1
+
+
+def test_what_cant_be_done_doesnt_keep_the_rest_from_it(call: Call, way: Way) -> None:
+    failed = json.loads(call(*way, "trigger", "doomed", "--payload", "7", "--wait", "--json").out)["run_id"]
+    result = call(*way, "runs", "replay", "run_00000000000000000000000000", failed, "--json")
+    assert result.code == 1
+    nothing, replayed = json.loads(result.out)
+    assert nothing["done"] is False
+    assert "there is no run" in nothing["error"]
+    assert replayed["answer"]["replayof"] == failed
+    new = call(*way, "runs", "show", replayed["answer"]["run_id"], "--json").json()
+    assert new["replayof"] == failed
+    assert call(*way, "runs", "show", "run_>").code == 1
+
+
+def test_quarantine_tells_why_and_lets_go(call: Call, send: Callable[..., str], way: Way, mill: Mill) -> None:
+    (mill.folder / "wrong.json").write_text('{"ref": 3}')
+    event = send("github", "push", "--data", "wrong.json")
+    rows = call(*way, "quarantine", "list", "--json").json()
+    assert event in [row["id"] for row in rows]
+    assert "$" in call(*way, "quarantine", "list").out
+    shown = call(*way, "quarantine", "show", event)
+    assert '{"ref": 3}' in shown.out
+    assert "schema" in shown.out
+    assert call(*way, "quarantine", "release", event, "--json").json()["event"] == event
+    assert call(*way, "quarantine", "show", event).code == 1
+    assert call(*way, "events", "show", event, "--json").json()["data"] == {"ref": 3}
+
+
+def test_an_event_that_where_cant_judge_is_released_into_a_run(
+    call: Call, send: Callable[..., str], way: Way
+) -> None:
+    event = send("github", "issues.opened")
+    until(lambda: [row for row in call(*way, "quarantine", "list", "--json").json() if row["id"] == event])
+    assert "puzzled" in call(*way, "quarantine", "list").out
+    released = call(*way, "quarantine", "release", event, "--json").json()
+    assert released["task"] == "puzzled"
+    until(lambda: call(*way, "runs", "show", released["run"], "--json").json()["status"] == "completed")
+
+
+def test_an_event_is_saved_and_replayed(
+    call: Call, send: Callable[..., str], way: Way, tmp_path: Path
+) -> None:
+    event = send("stripe", "invoice.paid")
+    file = tmp_path / "invoice.json"
+    saved = call(*way, "events", "save", event, str(file), "--json").json()
+    assert saved == {"written": str(file), "bytes": len(file.read_bytes())}
+    assert json.loads(file.read_bytes())["id"] == event
+    assert call(*way, "events", "save", event, "-").out.encode() == file.read_bytes()
+    assert call(*way, "events", "save", event, str(file)).code == 1
+    assert call(*way, "events", "save", event, str(file), "--force").code == 0
+    again = call(*way, "events", "replay", event, "--json").json()
+    assert again["replayof"] == event
+    assert again["id"] != event
+    assert call(*way, "events", "show", "nothing-of-that-name").code == 1
+
+
+def test_refused_requests_are_on_record(call: Call, mill: Mill, way: Way) -> None:
+    assert call("send", "github", "push", "--to", mill.public, "--tamper").code == 1
+    rows = until(lambda: call(*way, "deliveries", "list", "--kind", "refused", "--json").json())
+    assert rows[0]["check"] == "signature_mismatch"
+    assert "signature_mismatch" in call(*way, "deliveries", "list", "--source", "github").out
+
+
+def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:
+    tasks = {row["id"]: row for row in call(*way, "tasks", "list", "--json").json()}
+    assert set(tasks) == {"announce", "elsewhere", "puzzled", "mend", "doomed"}
+    assert tasks["announce"]["on"] == ["github.push"]
+    assert "github.push" in call(*way, "tasks", "list").out
+    shown = call(*way, "tasks", "show", "announce")
+    assert '"after"' in shown.out
+    (worker,) = call(*way, "workers", "list", "--json").json()
+    assert set(worker["tasks"]) == set(tasks)
+    assert worker["id"] in call(*way, "workers", "list").out
+
+
+def test_the_doctor_is_content(call: Call, way: Way) -> None:
+    result = call(*way, "doctor", "--json")
+    findings = json.loads(result.out)
+    assert [row for row in findings if row["level"] == "problem"] == []
+    assert result.code == 0
+    assert "control" in {row["subject"] for row in findings}
+    assert call(*way, "doctor").code == 0
