@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -29,6 +30,8 @@ from tidemill.kernel.trigger import TriggerRequest
 
 ANSWER_SECONDS: Final = 2.0
 """How long a caller waits for the mailman before its signal counts as merely queued."""
+STALE_SECONDS: Final = 2.0
+"""How old a view of the definitions may be when a run is triggered; who follows them reads nothing here."""
 SCAN_LIMIT: Final = 10_000
 """How many journals one listing looks into at most."""
 _log = logging.getLogger(__name__)
@@ -211,6 +214,7 @@ class Runs:
         return RunView(again, await self._broker.performer.run(create(again, copy)))
 
     async def _definition(self, task: str) -> TaskDefinition:
+        await self._definitions.refresh(newer_than=time.time() - STALE_SECONDS)
         try:
             return self._definitions.find(task)
         except NotFoundError:
