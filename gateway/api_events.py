@@ -102,10 +102,11 @@ class EventsApi:
     async def show_quarantine(self, request: Request) -> Response:
         """One entry, with its reason and its body."""
         entry = await self.quarantine.find(request.path_params["id"])
+        body = await self.quarantine.body(entry)
         if "raw" in request.query_params:
-            return Response(entry.raw, media_type="application/octet-stream")
-        body = {"facts": entry.facts, "body": entry.raw.decode("utf-8", "replace")}
-        return JSONResponse(entry.summary() | body)
+            return Response(body, media_type="application/octet-stream")
+        shown = {"facts": entry.facts, "body": body.decode("utf-8", "replace")}
+        return JSONResponse(entry.summary() | shown)
 
     async def release(self, request: Request) -> Response:
         """Send an entry on."""

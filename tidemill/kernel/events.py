@@ -141,7 +141,15 @@ class Events:
         Raises:
             NotFoundError: its blob is gone.
         """
-        return await self._blobs.get(event.blob) if event.blob else event.raw
+        return await self.blob(event.blob) if event.blob else event.raw
+
+    async def blob(self, name: str) -> bytes:
+        """Return the bytes of a blob that an event or an entry of the quarantine names.
+
+        Raises:
+            NotFoundError: it is gone.
+        """
+        return await self._blobs.get(name)
 
     async def copy_body(self, event: StoredEvent, owner: str) -> str:
         """Copy an event's large body for another owner and return the copy's blob.

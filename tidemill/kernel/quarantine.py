@@ -104,6 +104,15 @@ class Quarantine:
             hint="it may have been released or aged out; `tidemill quarantine list` shows what is there",
         )
 
+    async def body(self, entry: Quarantined) -> bytes:
+        """Return a delivery's raw body, from its blob where it is large; a pair has none of its own.
+
+        Raises:
+            NotFoundError: its blob is gone.
+        """
+        blob = entry.facts.get("blob")
+        return await self._events.blob(blob) if blob else entry.raw
+
     async def release(self, entry: Quarantined) -> dict[str, Any]:
         """Send an entry on, then take it out of quarantine; say what became of it.
 
