@@ -88,6 +88,7 @@ class Site:
             slots = 256
             [journal]
             keep = "1s"
+            tombstone = "1s"
             [log]
             level = "warning"
             [sources.github]

@@ -84,8 +84,8 @@ async def measure(durability: str, number: int) -> dict[str, float]:
             first = await reach(broker, running, number // 10)
             last = await reach(broker, running, number * 9 // 10)
     runs, seconds = last.finished - first.finished, last.at - first.at
-    # Each run leaves three records; closing it removes them and adds one.
-    closed = (3 * last.finished - last.open_records - (3 * first.finished - first.open_records)) / 2
+    # Each run leaves three records, and closing it removes them; runs in progress have one or two.
+    closed = runs - (last.open_records - first.open_records) / 3
     cpu = {name: (last.cpu[name] - first.cpu[name]) / runs * 1e6 for name in last.cpu}
     return {"rate": runs / seconds, "closed": closed / seconds} | cpu
 

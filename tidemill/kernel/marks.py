@@ -22,7 +22,7 @@ _FACTS: Final = frozenset(field.name for field in fields(Mark))
 
 def end_header(end: End) -> str:
     """Return the header's value for an end record."""
-    facts = {"task": end.task, "event_seq": end.event_seq, "keyed": end.keyed, "lasting": end.lasting}
+    facts = {name: getattr(end, name) for name in ("task", "event_seq", "keyed", "lasting", "blobs")}
     return orjson.dumps({name: value for name, value in facts.items() if value}).decode()
 
 
@@ -45,6 +45,7 @@ def mark_of(run: str, seq: int, end: End) -> Mark:
         event_seq=end.event_seq,
         keyed=end.keyed,
         lasting=end.lasting,
+        blobs=end.blobs,
         records=(*end.records, seq),
     )
 

@@ -78,6 +78,7 @@ class Performer:
             op.TimerPending: self._timer_pending,
             op.DeadLettered: self._dead_lettered,
             op.Close: self._close,
+            op.Erase: self._erase,
             op.Publish: self._publish,
         }
 
@@ -238,6 +239,8 @@ class Performer:
         deletion each cost half of that; in between the tombstone, which is the newest, says it all.
         """
         run, expect, keep = operation.run, operation.expect, operation.keep
+        if operation.blobs:
+            await self.blobs.delete_of(run)
         try:
             if not operation.records:
                 await self.journal.close(run, expect=expect, keep=keep)
@@ -245,11 +248,18 @@ class Performer:
             await self.journal.entomb(run, expect=expect, keep=keep)
         except WrongSequenceError:
             return await self.journal.clear_tomb(run)
-        *others, end = operation.records
-        await asyncio.gather(*(self.journal.delete(seq) for seq in others))
-        # The end goes last: a beginning without it would be a living run when the tombstone has expired.
-        await self.journal.delete(end)
+        await self._delete(operation.records)
         return True
+
+    async def _erase(self, operation: op.Erase) -> None:
+        if operation.blobs:
+            await self.blobs.delete_of(operation.run)
+        await self._delete(operation.records)
+
+    async def _delete(self, records: tuple[int, ...]) -> None:
+        """Delete records in their order: a beginning without its end would be a living run."""
+        for seq in records:
+            await self.journal.delete(seq)
 
     async def _publish(self, operation: op.Publish) -> None:
         headers = {"Nats-Msg-Id": f"{operation.kind}:{operation.key}"}

@@ -99,7 +99,14 @@ def test_an_end_repeats_what_its_closer_needs() -> None:
     created = Created(rid="c", task=TASK, event_seq=12, key="k")
     record = decide(folded(created, CLAIM), Completed(blob="b"), POLICY, now=0.0, rid="r")
     assert record == End(
-        rid="r", outcome="completed", blob="b", task=TASK, event_seq=12, keyed=True, records=(1, 2)
+        rid="r",
+        outcome="completed",
+        blob="b",
+        task=TASK,
+        event_seq=12,
+        keyed=True,
+        blobs=True,
+        records=(1, 2),
     )
 
 

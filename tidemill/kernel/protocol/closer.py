@@ -8,6 +8,7 @@ from enum import Enum, auto
 from tidemill.kernel.protocol.operations import (
     Close,
     DeadLettered,
+    Erase,
     Procedure,
     TicketOutstanding,
 )
@@ -27,12 +28,17 @@ class Mark:
     event_seq: int = 0
     keyed: bool = False
     lasting: bool = False
+    blobs: bool = False
     records: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """Seconds for which ended journals, tombstones, and tombstones that answer for a key are kept."""
+    """Seconds after its end for which a run's journal is kept, and then its id stays taken.
+
+    `tombstone` is the horizon behind which nobody can be about to create the run anew, `key` the time for
+    which an idempotency key finds it.
+    """
 
     journal: float = 86_400.0
     tombstone: float = 3_600.0
@@ -62,6 +68,12 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
             return Closing.LATER
         if (yield DeadLettered(mark.run, mark.task)):
             return Closing.LATER
-    # A refusal means that the journal went on (it was reopened) or is closed already: both are fine.
-    yield Close(mark.run, mark.seq, keeping.key if mark.keyed else keeping.tombstone, mark.records)
+    horizon = keeping.key if mark.keyed else keeping.tombstone
+    rest = max(0.0, mark.at + horizon - now)
+    if rest == 0 and mark.records and not mark.lasting:
+        # Whoever could have created it anew has given up, and nothing is appended behind such an end.
+        yield Erase(mark.run, mark.records, blobs=mark.blobs)
+    else:
+        # A refusal means that the journal went on (it was reopened) or is closed already: both are fine.
+        yield Close(mark.run, mark.seq, rest, mark.records, blobs=mark.blobs)
     return Closing.DONE

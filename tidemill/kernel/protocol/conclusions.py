@@ -113,6 +113,7 @@ def ending(  # noqa: PLR0913 - an end is made of exactly these
         keyed=bool(created and created.key),
         # A reopened run may still have the dead letter of an earlier end: who takes it back may have died.
         lasting=outcome in BURIED or bool(state.reopenings),
+        blobs=bool(blob or (created and created.blob)),
         records=tuple(state.seqs),
     )
 

@@ -145,13 +145,24 @@ class DeadLettered:
 class Close:
     """Replace the journal by a tombstone for `keep` seconds, if its tail is `expect`. Result: done?
 
-    `records` are the sequences of all its records where they are known, which makes it cheaper.
+    `records` are the sequences of all its records where they are known, which makes it cheaper; `blobs`
+    says that the run owns some, which go first.
     """
 
     run: str
     expect: int
     keep: float
     records: tuple[int, ...] = ()
+    blobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Remove the records of a run that nobody can ask for any more, its end last, and its blobs before."""
+
+    run: str
+    records: tuple[int, ...]
+    blobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +200,7 @@ Operation = (
     | TimerPending
     | DeadLettered
     | Close
+    | Erase
     | Publish
     | Execute
 )

@@ -113,9 +113,9 @@ class Reopened:
 class End:
     """The run has ended.
 
-    `lasting` says that it has a dead letter, or an earlier end may have left one; `keyed` that an
-    idempotency key must go on finding it. `task`, `event_seq` and `records` (the sequences of all records
-    before this one) are what its closer needs to know.
+    `lasting` says that it has a dead letter, or that an earlier end may have left one; `keyed` that an
+    idempotency key must go on finding it; `blobs` that it owns some. `task`, `event_seq` and `records` (the
+    sequences of all records before this one) are what its closer needs to know.
     """
 
     KIND: ClassVar[str] = "end"
@@ -129,6 +129,7 @@ class End:
     event_seq: int = 0
     keyed: bool = False
     lasting: bool = False
+    blobs: bool = False
     records: tuple[int, ...] = ()
 
 
