@@ -19,12 +19,12 @@ import pytest
 from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
-from tidemill.kernel.broker import Broker, open_broker
-from tidemill.kernel.dead import DeadLetters
 from tidemill.kernel.envelope import Envelope
-from tidemill.kernel.runs import Runs, RunView
-from tidemill.kernel.settings import Settings
-from tidemill.kernel.settings_sections import WorkerSettings
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.runs import Runs, RunView
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.kernel.subjects import Names, delivery_key
 from tidemill.kernel.trigger import parse_request
 

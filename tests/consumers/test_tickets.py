@@ -14,6 +14,7 @@ from tests.consumers.conftest import Mill, until
 from tidemill import Context, Retry, task
 from tidemill.kernel.frames import pack
 from tidemill.kernel.protocol.records import Claim, encode
+from tidemill.kernel.services.runs import Runs
 
 pytestmark = pytest.mark.integration
 ONCE = Retry(max_attempts=1)
@@ -124,6 +125,7 @@ async def test_runs_under_an_old_name_are_served_by_the_renamed_task(mill: Mill)
 
     async with mill.engine(), mill.worker(after):
         assert (await mill.ended(waiting)).result == "waiting"
+        mill.runs = Runs(mill.broker)  # with a fresh view of the definitions
         by_old_name = await mill.trigger("old", "triggered")
         assert (await mill.ended(by_old_name)).state.task == "new"
         await mill.post("test.push", "event")
@@ -159,6 +161,11 @@ async def test_a_deleted_consumer_comes_back_with_its_limit(mill: Mill) -> None:
 
     async with mill.worker(work):
         stream, consumer = mill.names.stream("TICKETS"), mill.names.consumer_of("work")
+
+        async def pulled() -> bool:
+            return bool((await mill.consumer("work"))["num_waiting"])
+
+        await until(pulled)
         await mill.broker.bus.api(f"CONSUMER.DELETE.{stream}.{consumer}")
         assert (await mill.ended(await mill.trigger("work"))).status == "completed"
     assert (await mill.consumer("work"))["config"]["max_ack_pending"] == 2

@@ -14,7 +14,7 @@ import pytest
 
 from tests.consumers.conftest import Mill, until
 from tidemill import Abort, Context, Event, Retry, RetryAfter, SyncContext, task
-from tidemill.kernel.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 
 pytestmark = pytest.mark.integration
 QUICK = Retry(max_attempts=3, min_delay=0.05, max_delay=0.05, jitter=False)
