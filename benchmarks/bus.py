@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 import nats
 
-from tidemill.kernel.bus import Bus
+from tidemill.kernel.jetstream.bus import Bus
 
 MESSAGES, FLIGHT, ROUNDS, BODY = 20_000, 256, 5, b"x" * 200
 Publish = Callable[[str, bytes], Awaitable[object]]

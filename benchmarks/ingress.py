@@ -28,7 +28,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SECRET = "It's a Secret to Everybody"
 TICKS = os.sysconf("SC_CLK_TCK")
-GATEWAY = "import uvloop; from gateway.server import serve; from tidemill.kernel.settings import Settings; "
+GATEWAY = (
+    "import uvloop; from gateway.server import serve; from tidemill.kernel.settings.model import Settings; "
+)
 APPS = ("naive", "naive tuned", "gateway")
 Sample = dict[str, float]
 

@@ -22,14 +22,14 @@ from gateway import strictjson
 from gateway.inbound import Inbound
 from gateway.intake import Intake, kept_headers
 from gateway.normalise import Delivery, Normaliser
-from gateway.presets import preset
 from gateway.reading import Content
-from gateway.samples import body_of, find_sample, new_id
+from gateway.recipes.presets import preset
+from gateway.recipes.samples import body_of, find_sample, new_id
+from gateway.recipes.sign import sign
+from gateway.recipes.verify import Verification, Verified
 from gateway.schemas import SchemaStore
-from gateway.sign import sign
 from gateway.verdict import Accepted
-from gateway.verify import Verification, Verified
-from tidemill.kernel.secrets import Secret
+from tidemill.kernel.settings.secrets import Secret
 from tidemill.kernel.subjects import delivery_key
 
 if TYPE_CHECKING:

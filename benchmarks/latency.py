@@ -20,9 +20,9 @@ import httpx
 import uvloop
 from bench_site import SECRET, Site, machine, site
 
-from gateway.presets import preset
-from gateway.sign import sign
-from tidemill.kernel.secrets import Secret
+from gateway.recipes.presets import preset
+from gateway.recipes.sign import sign
+from tidemill.kernel.settings.secrets import Secret
 
 SAMPLE = Path(__file__).parent.parent / "schemas/github/push/samples/branch.json"
 

@@ -13,10 +13,10 @@ import time
 
 import nats
 
-from tidemill.kernel.budget import Budget
-from tidemill.kernel.bus import Bus
-from tidemill.kernel.delivery import Delivery
-from tidemill.kernel.pull import Puller
+from tidemill.kernel.jetstream.budget import Budget
+from tidemill.kernel.jetstream.bus import Bus
+from tidemill.kernel.jetstream.delivery import Delivery
+from tidemill.kernel.jetstream.pull import Puller
 
 MESSAGES, PLACES, ROUNDS, BODY = 40_000, 256, 3, b"x" * 200
 Result = tuple[float, float]

@@ -21,10 +21,10 @@ import uvloop
 from bench_site import Site, machine, site
 
 from consumers.loader import load
-from tidemill.kernel import registry
-from tidemill.kernel.broker import Broker, open_broker
 from tidemill.kernel.envelope import Envelope
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.services import registry
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import delivery_key
 
 IN_FLIGHT = 256

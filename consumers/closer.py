@@ -12,11 +12,11 @@ import time
 from collections import deque
 from typing import ClassVar, Final
 
-from tidemill.kernel.broker import Broker
-from tidemill.kernel.bus import Message
 from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.marks import read_note
 from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close
+from tidemill.kernel.services.broker import Broker
 
 _BATCH: Final = 256
 _MOST_WAITING: Final = 100_000

@@ -12,11 +12,11 @@ from consumers.loader import AnyTask
 from consumers.role import bury
 from consumers.shared import Shared, look_at_journal
 from tidemill.kernel.errors import BrokerError, PayloadError
+from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol.attempt import Session, work
 from tidemill.kernel.protocol.conclusions import Conclusion, Interrupted, Lost, Policy
 from tidemill.kernel.protocol.records import Created, decode
 from tidemill.kernel.protocol.tickets import Ticket
-from tidemill.kernel.pull import Delivery
 from tidemill.kernel.subjects import unescape
 
 UNREADABLE_LIMIT = 5

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Final
 
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.marks import write_note
+from tidemill.kernel.services.broker import Broker
 
 _EVERY_SECONDS: Final = 0.05
 _MOST_IN_ONE: Final = 1000

@@ -10,10 +10,10 @@ from consumers.mailman import Mailman
 from consumers.role import Role
 from consumers.router import Router
 from consumers.sweeper import Sweeper
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.protocol.closer import Keeping
-from tidemill.kernel.registry import Definitions
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.settings.model import Settings
 
 
 class Engine:

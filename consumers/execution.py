@@ -17,9 +17,8 @@ from tidemill.binding import BoundCall
 from tidemill.client import Client, use
 from tidemill.context import Attempt
 from tidemill.kernel import backoff, clock
-from tidemill.kernel.blobs import INLINE_LIMIT
 from tidemill.kernel.errors import NotFoundError, PayloadError
-from tidemill.kernel.performer import Performer
+from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.attempt import Session
 from tidemill.kernel.protocol.conclusions import (
     Cancelled,
@@ -30,6 +29,7 @@ from tidemill.kernel.protocol.conclusions import (
     Lost,
 )
 from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.services.performer import Performer
 from tidemill.retry import RetryAfter
 
 STUBBORN_SECONDS: Final = 10.0

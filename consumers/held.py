@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from consumers.execution import Execution
 from consumers.lease import LeaseKeeper
-from tidemill.kernel.delivery import Delivery
+from tidemill.kernel.jetstream.delivery import Delivery
 
 
 class Held:

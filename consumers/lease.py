@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tidemill.kernel.bus import Bus
 from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.jetstream.bus import Bus
 
 PROGRESS: Final = b"+WPI"
 _RENEWALS_PER_LEASE: Final = 4

@@ -8,8 +8,8 @@ import orjson
 
 from consumers.role import Role
 from tidemill.kernel.errors import BrokerUnavailableError
+from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol import mailman
-from tidemill.kernel.pull import Delivery
 from tidemill.kernel.signals import read_signal
 
 

@@ -14,8 +14,8 @@ from consumers.endings import report_endings
 from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
-from tidemill.kernel.broker import Broker, open_broker
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.settings.model import Settings
 
 _log = logging.getLogger(__name__)
 Report = Callable[[str], None]

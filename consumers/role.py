@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import ClassVar, Final
 
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.errors import BrokerError, PayloadError
+from tidemill.kernel.jetstream.pull import Budget, Delivery, Puller
 from tidemill.kernel.letters import undecodable
-from tidemill.kernel.pull import Budget, Delivery, Puller
+from tidemill.kernel.services.broker import Broker
 
 POISON_LIMIT: Final = 3
 """How often a message may fail in one process before it becomes a dead letter."""

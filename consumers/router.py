@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import orjson
 
 from consumers.role import Role
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import DefinitionError, PayloadError
 from tidemill.kernel.frames import unpack
+from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol import routing
-from tidemill.kernel.pull import Delivery
-from tidemill.kernel.registry import Definitions
+from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import delivery_key, run_of_event
 from tidemill.kernel.where import Broken, Filtered, Where, compile_where
 

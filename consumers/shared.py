@@ -13,14 +13,14 @@ from typing import Any
 from consumers.execution import Tools
 from consumers.held import Held
 from consumers.lease import LeaseKeeper
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.performer import Performer
+from tidemill.kernel.jetstream.pull import Budget
 from tidemill.kernel.protocol.attempt import owns
 from tidemill.kernel.protocol.conclusions import Cancelled, Interrupted, Lost
 from tidemill.kernel.protocol.operations import ReadLeader
 from tidemill.kernel.protocol.state import fold
-from tidemill.kernel.pull import Budget
+from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.subjects import Names
 
 _log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ import time
 from typing import Final
 
 from consumers.closer import RouterFloor
-from tidemill.kernel.broker import Broker
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.journal import LastEntry
+from tidemill.kernel.jetstream.journal import LastEntry
 from tidemill.kernel.marks import END_HEADER, read_header
 from tidemill.kernel.protocol.closer import Keeping, close
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
+from tidemill.kernel.services.broker import Broker
 
 _SHARE: Final = 20
 """A sweep may take one part in so many of the time."""

@@ -22,15 +22,15 @@ from consumers.shared import Shared, interrupt, look_at_journal
 from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
 from tidemill.client import Client
-from tidemill.kernel import registry
-from tidemill.kernel.broker import Broker
-from tidemill.kernel.bus import Bus, Message
 from tidemill.kernel.errors import BrokerError
-from tidemill.kernel.pull import Budget, Puller
-from tidemill.kernel.reconcile import SECOND
-from tidemill.kernel.runs import Runs
-from tidemill.kernel.settings_sections import WorkerSettings
-from tidemill.kernel.topology import ensure_task_consumer
+from tidemill.kernel.jetstream.bus import Bus, Message
+from tidemill.kernel.jetstream.pull import Budget, Puller
+from tidemill.kernel.jetstream.reconcile import SECOND
+from tidemill.kernel.jetstream.topology import ensure_task_consumer
+from tidemill.kernel.services import registry
+from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.nats_transport import NatsTransport
 
 MAX_CRASHES: Final = 3

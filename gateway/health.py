@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from tidemill.kernel.broker import Broker
+    from tidemill.kernel.services.broker import Broker
 
 FRESH_SECONDS: Final = 2.0
 CHECK_TIMEOUT: Final = 1.5

@@ -15,8 +15,8 @@ from gateway.inbound import Inbound
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader
+from gateway.recipes.verify import Verification, Verified, refused
 from gateway.verdict import Accepted, Quarantined, Reason, Refused, Verdict
-from gateway.verify import Verification, Verified, refused
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.subjects import delivery_key
@@ -24,9 +24,9 @@ from tidemill.kernel.subjects import delivery_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.recipe import Recipe
+    from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
-    from tidemill.kernel.secrets import Secret
+    from tidemill.kernel.settings.secrets import Secret
 
 __all__ = ["Inbound", "Intake", "Policy"]
 

@@ -13,7 +13,7 @@ import uvicorn
 
 from gateway.connection import Connection
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.settings_values import Address
+from tidemill.kernel.settings.values import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

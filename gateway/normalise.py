@@ -7,17 +7,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from gateway import selector, template
-from gateway.moment import datetime_of, parse_moment
-from gateway.signed import value_of
+from gateway.recipes import selector, template
+from gateway.recipes.moment import datetime_of, parse_moment
+from gateway.recipes.signed import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.inbound import Inbound
     from gateway.reading import Content
-    from gateway.recipe import EventNames, Moment
-    from gateway.verify import Verified
+    from gateway.recipes.recipe import EventNames, Moment
+    from gateway.recipes.verify import Verified
 
 MAX_TYPE: Final = 200
 MAX_ID: Final = 200

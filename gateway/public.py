@@ -8,9 +8,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from gateway.api.openapi import public_document
 from gateway.application import EXCEPTION_HANDLERS
 from gateway.health import Check, health_routes
-from gateway.openapi import public_document
 
 if TYPE_CHECKING:
     from starlette.requests import Request

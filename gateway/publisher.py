@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.verdict import Accepted, Quarantined, Reason
-from tidemill.kernel.blobs import INLINE_LIMIT, Blobs
 from tidemill.kernel.clock import now
 from tidemill.kernel.frames import pack
+from tidemill.kernel.jetstream.blobs import INLINE_LIMIT, Blobs
 
 if TYPE_CHECKING:
-    from tidemill.kernel.bus import Bus, Stored
     from tidemill.kernel.envelope import Envelope
+    from tidemill.kernel.jetstream.bus import Bus, Stored
 
 TIMEOUT: Final = 1.2
 """Seconds until a sender is told to come again: with what stands around it, less than two."""

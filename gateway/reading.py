@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from gateway import selector, strictjson
+from gateway import strictjson
+from gateway.recipes import selector
 from gateway.verdict import Reason
 
 if TYPE_CHECKING:

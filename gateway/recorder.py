@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.metrics import Metrics
-    from tidemill.kernel.bus import Bus
     from tidemill.kernel.envelope import Envelope
+    from tidemill.kernel.jetstream.bus import Bus
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import jsonschema
 import jsonschema_rs
 import orjson
 
-from gateway.selector import json_path
+from gateway.recipes.selector import json_path
 from gateway.verdict import Reason
 from tidemill.kernel.errors import SettingsError
 

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.api_dead import DeadApi
-from gateway.api_events import EventsApi
-from gateway.api_runs import RunsApi
-from gateway.auth import check_exposure
-from gateway.control import build_control
+from gateway.api.auth import check_exposure
+from gateway.api.control import build_control
+from gateway.api.dead import DeadApi
+from gateway.api.events import EventsApi
+from gateway.api.runs import RunsApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.listener import Listener, bind
@@ -24,20 +24,20 @@ from gateway.public import build_public
 from gateway.publisher import Publisher
 from gateway.recorder import Recorder
 from gateway.sources import build_intakes
-from tidemill.kernel.broker import Broker, open_broker
-from tidemill.kernel.dead import DeadLetters
-from tidemill.kernel.events import Events
-from tidemill.kernel.quarantine import Quarantine
-from tidemill.kernel.registry import Definitions
-from tidemill.kernel.runs import Runs
-from tidemill.kernel.settings_live import LiveSettings
-from tidemill.kernel.topology import TopologyLimits
+from tidemill.kernel.jetstream.topology import TopologyLimits
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.quarantine import Quarantine
+from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-    from tidemill.kernel.settings import Settings
-    from tidemill.kernel.settings_values import Address
+    from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.values import Address
 
 _log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.intake import Intake, Policy
-from gateway.presets import preset
-from gateway.recipe import Recipe, parse_recipe
+from gateway.recipes.presets import preset
+from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
-    from tidemill.kernel.settings_live import LiveSettings
-    from tidemill.kernel.settings_sections import SourceSettings
+    from tidemill.kernel.settings.live import LiveSettings
+    from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.sections import SourceSettings
 
 _POLICIES: Final[dict[str, Policy]] = {"quarantine": "quarantine", "accept": "flag"}
 

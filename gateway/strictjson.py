@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from gateway.selector import json_path
+from gateway.recipes.selector import json_path
 from gateway.verdict import Reason
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tidemill.kernel import guard
-from tidemill.kernel.bus import Bus
+from tidemill.kernel.jetstream import guard
+from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tidemill.http_transport import HttpTransport
 from tidemill.kernel.errors import ConflictError, SettingsError
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

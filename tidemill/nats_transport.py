@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from tidemill.kernel.errors import ConflictError, NotFoundError
-from tidemill.kernel.runs import Runs
+from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.transport import RunOutcome, Transport
 

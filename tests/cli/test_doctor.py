@@ -14,13 +14,13 @@ import pytest
 
 from tidemill.cli import checks_broker, checks_control, checks_local
 from tidemill.cli.finding import Finding
-from tidemill.kernel import embedded_binary
-from tidemill.kernel.broker import Broker, open_broker
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import BrokerUnavailableError, EmbeddedBrokerError
-from tidemill.kernel.registry import publish
-from tidemill.kernel.settings import Settings
-from tidemill.kernel.topology import ensure_task_consumer
+from tidemill.kernel.jetstream import embedded_binary
+from tidemill.kernel.jetstream.topology import ensure_task_consumer
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.services.registry import publish
+from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:
     from conftest import BrokerProcess, Call

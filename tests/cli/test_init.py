@@ -12,7 +12,7 @@ import pytest
 
 from tidemill.cli.init import SECRET, scaffold
 from tidemill.kernel.errors import ConflictError
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
 
 FILES = {"tidemill.toml", "tasks.py", "test_tasks.py", ".gitignore", SECRET}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tidemill.kernel.keys import hash_key
+from tidemill.kernel.settings.keys import hash_key
 
 if TYPE_CHECKING:
     from conftest import Call

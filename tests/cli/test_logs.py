@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from tidemill.cli.logs import JsonFormatter, TextFormatter, set_up_logs
-from tidemill.kernel.settings_sections import LogSettings
+from tidemill.kernel.settings.sections import LogSettings
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:

@@ -19,7 +19,7 @@ from tidemill.kernel.errors import (
     SettingsError,
     TidemillError,
 )
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:
     from conftest import Mill

@@ -16,14 +16,14 @@ import pytest
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
-from gateway.presets import preset, preset_names
-from gateway.samples import sample_types
+from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.samples import sample_types
 from gateway.schemas import SchemaStore
 from gateway.verdict import Accepted, Refused
 from tidemill.cli.posting import Posting, build
 from tidemill.kernel.errors import NotFoundError, SettingsError
-from tidemill.kernel.secrets import Secret
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

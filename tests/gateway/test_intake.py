@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
-from gateway.presets import preset, preset_names
-from gateway.recipe import parse_recipe
-from gateway.samples import body_of, find_sample
+from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.recipe import parse_recipe
+from gateway.recipes.samples import body_of, find_sample
+from gateway.recipes.sign import sign
 from gateway.schemas import SchemaStore
-from gateway.sign import sign
 from gateway.verdict import Accepted, Quarantined, Refused
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.secrets import Secret
+from tidemill.kernel.settings.secrets import Secret
 from tidemill.kernel.subjects import delivery_key
 
 NOW = 1_793_000_000.5

@@ -9,8 +9,8 @@ import jsonschema
 import orjson
 import pytest
 
-from gateway.presets import preset, preset_names
-from gateway.samples import body_of, find_sample, new_id, sample_types
+from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
 from gateway.schemas import BUNDLED, SchemaStore
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import NotFoundError, SettingsError

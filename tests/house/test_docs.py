@@ -14,11 +14,12 @@ import pytest
 import typer
 
 from tidemill.cli import main
-from tidemill.kernel import errors, settings_sections
-from tidemill.kernel.secrets import SecretRef
-from tidemill.kernel.settings import Settings
-from tidemill.kernel.settings_input import known_keys
-from tidemill.kernel.settings_sections import Section
+from tidemill.kernel import errors
+from tidemill.kernel.settings import sections as settings_sections
+from tidemill.kernel.settings.merging import known_keys
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import SecretRef
+from tidemill.kernel.settings.sections import Section
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"

@@ -19,7 +19,7 @@ from tidemill.kernel.errors import (
     RunFailedError,
     SettingsError,
 )
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.task import Task, task
 from tidemill.transport import RunOutcome, Transport

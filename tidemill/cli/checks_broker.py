@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.cli.finding import Finding, ok, problem, warning
-from tidemill.kernel.broker import Broker, limits, open_broker
 from tidemill.kernel.errors import BrokerError, TidemillError
-from tidemill.kernel.registry import Definitions
+from tidemill.kernel.jetstream.topology import diff, wanted
+from tidemill.kernel.services.broker import Broker, limits, open_broker
+from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import unescape
-from tidemill.kernel.topology import diff, wanted
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 OLDEST_SERVER: Final = (2, 12)
 """The first version with message schedules."""

@@ -11,7 +11,7 @@ from tidemill.cli.remote import open_remote
 from tidemill.kernel.errors import TidemillError
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 _TIMEOUT = 5.0
 

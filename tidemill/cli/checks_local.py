@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from gateway.auth import check_exposure
+from gateway.api.auth import check_exposure
 from gateway.sources import recipe_of
 from tidemill.cli.finding import Finding, Findings, ok, problem, warning
 from tidemill.cli.shadows import check_shadows
-from tidemill.kernel import clock, embedded_binary
+from tidemill.kernel import clock
 from tidemill.kernel.errors import TidemillError
+from tidemill.kernel.jetstream import embedded_binary
 
 if TYPE_CHECKING:
-    from tidemill.kernel.secrets import SecretRef
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.secrets import SecretRef
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_CLIENT: Final = (2, 16)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tidemill.kernel import guard
+from tidemill.kernel.jetstream import guard
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.text import Text
 
 from consumers.process import stop_signals
-from gateway.samples import sample_types
+from gateway.recipes.samples import sample_types
 from gateway.sources import recipe_of
 from tidemill.cli.child import Child
 from tidemill.cli.fleet import patience
 from tidemill.cli.keeper import Keeper
-from tidemill.kernel.broker import open_broker
+from tidemill.kernel.services.broker import open_broker
 
 if TYPE_CHECKING:
     from tidemill.cli.invocation import Invocation
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 _LISTENER = re.compile(r"(public|control) listener on (http://(\S+))")
 _COLOURS: Final = {"gateway": "cyan", "worker": "magenta", "dev": "green"}

@@ -14,11 +14,11 @@ from consumers.process import stop_signals
 from tidemill.cli.child import Child
 from tidemill.cli.keeper import Keeper
 from tidemill.cli.service import report
-from tidemill.kernel.broker import open_access
+from tidemill.kernel.services.broker import open_access
 
 if TYPE_CHECKING:
     from tidemill.cli.invocation import Invocation
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 RELEASE_SECONDS: Final = 15.0
 """What a worker needs after its shutdown timeout, to give back what it couldn't finish."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Invocation:
         Raises:
             SettingsError: something in them is wrong.
         """
-        from tidemill.kernel.settings import Settings  # noqa: PLC0415 - pydantic's models delay --help
+        from tidemill.kernel.settings.model import Settings  # noqa: PLC0415 - pydantic's models delay --help
 
         client = {name: value for name, value in (("url", self.url), ("key", self.key)) if value is not None}
         return Settings.load(self.config, overrides={"client": client, **(overrides or {})})

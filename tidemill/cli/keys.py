@@ -11,7 +11,7 @@ from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record
 from tidemill.kernel.errors import NotFoundError
-from tidemill.kernel.keys import create_key, find_key, hash_key
+from tidemill.kernel.settings.keys import create_key, find_key, hash_key
 
 app = typer.Typer(name="keys", help="Make and check API keys of the control listener.", no_args_is_help=True)
 

@@ -16,7 +16,7 @@ import orjson
 from tidemill.cli.output import printable
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings_sections import LogSettings
+    from tidemill.kernel.settings.sections import LogSettings
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CHATTY: Final = ("asyncio", "httpcore", "httpx", "watchfiles")

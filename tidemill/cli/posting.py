@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.samples import body_of, find_sample, new_id, sample_types
+from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
+from gateway.recipes.sign import sign
 from gateway.schemas import BUNDLED
-from gateway.sign import sign
 from gateway.sources import recipe_of
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.secrets import Secret
+from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
-    from gateway.recipe import Recipe
-    from tidemill.kernel.settings import Settings
+    from gateway.recipes.recipe import Recipe
+    from tidemill.kernel.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tidemill.kernel.errors import NotFoundError
 if TYPE_CHECKING:
     import typer
 
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 Row = dict[str, Any]
 Verb = Literal["cancel", "retry"]
@@ -121,7 +121,7 @@ async def open_remote(settings: Settings) -> AsyncIterator[Remote]:
             yield remote
         return
     from tidemill.cli.remote_direct import DirectRemote  # noqa: PLC0415 - the broker's client delays --help
-    from tidemill.kernel.broker import open_broker  # noqa: PLC0415 - the same
+    from tidemill.kernel.services.broker import open_broker  # noqa: PLC0415 - the same
 
     nats = settings.nats
     if nats.embedded and not nats.data_dir.is_dir():

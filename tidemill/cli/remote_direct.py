@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from tidemill.cli.remote import Remote, Row, Verb
-from tidemill.kernel import registry
-from tidemill.kernel.dead import DeadLetters
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
-from tidemill.kernel.events import Events, StoredEvent
-from tidemill.kernel.quarantine import Quarantine
-from tidemill.kernel.registry import Definitions
-from tidemill.kernel.runs import Runs, RunView
+from tidemill.kernel.services import registry
+from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.events import Events, StoredEvent
+from tidemill.kernel.services.quarantine import Quarantine
+from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.runs import Runs, RunView
 from tidemill.kernel.subjects import RUN_ID, pattern_problem, run_of_event
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
-    from tidemill.kernel.broker import Broker
+    from tidemill.kernel.services.broker import Broker
 
 _PAST: Final[dict[Verb, str]] = {"cancel": "cancelled", "retry": "retried"}
 

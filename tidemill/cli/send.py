@@ -16,7 +16,7 @@ from tidemill.cli.output import Json, say, show_json
 from tidemill.kernel.errors import ControlError, PayloadError, SettingsError
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 app = typer.Typer()
 _TIMEOUT = 30.0

@@ -11,7 +11,7 @@ from tidemill.cli.logs import set_up_logs
 from tidemill.kernel.errors import TidemillError
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 
 def report(line: str) -> None:

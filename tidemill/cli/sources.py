@@ -13,8 +13,8 @@ from tidemill.kernel import clock
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
-    from tidemill.kernel.settings_sections import SourceSecret
+    from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.sections import SourceSecret
 
 app = typer.Typer(name="sources", help="Look at the configured senders of webhooks.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def show_source(
     as_json: Json = False,
 ) -> None:
     """Show a source: its secrets' references, its recipe, and the types that there are samples of."""
-    from gateway.samples import sample_types  # noqa: PLC0415 - the recipes' models delay --help
+    from gateway.recipes.samples import sample_types  # noqa: PLC0415 - the recipes' models delay --help
     from gateway.sources import recipe_of  # noqa: PLC0415 - the same
 
     settings = invocation(context).settings()

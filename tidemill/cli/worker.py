@@ -11,7 +11,7 @@ from tidemill.cli.options import Modules, examples
 from tidemill.cli.service import report, serve
 
 if TYPE_CHECKING:
-    from tidemill.kernel.settings import Settings
+    from tidemill.kernel.settings.model import Settings
 
 app = typer.Typer()
 

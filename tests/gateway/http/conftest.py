@@ -21,16 +21,16 @@ from gateway.ingress import Ingress
 from gateway.intake import Intake
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
-from gateway.presets import preset
 from gateway.public import build_public
+from gateway.recipes.presets import preset
 from gateway.recorder import Refusal
 from gateway.schemas import SchemaStore
 from gateway.server import Gateway, open_gateway
-from tidemill.kernel.broker import Broker, open_broker
-from tidemill.kernel.bus import Stored
-from tidemill.kernel.secrets import Secret
-from tidemill.kernel.settings import Settings
-from tidemill.kernel.settings_values import Address
+from tidemill.kernel.jetstream.bus import Stored
+from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import Secret
+from tidemill.kernel.settings.values import Address
 from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.auth import _is_local, check_exposure
-from gateway.control import build_control
+from gateway.api.auth import _is_local, check_exposure
+from gateway.api.control import build_control
 from gateway.metrics import Metrics
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.keys import create_key, hash_key
-from tidemill.kernel.settings_sections import ApiKey, ControlSettings
-from tidemill.kernel.settings_values import Address
+from tidemill.kernel.settings.keys import create_key, hash_key
+from tidemill.kernel.settings.sections import ApiKey, ControlSettings
+from tidemill.kernel.settings.values import Address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.openapi import control_document, public_document
-from tidemill.kernel import registry
+from gateway.api.openapi import control_document, public_document
 from tidemill.kernel.definition import TaskDefinition
-from tidemill.kernel.delivery import Delivery
 from tidemill.kernel.errors import NotFoundError
-from tidemill.kernel.events import Events
+from tidemill.kernel.jetstream.delivery import Delivery
 from tidemill.kernel.protocol import routing
 from tidemill.kernel.protocol.routing import Arrival
-from tidemill.kernel.quarantine import Quarantine
+from tidemill.kernel.services import registry
+from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.subjects import run_of_event
 
 if TYPE_CHECKING:

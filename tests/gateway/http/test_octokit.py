@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tidemill.kernel.events import Events
+from tidemill.kernel.services.events import Events
 
 if TYPE_CHECKING:
     from conftest import Connect, House

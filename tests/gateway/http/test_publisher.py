@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tidemill.kernel.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 
 if TYPE_CHECKING:
     from conftest import Connect, House

@@ -5,9 +5,9 @@ import json
 
 from gateway.metrics import Metrics
 from gateway.recorder import QUEUE_LENGTH, Recorder, Refusal, TokenBucket
-from tidemill.kernel.bus import Stored
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
+from tidemill.kernel.jetstream.bus import Stored
 from tidemill.kernel.subjects import Names
 
 REFUSAL = Refusal("github", None, 401, "signature_mismatch", "No signature matches.", "203.0.113.7", 7)

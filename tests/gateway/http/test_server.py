@@ -15,11 +15,11 @@ import pytest
 
 from gateway.ingress import Ingress
 from gateway.listener import bind
-from tidemill.kernel import settings_live
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.events import Events
-from tidemill.kernel.settings import Settings
-from tidemill.kernel.settings_values import Address
+from tidemill.kernel.services.events import Events
+from tidemill.kernel.settings import live as settings_live
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.values import Address
 from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FROZEN_LIMIT = 2.0
 PROCESS = """
 import asyncio, pathlib, sys
 from gateway.server import serve
-from tidemill.kernel.settings import Settings
+from tidemill.kernel.settings.model import Settings
 asyncio.run(serve(Settings.load(pathlib.Path(sys.argv[1]))))
 """
 

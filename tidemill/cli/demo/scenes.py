@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.presets import preset
-from gateway.samples import body_of, find_sample, new_id
-from gateway.sign import sign
-from tidemill.kernel.secrets import Secret
+from gateway.recipes.presets import preset
+from gateway.recipes.samples import body_of, find_sample, new_id
+from gateway.recipes.sign import sign
+from tidemill.kernel.settings.secrets import Secret
 
 SOURCES = {"github": "github", "stripe": "stripe", "crm": "standard-webhooks"}
 Change = Callable[[Any], None]

@@ -1,0 +1,1 @@
+"""The control listener: its API, who may use it, and its description."""

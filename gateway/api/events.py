@@ -1,0 +1,137 @@
+"""Control API: stored events, records of requests, and the quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.api.parameters import limit_of, number
+from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.subjects import pattern_problem, run_of_event
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from tidemill.kernel.services.events import Events, StoredEvent
+    from tidemill.kernel.services.quarantine import Quarantine
+    from tidemill.kernel.services.registry import Definitions
+    from tidemill.kernel.services.runs import Runs
+
+_ACCEPTED = 202
+_NEWEST = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class EventsApi:
+    """Endpoints under `/api/v1/events`, `/api/v1/deliveries` and `/api/v1/quarantine`."""
+
+    events: Events
+    quarantine: Quarantine
+    runs: Runs
+    definitions: Definitions
+    sources: Sequence[str]
+
+    def routes(self) -> list[Route]:
+        """Return the routes; an event's id may be any text, slashes included."""
+        return [
+            Route("/api/v1/events", self.list_events),
+            Route("/api/v1/events/{id:path}/replay", self.replay_event, methods=["POST"]),
+            Route("/api/v1/events/{id:path}", self.show_event),
+            Route("/api/v1/deliveries", self.list_deliveries),
+            Route("/api/v1/quarantine", self.list_quarantine),
+            Route("/api/v1/quarantine/{id:path}/release", self.release, methods=["POST"]),
+            Route("/api/v1/quarantine/{id:path}", self.show_quarantine),
+        ]
+
+    async def list_events(self, request: Request) -> Response:
+        """The newest events."""
+        event_type = request.query_params.get("type")
+        if event_type and (problem := pattern_problem(event_type)):
+            raise PayloadError(f"type={event_type!r} can't be used: {problem}", hint="like github.issues.*")
+        found = await self.events.list(
+            source=request.query_params.get("source"),
+            event_type=event_type,
+            before=number(request, "before", None, _NEWEST),
+            limit=limit_of(request),
+        )
+        return JSONResponse({"events": [event.summary() for event in found]})
+
+    async def show_event(self, request: Request) -> Response:
+        """One event with its data, what was decided about it, and the runs that it started."""
+        event = await self.events.find(request.path_params["id"], self.sources)
+        body = await self.events.body(event)
+        if "raw" in request.query_params:
+            return Response(body, media_type="application/octet-stream")
+        document = {
+            "event": event.facts,
+            "seq": event.seq,
+            "received_at": event.at.isoformat(),
+            "size": len(body),
+            "data": _data(event, body),
+            "verdicts": await self.events.verdicts(event.key),
+            "runs": await self._runs_of(event),
+        }
+        return JSONResponse(document)
+
+    async def replay_event(self, request: Request) -> Response:
+        """Store an event again, under a new id."""
+        old = await self.events.find(request.path_params["id"], self.sources)
+        new = await self.events.replay(old)
+        return JSONResponse(new.summary(), _ACCEPTED)
+
+    async def list_deliveries(self, request: Request) -> Response:
+        """What became of requests that made no event, as far as it was kept."""
+        found = await self.events.records(
+            kind=request.query_params.get("kind"),
+            source=request.query_params.get("source"),
+            limit=limit_of(request),
+        )
+        return JSONResponse({"deliveries": found})
+
+    async def list_quarantine(self, request: Request) -> Response:
+        """The newest entries of the quarantine."""
+        before = number(request, "before", None, _NEWEST)
+        found = await self.quarantine.list(before=before, limit=limit_of(request))
+        return JSONResponse({"quarantine": [entry.summary() for entry in found]})
+
+    async def show_quarantine(self, request: Request) -> Response:
+        """One entry, with its reason and its body."""
+        entry = await self.quarantine.find(request.path_params["id"])
+        body = await self.quarantine.body(entry)
+        if "raw" in request.query_params:
+            return Response(body, media_type="application/octet-stream")
+        shown = {"facts": entry.facts, "body": body.decode("utf-8", "replace")}
+        return JSONResponse(entry.summary() | shown)
+
+    async def release(self, request: Request) -> Response:
+        """Send an entry on."""
+        entry = await self.quarantine.find(request.path_params["id"])
+        return JSONResponse(await self.quarantine.release(entry), _ACCEPTED)
+
+    async def _runs_of(self, event: StoredEvent) -> list[dict[str, Any]]:
+        await self.definitions.refresh()
+        found: list[dict[str, Any]] = []
+        for definition in self.definitions.active():
+            if definition.wants(str(event.facts.get("type", ""))):
+                run = run_of_event(event.key, definition.id)
+                try:
+                    status = (await self.runs.get(run)).status
+                except NotFoundError:
+                    continue  # filtered, not routed yet, or closed long ago: the verdicts say more
+                found.append({"run_id": run, "task": definition.id, "status": status})
+        return found
+
+
+def _data(event: StoredEvent, body: bytes) -> Any:
+    """Return an event's data, None where its body is no JSON: `?raw` has the bytes."""
+    if "value" in event.facts:
+        return event.facts["value"]
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        return None

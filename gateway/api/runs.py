@@ -1,0 +1,125 @@
+"""Control API: tasks and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.api.parameters import json_object, limit_of, only, run_id
+from tidemill.kernel.errors import ConflictError, PayloadError
+from tidemill.kernel.trigger import TriggerRequest, parse_request
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from tidemill.kernel.services.registry import Definitions
+    from tidemill.kernel.services.runs import Runs
+    from tidemill.kernel.signals import Kind
+
+_ACCEPTED = 202
+
+
+@dataclass(frozen=True, slots=True)
+class RunsApi:
+    """Endpoints under `/api/v1/tasks` and `/api/v1/runs`."""
+
+    runs: Runs
+    definitions: Definitions
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/api/v1/tasks", self.list_tasks),
+            Route("/api/v1/tasks/{task}", self.show_task),
+            Route("/api/v1/tasks/{task}/trigger", self.trigger, methods=["POST"]),
+            Route("/api/v1/runs", self.list_runs),
+            Route("/api/v1/runs/{run}", self.show_run),
+            Route("/api/v1/runs/{run}/cancel", self.cancel, methods=["POST"]),
+            Route("/api/v1/runs/{run}/retry", self.retry, methods=["POST"]),
+            Route("/api/v1/runs/{run}/replay", self.replay, methods=["POST"]),
+        ]
+
+    async def list_tasks(self, _: Request) -> Response:
+        """All tasks that events and triggers can start."""
+        await self.definitions.refresh()
+        tasks = [definition.model_dump(mode="json") for definition in self.definitions.active()]
+        return JSONResponse({"tasks": sorted(tasks, key=lambda task: str(task["id"]))})
+
+    async def show_task(self, request: Request) -> Response:
+        """One task's definition."""
+        await self.definitions.refresh()
+        return JSONResponse(self.definitions.find(request.path_params["task"]).model_dump(mode="json"))
+
+    async def trigger(self, request: Request) -> Response:
+        """Start a run."""
+        document = await json_object(request)
+        only(document, "payload", "options")
+        payload = orjson.dumps(document.get("payload"))
+        wanted = _wanted(request, payload, document.get("options"))
+        view = await self.runs.trigger(wanted)
+        return _started(view.id, view.status)
+
+    async def list_runs(self, request: Request) -> Response:
+        """The runs that changed last."""
+        task, status = request.query_params.get("task"), request.query_params.get("status")
+        found = await self.runs.list(task=task, status=status, limit=limit_of(request))
+        return JSONResponse({"runs": [view.facts() for view in found]})
+
+    async def show_run(self, request: Request) -> Response:
+        """One run, with what happened to it."""
+        view = await self.runs.get(run_id(request))
+        return JSONResponse(view.facts() | {"timeline": view.timeline()})
+
+    async def cancel(self, request: Request) -> Response:
+        """Ask for a run's end."""
+        return await self._signal(request, "cancel")
+
+    async def retry(self, request: Request) -> Response:
+        """Let a run that has failed go on from where it stopped."""
+        return await self._signal(request, "retry")
+
+    async def replay(self, request: Request) -> Response:
+        """Start a new run with the input of an old one."""
+        old = run_id(request)
+        view = await self.runs.replay(old)
+        return _started(view.id, view.status, replayof=old)
+
+    async def _signal(self, request: Request, kind: Kind) -> Response:
+        run, document = run_id(request), await json_object(request)
+        only(document, "reason")
+        view = await self.runs.get(run)
+        answer = await self.runs.signal(run, kind, str(document.get("reason", "")))
+        if answer in ("gone", "refused"):
+            raise ConflictError(
+                f"{run} can't be {_PAST[kind]}: it is {view.status}",
+                hint="cancel is for runs that go on, retry for runs that failed, replay for all",
+            )
+        return JSONResponse({"run_id": run, "answer": answer}, 200 if answer == "done" else _ACCEPTED)
+
+
+_PAST: dict[Kind, str] = {"cancel": "cancelled", "retry": "retried"}
+
+
+def _wanted(request: Request, payload: bytes, options: object) -> TriggerRequest:
+    """Return a trigger, checked; the header counts where both name an idempotency key.
+
+    Raises:
+        PayloadError: an option is unknown or can't be used.
+    """
+    if options is not None and not isinstance(options, dict):
+        raise PayloadError("options is no JSON object", hint='send "options": {…}')
+    given: dict[str, Any] = dict(options or {})
+    key = request.headers.get("idempotency-key")
+    if key is not None:
+        given["idempotency_key"] = key
+    return parse_request(request.path_params["task"], payload, given)
+
+
+def _started(run: str, status: str, **more: str) -> Response:
+    headers = {"Location": f"/api/v1/runs/{run}"}
+    return JSONResponse({"run_id": run, "status": status, **more}, _ACCEPTED, headers)

@@ -1,0 +1,97 @@
+"""Golden samples: events as a provider sends them, under `schemas/<source>/<type>/samples/*.json`.
+
+A type with an action, `issues.opened`, is the sample `opened` of `issues`; a type alone is its first
+sample by name.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gateway.recipes import selector, template
+from gateway.recipes.moment import datetime_of
+from gateway.schemas import BUNDLED
+from tidemill.kernel.clock import rfc3339
+from tidemill.kernel.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from gateway.recipes.recipe import Recipe
+
+
+def sample_types(source: str, directories: Sequence[Path] = (BUNDLED,)) -> list[str]:
+    """Return the types, with their actions, that there are samples of."""
+    return sorted({_type_of(path) for path in _paths(source, directories)})
+
+
+def find_sample(source: str, event_type: str, directories: Sequence[Path] = (BUNDLED,)) -> Any:
+    """Return the document of a sample.
+
+    Raises:
+        NotFoundError: there is none of that type.
+    """
+    for path in _paths(source, directories):
+        if event_type in (_type_of(path), path.parent.parent.name):
+            return orjson.loads(path.read_bytes())
+    known = ", ".join(sample_types(source, directories)) or "none at all"
+    raise NotFoundError(
+        f"there is no sample of {event_type!r} for {source!r}", hint=f"there are: {known}; or give a file"
+    )
+
+
+def new_id(recipe: Recipe) -> str:
+    """Return a fresh delivery id of the provider's form."""
+    prefix = recipe.sender.id_prefix
+    return f"{prefix}{secrets.token_hex(12)}" if prefix else str(uuid.uuid4())
+
+
+def body_of(recipe: Recipe, document: Any, *, event_id: str, timestamp: float) -> bytes:
+    """Return a sample as the body of one delivery: written as the provider writes, with this id and time.
+
+    Args:
+        recipe: the provider's, which says where id and time stand in the body, if they do.
+        document: the sample; it stays as it is.
+        event_id: the delivery's id.
+        timestamp: seconds since the epoch.
+    """
+    copy = orjson.loads(orjson.dumps(document))
+    for text in recipe.event.id:
+        _set(copy, template.lone_selector(text), event_id)
+    for moment in recipe.event.time[:1]:
+        _set(copy, selector.parse(moment.at), _written(timestamp, moment.unit))
+    return orjson.dumps(copy, option=orjson.OPT_INDENT_2 if recipe.sender.indented else 0)
+
+
+def _set(document: Any, found: selector.Selector | None, value: str | int) -> None:
+    """Replace what stands at a `body:` selector; what isn't there isn't added."""
+    if found is None or found.place != "body":
+        return
+    *path, last = selector.path_of(found.name)
+    holder = selector.find(document, tuple(path))
+    if isinstance(holder, dict) and last in holder:
+        holder[last] = value
+
+
+def _written(timestamp: float, unit: str) -> str | int:
+    if unit == "rfc3339":
+        return rfc3339(datetime_of(timestamp) or datetime.fromtimestamp(0, UTC))
+    return int(timestamp * (1000 if unit == "ms" else 1))
+
+
+def _paths(source: str, directories: Sequence[Path]) -> Iterator[Path]:
+    for directory in reversed(directories):
+        yield from sorted((directory / source).glob("*/samples/*.json"))
+
+
+def _type_of(path: Path) -> str:
+    document = orjson.loads(path.read_bytes())
+    action = document.get("action") if isinstance(document, dict) else None
+    base = path.parent.parent.name
+    return f"{base}.{action}" if action == path.stem else base

@@ -1,0 +1,1 @@
+"""Everything that speaks to the broker: the only place that imports nats."""

@@ -1,0 +1,82 @@
+"""What travels on the bus, and what nats-py's messages and errors are in our words."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError
+from nats.errors import Error as NatsError
+
+from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
+from tidemill.kernel.jetstream.api import NO_RESPONDERS, no_responders
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription as NatsSubscription
+
+AWAY: Final = "the broker is away"
+RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with the same message id"
+_TOO_LARGE: Final = 10054
+
+
+@dataclass(slots=True)
+class Message:
+    """A message as it came from the broker; a status of the broker stands in `headers["Status"]`."""
+
+    subject: str
+    body: bytes
+    headers: dict[str, str] | None
+    reply: str
+
+
+@dataclass(slots=True, frozen=True)
+class Stored:
+    """The broker's acknowledgement of a publish: where the message stands, or stood before."""
+
+    stream: str
+    seq: int
+    duplicate: bool
+
+
+class Subscription:
+    """Interest in a subject, until `stop`."""
+
+    def __init__(self, client: Client, inner: NatsSubscription) -> None:
+        self._client = client
+        self._inner = inner
+
+    async def stop(self) -> None:
+        """Take back the interest; what the broker had sent before still reaches the handler."""
+        with suppress(NatsError, OSError):  # a connection that is gone has no interest left to take back
+            if not self._client.is_connected:
+                await self._inner.unsubscribe()  # so that it isn't renewed with the link
+                return
+            await self._inner.drain()  # type: ignore[no-untyped-call] # nats-py left it without types
+
+
+def message_of(message: Msg) -> Message:
+    """Return a message of nats-py as ours."""
+    return Message(message.subject, message.data, message.headers, message.reply)
+
+
+def require_responder(subject: str, answer: Msg) -> None:
+    """Raise `BrokerUnavailableError` where the broker answered that nobody listens on the subject."""
+    headers = answer.headers
+    if headers is not None and headers.get("Status") == NO_RESPONDERS and not answer.data:
+        raise no_responders(subject)
+
+
+def translate(subject: str, error: Exception, *, size: int = 0, limit: int = 0) -> BrokerError:
+    """Return the error of ours for one of nats-py's."""
+    if isinstance(error, MaxPayloadError):
+        return BrokerError(
+            f"{subject}: {size} bytes are more than the broker's max_payload of {limit}",
+            code=_TOO_LARGE,
+            hint="large bodies belong into a blob; a broker of your own needs max_payload of at least 1 MiB",
+        )
+    if isinstance(error, BadSubjectError | BadHeaderError):
+        return BrokerError(f"{subject!r}: no valid subject or header", hint="escape names into tokens first")
+    return BrokerUnavailableError(f"{subject}: {AWAY}, the outcome is unknown ({error})", hint=RETRY_HINT)

@@ -1,0 +1,92 @@
+"""Reading a stream's messages from its newest backwards, without a consumer: how lists begin.
+
+Direct gets only go forwards, so windows of sequences are read from the end of the stream, each twice as
+large as the one after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Self
+
+from tidemill.kernel.jetstream import records
+
+if TYPE_CHECKING:
+    from tidemill.kernel.jetstream.bus import Bus
+
+FIRST_WINDOW: Final = 64
+SCAN_LIMIT: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as it stands in a stream, and when the broker stored it."""
+
+    subject: str
+    seq: int
+    at: datetime
+    body: bytes
+
+    @classmethod
+    def of(cls, record: records.Record) -> Self:
+        """Return what was read as a stored message."""
+        return cls(record.subject, record.seq, datetime.fromtimestamp(record.at, UTC), record.body)
+
+
+async def message_at(bus: Bus, stream: str, seq: int) -> StoredMessage | None:
+    """Return the message with a sequence, None where there is none; `stream` is without namespace.
+
+    Raises:
+        BrokerError: the stream can't be read.
+    """
+    record = await records.at(bus, bus.names.stream(stream), seq)
+    return StoredMessage.of(record) if record is not None else None
+
+
+async def oldest(bus: Bus, stream: str, subject: str, limit: int) -> list[StoredMessage]:
+    """Return up to `limit` messages whose subject fits, the oldest first.
+
+    Raises:
+        BrokerError: the stream can't be read.
+    """
+    found, _ = await records.page(bus, bus.names.stream(stream), subject, limit=limit)
+    return [StoredMessage.of(record) for record in found]
+
+
+async def newest(
+    bus: Bus, stream: str, subject: str, *, before: int | None = None, scan_limit: int = SCAN_LIMIT
+) -> AsyncIterator[StoredMessage]:
+    """Yield the messages whose subject fits, the newest first.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name without namespace.
+        subject: a subject, which may have wildcards.
+        before: yield only messages with a smaller sequence, to continue a listing.
+        scan_limit: how many sequences to look back at most.
+
+    Raises:
+        BrokerError: the stream can't be read.
+    """
+    name = bus.names.stream(stream)
+    state = (await bus.api(f"STREAM.INFO.{name}"))["state"]
+    high = min(state["last_seq"], (before or state["last_seq"] + 1) - 1)
+    bottom = max(state["first_seq"], high - scan_limit + 1, 1)
+    window = FIRST_WINDOW
+    while high >= bottom:
+        low = max(bottom, high - window + 1)
+        for record in reversed(await _between(bus, name, subject, low, high)):
+            yield StoredMessage.of(record)
+        high, window = low - 1, min(window * 2, records.BATCH)
+
+
+async def _between(bus: Bus, stream: str, subject: str, low: int, high: int) -> list[records.Record]:
+    found: list[records.Record] = []
+    more = True
+    while more and low <= high:
+        page, more = await records.page(bus, stream, subject, start=low, limit=high - low + 1)
+        found += [record for record in page if record.seq <= high]
+        low = page[-1].seq + 1 if page else high + 1
+    return found

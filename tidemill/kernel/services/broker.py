@@ -1,0 +1,131 @@
+"""Everything of one broker that a process needs, opened and closed together."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tidemill.kernel.jetstream.blobs import Blobs
+from tidemill.kernel.jetstream.buckets import Bucket
+from tidemill.kernel.jetstream.bus import Bus
+from tidemill.kernel.jetstream.embedded import EmbeddedBroker
+from tidemill.kernel.jetstream.journal import Journal
+from tidemill.kernel.jetstream.topology import Topology, TopologyLimits, apply, wanted
+from tidemill.kernel.services.performer import Performer
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.sections import TlsSettings
+from tidemill.kernel.subjects import Names
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the broker is and how to get in, whether it is embedded or not."""
+
+    servers: tuple[str, ...]
+    names: Names
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credentials: str | None = None
+    tls: ssl.SSLContext | None = None
+
+    async def connect(self, name: str, *, connect_timeout: float = 5.0) -> Bus:
+        """Open a connection.
+
+        Raises:
+            BrokerError: it can't be opened.
+        """
+        return await Bus.connect(
+            self.servers,
+            names=self.names,
+            name=name,
+            user=self.user,
+            password=self.password,
+            credentials_file=self.credentials,
+            tls=self.tls,
+            connect_timeout=connect_timeout,
+        )
+
+
+class Broker:
+    """An open connection with what lies on top of it."""
+
+    def __init__(self, access: Access, bus: Bus, topology: Topology, *, patient: bool) -> None:
+        self.access = access
+        self.bus = bus
+        self.names = bus.names
+        self.topology = topology
+        self.journal = Journal(bus)
+        self.blobs = Blobs(bus)
+        self.tasks = Bucket(bus, "TASKS")
+        self.workers = Bucket(bus, "WORKERS")
+        self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
+
+
+@asynccontextmanager
+async def open_broker(
+    settings: Settings, *, name: str, patient: bool = False, prepare: bool = True
+) -> AsyncIterator[Broker]:
+    """Connect to the broker of the settings, starting the embedded one where nobody has.
+
+    `patient` makes procedures wait for a broker that is away, `prepare` applies the topology first.
+
+    Raises:
+        BrokerError: the broker can't be started, reached or prepared.
+    """
+    async with open_access(settings) as access:
+        bus = await access.connect(name)
+        try:
+            topology = wanted(access.names, limits(settings))
+            if prepare:
+                await apply(bus, topology)
+            yield Broker(access, bus, topology, patient=patient)
+        finally:
+            await bus.drain()
+
+
+@asynccontextmanager
+async def open_access(settings: Settings) -> AsyncIterator[Access]:
+    """Make sure that there is a broker, and say how to get in.
+
+    Raises:
+        BrokerError: the embedded broker doesn't start.
+        SettingsError: a secret of the connection can't be resolved.
+    """
+    nats, names = settings.nats, Names(settings.nats.namespace)
+    if not nats.embedded:
+        password = nats.password.resolve(settings.inputs.environ) if nats.password else None
+        yield Access(
+            nats.servers,
+            names,
+            nats.user,
+            password.reveal() if password else None,
+            str(nats.credentials) if nats.credentials else None,
+            _tls(nats.tls),
+        )
+        return
+    embedded = await EmbeddedBroker.acquire(nats.data_dir, durability=nats.durability)
+    try:
+        yield Access(tuple(embedded.servers), names, embedded.user, embedded.password)
+    finally:
+        await embedded.release()
+
+
+def limits(settings: Settings) -> TopologyLimits:
+    """Return what the settings say about the sizes and ages of streams."""
+    return TopologyLimits(
+        replicas=settings.nats.replicas,
+        events_max_age=settings.events.max_age,
+        events_max_bytes=settings.events.max_bytes,
+        duplicate_window=settings.events.duplicate_window,
+    )
+
+
+def _tls(tls: TlsSettings) -> ssl.SSLContext | None:
+    if not tls.enabled:
+        return None
+    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+    if tls.cert and tls.key:
+        context.load_cert_chain(str(tls.cert), str(tls.key))
+    return context

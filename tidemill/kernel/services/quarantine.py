@@ -1,0 +1,168 @@
+"""Quarantine: genuine deliveries that can't be processed, and (event, task) pairs that can't be judged.
+
+An entry is released by sending it on: a delivery into EVENTS under the same message id, so that releasing
+it twice makes one event; a pair by starting its task's one run on that event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tidemill.kernel.errors import BrokerError, NotFoundError, PayloadError
+from tidemill.kernel.frames import pack
+from tidemill.kernel.jetstream.scan import StoredMessage, message_at, newest, oldest
+from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.routing import Arrival, start_record
+from tidemill.kernel.subjects import run_of_event
+
+if TYPE_CHECKING:
+    from tidemill.kernel.jetstream.bus import Bus
+    from tidemill.kernel.services.events import Events
+    from tidemill.kernel.services.performer import Performer
+
+STREAM: Final = "QUARANTINE"
+_REASON: Final = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An entry: a delivery (`facts` are its event's, `raw` its body) or a pair (`facts` are the pair's)."""
+
+    key: str
+    seq: int
+    at: datetime
+    facts: dict[str, Any]
+    raw: bytes
+
+    @property
+    def pair(self) -> bool:
+        """Whether it is an event that is stored and a task whose `where` couldn't judge it."""
+        return "pair" in self.facts
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What is known of the event."""
+        event: dict[str, Any] = self.facts["event"] if self.pair else self.facts
+        return event
+
+    @property
+    def reason(self) -> dict[str, Any]:
+        """Why it stands here."""
+        reason: dict[str, Any] = self.facts["pair"] if self.pair else self.facts[_REASON]
+        return reason
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list shows."""
+        event = {name: self.event.get(name) for name in ("id", "source", "type")}
+        kind = "pair" if self.pair else "delivery"
+        return event | {
+            "key": self.key, "kind": kind, "seq": self.seq, "at": self.at.isoformat(), "reason": self.reason
+        }  # fmt: skip
+
+
+class Quarantine:
+    """The quarantine of one namespace."""
+
+    def __init__(self, bus: Bus, events: Events, performer: Performer) -> None:
+        self._bus = bus
+        self._events = events
+        self._performer = performer
+
+    async def list(self, *, before: int | None = None, limit: int = 50) -> list[Quarantined]:
+        """Return the newest entries; `before` a sequence continues a listing.
+
+        Raises:
+            BrokerError: the stream can't be read.
+        """
+        found: list[Quarantined] = []
+        async for message in newest(self._bus, STREAM, self._all(), before=before):
+            found.append(self._read(message))
+            if len(found) >= limit:
+                break
+        return found
+
+    async def find(self, key: str) -> Quarantined:
+        """Return the entry with a key, or the newest of an event's id.
+
+        Raises:
+            NotFoundError: there is none.
+            BrokerError: the stream can't be read.
+        """
+        if not _unsafe(key):
+            for message in await oldest(self._bus, STREAM, self._with_key(key), 1):
+                return self._read(message)
+        async for message in newest(self._bus, STREAM, self._all()):
+            entry = self._read(message)
+            if entry.event.get("id") == key:
+                return entry
+        raise NotFoundError(
+            f"nothing is in quarantine as {key!r}",
+            hint="it may have been released or aged out; `tidemill quarantine list` shows what is there",
+        )
+
+    async def body(self, entry: Quarantined) -> bytes:
+        """Return a delivery's raw body, from its blob where it is large; a pair has none of its own.
+
+        Raises:
+            NotFoundError: its blob is gone.
+        """
+        blob = entry.facts.get("blob")
+        return await self._events.blob(blob) if blob else entry.raw
+
+    async def release(self, entry: Quarantined) -> dict[str, Any]:
+        """Send an entry on, then take it out of quarantine; say what became of it.
+
+        Raises:
+            NotFoundError: a pair's event isn't stored any more.
+            BrokerError: it couldn't be stored; it stays in quarantine.
+        """
+        outcome = await (self._start(entry) if entry.pair else self._store(entry))
+        await self._remove(entry.seq)
+        return outcome
+
+    async def _store(self, entry: Quarantined) -> dict[str, Any]:
+        facts = {name: value for name, value in entry.facts.items() if name != _REASON}
+        subject = self._bus.names.event(str(facts["source"]), str(facts["type"]))
+        headers = {"Nats-Msg-Id": entry.key}
+        stored = await self._bus.publish(subject, pack(facts, entry.raw), headers=headers)
+        return {"event": facts["id"], "seq": stored.seq, "duplicate": stored.duplicate}
+
+    async def _start(self, entry: Quarantined) -> dict[str, Any]:
+        event, task = await self._events.at(int(entry.event["seq"])), str(entry.reason["task"])
+        run = run_of_event(event.key, task)
+        blobs = {task: await self._events.copy_body(event, run)} if event.blob else {}
+        facts = {name: value for name, value in event.facts.items() if name != "blob"}
+        arrival = Arrival(facts, event.key, event.seq, event.raw, blobs)
+        state = await self._performer.run(create(run, start_record(arrival, task)))
+        return {"event": event.id, "run": run, "task": task, "status": str(state.phase.name).lower()}
+
+    async def _remove(self, seq: int) -> None:
+        try:
+            await self._bus.api(f"STREAM.MSG.DELETE.{self._bus.names.stream(STREAM)}", {"seq": seq})
+        except BrokerError:
+            # Somebody else may have released it meanwhile, which makes no second event.
+            if await message_at(self._bus, STREAM, seq) is not None:
+                raise
+
+    def _all(self) -> str:
+        return self._bus.names.subject("quarantine", ">")
+
+    def _with_key(self, key: str) -> str:
+        return self._bus.names.subject("quarantine", "*", key)
+
+    def _read(self, message: StoredMessage) -> Quarantined:
+        key = ".".join(self._bus.names.tokens(message.subject)[2:])
+        line, _, raw = message.body.partition(b"\n")
+        try:
+            facts = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise PayloadError(f"the quarantine entry {key} can't be read: {error}") from error
+        return Quarantined(key, message.seq, message.at, facts, raw)
+
+
+def _unsafe(key: str) -> bool:
+    return not key or any(character in "*> \t\r\n" for character in key) or not all(key.split("."))

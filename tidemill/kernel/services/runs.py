@@ -1,0 +1,280 @@
+"""Runs from the outside: trigger, look at, list, and send them news. Gateway and command line share it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import jsonschema_rs
+import orjson
+
+from tidemill.kernel import clock
+from tidemill.kernel.definition import TaskDefinition
+from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
+from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.bus import Message
+from tidemill.kernel.json_faults import path_text
+from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Record, decode
+from tidemill.kernel.protocol.state import Phase, State, Status, fold
+from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.signals import Kind, write_signal
+from tidemill.kernel.subjects import new_run, run_of_key
+from tidemill.kernel.trigger import TriggerRequest
+
+ANSWER_SECONDS: Final = 2.0
+"""How long a caller waits for the mailman before its signal counts as merely queued."""
+STALE_SECONDS: Final = 2.0
+"""How old a view of the definitions may be when a run is triggered; who follows them reads nothing here."""
+SCAN_LIMIT: Final = 10_000
+"""How many journals one listing looks into at most."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as users see it."""
+
+    id: str
+    state: State
+    entries: tuple[Entry, ...] = ()
+    result: Any = None
+
+    @property
+    def status(self) -> str:
+        """The run's state; `closed` where only its tombstone is left."""
+        return str(self.state.status or "closed")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.state.phase in (Phase.ENDED, Phase.CLOSED)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the run as data."""
+        state, created, end = self.state, self.state.created, self.state.end
+        event = (created.event or {}) if created else {}
+        return {
+            "run_id": self.id,
+            "task": state.task,
+            "status": self.status,
+            "attempt": state.attempt if state.starts else 0,
+            "created_at": _stamp(state.began_at),
+            "changed_at": _stamp(state.changed_at),
+            "event": {name: event.get(name) for name in ("id", "source", "type")} if event else None,
+            "key": created.key if created else None,
+            "tags": list(created.tags) if created else [],
+            "replayof": created.replayof if created else None,
+            "next_at": _stamp(state.wait.until) if state.wait and state.wait.until else None,
+            "result": self.result,
+            "reason": end.reason if end else "",
+            "error": _error(end),
+            "errors": [asdict(fault) for fault in state.faults],
+        }
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Return what happened, one entry a record, without inputs, results and tracebacks."""
+        return [
+            {
+                "seq": entry.seq,
+                "at": _stamp(entry.at),
+                "kind": entry.record.KIND if entry.record else "closed",
+                **_told(entry.record),
+            }
+            for entry in self.entries
+        ]
+
+
+class Runs:
+    """Everything that may be asked about runs, or done to them, from outside of a worker."""
+
+    def __init__(self, broker: Broker, definitions: Definitions | None = None) -> None:
+        self._broker = broker
+        self._definitions = definitions or Definitions(broker.tasks)
+        self._validators: dict[str, jsonschema_rs.Validator] = {}
+
+    async def trigger(self, request: TriggerRequest) -> RunView:
+        """Start a run of a task, or return the one that the same idempotency key has started.
+
+        Raises:
+            NotFoundError: there is no such task.
+            PayloadError: the payload doesn't fit the task.
+            ConflictError: the idempotency key was used with another payload.
+            BrokerError: the run wasn't created, or it is unknown whether it was.
+        """
+        definition = await self._definition(request.task_id)
+        self._check(definition, request.payload)
+        key = request.idempotency_key
+        run = run_of_key(definition.id, key) if key else new_run()
+        created = await self._created(run, definition.id, request)
+        state = await self._broker.performer.run(create(run, created))
+        if state.created is not None and state.created.rid != created.rid:
+            raise ConflictError(
+                f"the idempotency key {key!r} of {definition.id} was used with another payload",
+                hint=f"it started {run}; use another key for another payload",
+            )
+        return RunView(run, state)
+
+    async def get(self, run: str) -> RunView:
+        """Return a run.
+
+        Raises:
+            NotFoundError: there is no such run, or its journal has been closed for good.
+        """
+        journal = self._broker.journal
+        # A replica may not have heard of a new run yet: that there is none only the leader can say.
+        stored = await journal.read(run) or await journal.read_leader(run)
+        entries = tuple(Entry(entry.seq, decode(entry.body), entry.at) for entry in stored)
+        if not entries:
+            raise NotFoundError(
+                f"there is no run {run!r}", hint="ended runs are kept for as long as journal.keep says"
+            )
+        state = fold(entries)
+        return RunView(run, state, entries, await self._result(state))
+
+    async def _result(self, state: State) -> Any:
+        if state.end is None or state.end.blob is None:
+            return state.end.result if state.end is not None else None
+        return orjson.loads(await self._broker.blobs.get(state.end.blob))
+
+    async def list(
+        self, *, task: str | None = None, status: str | None = None, limit: int = 50
+    ) -> list[RunView]:
+        """Return the runs that changed last, newest first."""
+        if status is not None and status not in set(Status):
+            raise NotFoundError(f"there is no status {status!r}", hint=f"statuses are {', '.join(Status)}")
+        found: list[RunView] = []
+        async for view in self._newest_first():
+            if (task is None or view.state.task == task) and (status is None or view.status == status):
+                found.append(view)
+            if len(found) >= limit:
+                break
+        return found
+
+    async def _newest_first(self) -> AsyncIterator[RunView]:
+        last = [entry async for entry in self._broker.journal.runs(headers_only=True) if not entry.tombstone]
+        last.sort(key=lambda entry: -entry.seq)
+        for entry in last[:SCAN_LIMIT]:
+            try:
+                yield await self.get(entry.run)
+            except NotFoundError:
+                continue  # it was closed between the two looks
+            except PayloadError as error:
+                _log.warning("%s can't be listed: %s", entry.run, error.sentence)
+
+    async def signal(self, run: str, kind: Kind, reason: str = "") -> str:
+        """Send a run news and wait a moment for what comes of it.
+
+        Returns `done`, `gone` (no such run, or it has ended), `refused` (its state doesn't allow it) or
+        `queued`: the signal is stored and will be delivered, the mailman just hasn't answered yet.
+        """
+        bus = self._broker.bus
+        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def arrived(message: Message) -> None:
+            if not answered.done():
+                answered.set_result(str(orjson.loads(message.body)["answer"]))
+
+        inbox = bus.new_inbox()
+        subscription = await bus.subscribe(inbox, arrived)
+        try:
+            await bus.publish(self._broker.names.signal(run), write_signal(kind, reason, inbox))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await answered
+        except TimeoutError:
+            return "queued"
+        finally:
+            await subscription.stop()
+
+    async def replay(self, run: str) -> RunView:
+        """Start a new run with the input of an old one, linked to it.
+
+        Raises:
+            NotFoundError: there is no such run any more, or no such task.
+        """
+        old = await self.get(run)
+        created = old.state.created
+        if created is None:
+            raise NotFoundError(
+                f"{run} has been closed: its input is gone", hint="send the event again instead"
+            )
+        raw = await self._broker.blobs.get(created.blob) if created.blob else created.raw
+        again = new_run()
+        copy = await self._with_body(
+            again,
+            Created(rid=again, task=created.task, event=created.event, tags=created.tags, replayof=run),
+            raw,
+        )
+        return RunView(again, await self._broker.performer.run(create(again, copy)))
+
+    async def _definition(self, task: str) -> TaskDefinition:
+        await self._definitions.refresh(newer_than=time.time() - STALE_SECONDS)
+        try:
+            return self._definitions.find(task)
+        except NotFoundError:
+            await self._definitions.refresh()
+            return self._definitions.find(task)
+
+    def _check(self, definition: TaskDefinition, payload: bytes) -> None:
+        try:
+            value = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise PayloadError(f"the payload is no JSON: {error}", hint="send a JSON value") from error
+        if definition.payload_schema is None or definition.takes == "event":
+            return
+        validator = self._validators.get(definition.fingerprint)
+        if validator is None:
+            validator = jsonschema_rs.validator_for(definition.payload_schema)
+            self._validators[definition.fingerprint] = validator
+        for misfit in validator.iter_errors(value):
+            place = path_text(tuple(misfit.instance_path), "payload")
+            raise PayloadError(
+                f"{place}: {misfit.message}", hint=f"`tidemill tasks show {definition.id}` prints its schema"
+            )
+
+    async def _created(self, run: str, task: str, request: TriggerRequest) -> Created:
+        start_at = request.at.timestamp() if request.at is not None else None
+        if request.delay is not None:
+            start_at = clock.now().timestamp() + request.delay
+        begin = start_at if start_at is not None else clock.now().timestamp()
+        digest = hashlib.sha256(request.payload).hexdigest()[:32]
+        record = Created(
+            rid=f"key-{digest}" if request.idempotency_key else f"trigger-{run}",
+            task=task,
+            start_at=start_at,
+            expires_at=begin + request.ttl if request.ttl is not None else None,
+            key=request.idempotency_key,
+            tags=request.tags,
+        )
+        return await self._with_body(run, record, request.payload)
+
+    async def _with_body(self, run: str, record: Created, raw: bytes) -> Created:
+        if len(raw) > INLINE_LIMIT:
+            return replace(record, blob=await self._broker.blobs.put(run, raw))
+        return replace(record, raw=raw)
+
+
+def _told(record: Record | None) -> dict[str, Any]:
+    """Return what a record tells users, without what it leaves out."""
+    names = ("start_at", "worker", "until", "outcome", "reason")
+    told = {name: value for name in names if (value := getattr(record, name, None))}
+    told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
+    fault: Fault | None = getattr(record, "fault", None)
+    return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
+
+
+def _error(end: End | None) -> dict[str, str] | None:
+    if end is None or end.outcome == "completed":
+        return None
+    fault = end.fault
+    return {"type": fault.type if fault else end.outcome, "message": fault.message if fault else end.reason}
+
+
+def _stamp(moment: float | None) -> str | None:
+    return clock.rfc3339_at(moment) if moment else None

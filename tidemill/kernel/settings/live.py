@@ -1,0 +1,116 @@
+"""Secrets and API keys that change while the process runs: files that are read again when they change.
+
+What is reloaded: `file:` secrets, and in the settings file `sources.<name>.secrets` and `control.keys`.
+Everything else, the environment too, stays as it was at the start. A change that can't be read is logged
+once and tried again at every look; what worked last stays in force meanwhile: a half-written file must
+not lock every sender out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from tidemill.kernel import clock
+from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import Secret
+from tidemill.kernel.settings.sections import ApiKey
+
+log = logging.getLogger(__name__)
+CHECK_SECONDS: Final = 1.0
+Resolved = dict[str, tuple[tuple[Secret, datetime | None], ...]]
+Stamp = tuple[int, int, int] | None
+
+
+class LiveSettings:
+    """The present secrets and keys; looks at the files' times at most once a second.
+
+    Args:
+        settings: what was loaded at the start.
+        monotonic: the clock that says when to look again.
+
+    Raises:
+        SettingsError: a secret can't be resolved at the start.
+    """
+
+    def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._settings = settings
+        self._stamps = _stamps(settings)
+        self._secrets = _resolve(settings)
+        self._next_look = monotonic() + CHECK_SECONDS
+        self._problem = ""
+
+    def secrets(self, source: str, moment: datetime | None = None) -> tuple[Secret, ...]:
+        """Return the secrets of a source that count at an instant, by default now; none if it is unknown."""
+        self._look()
+        now = moment or clock.now()
+        entries = self._secrets.get(source, ())
+        return tuple(secret for secret, until in entries if until is None or now < until)
+
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """Return the API keys of the control listener."""
+        self._look()
+        return self._settings.control.keys
+
+    def _look(self) -> None:
+        if self._monotonic() < self._next_look:
+            return
+        self._next_look = self._monotonic() + CHECK_SECONDS
+        if self._problem or _stamps(self._settings) != self._stamps:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Read everything again; times are taken before contents, so that no later change is missed."""
+        before = _stamp(self._settings.inputs.file)
+        try:
+            settings = self._settings.reload()
+            stamps = _stamps(settings) | {settings.inputs.file: before}
+            secrets = _resolve(settings)
+        except SettingsError as error:
+            self._complain(str(error))
+            return
+        self._settings, self._secrets, self._stamps, self._problem = settings, secrets, stamps, ""
+        log.info("secrets and API keys were reloaded")
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:
+            log.error("secrets were not reloaded, the last ones stay in force: %s", problem)
+        self._problem = problem
+
+
+def _resolve(settings: Settings) -> Resolved:
+    """Resolve every secret that still counts: one that has run out may be gone from where it stood."""
+    now, environ = clock.now(), settings.inputs.environ
+    return {
+        name: tuple(
+            (entry.value.resolve(environ), entry.until) for entry in source.secrets if entry.active(now)
+        )
+        for name, source in settings.sources.items()
+    }
+
+
+def _files(settings: Settings) -> Iterator[Path]:
+    yield settings.inputs.file
+    for source in settings.sources.values():
+        for entry in source.secrets:
+            if entry.value.path is not None:
+                yield entry.value.path
+
+
+def _stamps(settings: Settings) -> dict[Path, Stamp]:
+    return {path: _stamp(path) for path in _files(settings)}
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes with a file's content: times, size and identity; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

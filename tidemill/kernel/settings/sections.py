@@ -1,0 +1,266 @@
+"""The sections of `tidemill.toml`: their keys, types and defaults. What each key does stands below it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from tidemill.kernel import clock
+from tidemill.kernel.settings.keys import HASH_PATTERN
+from tidemill.kernel.settings.secrets import Secret, SecretRef
+from tidemill.kernel.settings.values import (
+    Address,
+    ByteSize,
+    Listed,
+    Listen,
+    PathValue,
+    Seconds,
+    SecretValue,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+EMBEDDED: Final = "embedded"
+Role = Literal["router", "mailman", "closer", "sweeper", "history"]
+ROLES: Final[tuple[Role, ...]] = ("router", "mailman", "closer", "sweeper", "history")
+SOURCE_NAME: Final = r"^[a-z0-9]+([_-]?[a-z0-9]+)*$"
+_SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::\d{1,5})?/?")
+
+
+def _check_servers(value: str) -> str:
+    if value != EMBEDDED and not all(_SERVER.fullmatch(server.strip()) for server in value.split(",")):
+        raise ValueError(
+            "write 'embedded' or servers like 'nats://a:4222,nats://b:4222', without credentials"
+        )
+    return value
+
+
+def _check_history(value: SecretRef) -> SecretRef:
+    if not value.text.startswith(("sqlite:///", "postgresql://", "env:", "file:")):
+        raise ValueError("write 'sqlite:///PATH', 'postgresql://…', or env:NAME or file:PATH that hold one")
+    return value
+
+
+def _tls_table(value: object) -> object:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return {"enabled": value.lower()}
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+def _secret_table(value: object) -> object:
+    return {"value": value} if isinstance(value, str | SecretRef) else value
+
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/\s?#]+[^\s?#]*$")]
+Servers = Annotated[str, AfterValidator(_check_servers)]
+HistoryUrl = Annotated[SecretValue, AfterValidator(_check_history)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and a key that isn't listed is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class GatewaySettings(Section):
+    """The public listener: webhooks, events and token pages."""
+
+    listen: Listen = Address("127.0.0.1", 8080)
+    """Address of the public listener."""
+    public_url: HttpUrl | None = None
+    """URL under which the world reaches the public listener; links are built from it."""
+    max_body: ByteSize = 1 << 20
+    """Largest request body; a source or its preset may raise it."""
+
+
+class ApiKey(Section):
+    """An API key of the control listener, stored as a hash."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Who uses the key; shown in logs."""
+    hash: Annotated[str, Field(pattern=f"^{HASH_PATTERN.pattern}$")]
+    """The key's hash: `sha256:` and 64 hexadecimal digits."""
+    role: Literal["admin", "read"] = "admin"
+    """`admin` may do everything, `read` may only look."""
+
+
+class ControlSettings(Section):
+    """The private listener: control API, dashboard and metrics."""
+
+    listen: Listen = Address("127.0.0.1", 8081)
+    """Address of the private listener."""
+    keys: Annotated[tuple[ApiKey, ...], Listed] = ()
+    """API keys; while there is none, only this machine is served."""
+
+
+class TlsSettings(Section):
+    """TLS towards the broker; `tls = true` alone trusts the system's certificates."""
+
+    enabled: bool = True
+    """Whether to speak TLS."""
+    ca: PathValue | None = None
+    """Certificates that are trusted, PEM; the system's where it is missing."""
+    cert: PathValue | None = None
+    """The client's certificate, PEM."""
+    key: PathValue | None = None
+    """The private key of the client's certificate, PEM."""
+
+
+class NatsSettings(Section):
+    """The broker: embedded, or servers that stand elsewhere."""
+
+    url: Servers = EMBEDDED
+    """`embedded`, or the servers of a cluster with commas between them."""
+    data_dir: PathValue = Path(".tidemill")
+    """Folder of the embedded broker's data, lock and credential."""
+    durability: Literal["fsync", "os"] = "fsync"
+    """Embedded broker: `fsync` writes to disk before it acknowledges, `os` leaves that to the system."""
+    user: str | None = None
+    """User name at the broker."""
+    password: SecretValue | None = None
+    """Password at the broker."""
+    credentials: PathValue | None = None
+    """File with a NATS user's JWT and key (`.creds`)."""
+    tls: Annotated[TlsSettings, BeforeValidator(_tls_table)] = TlsSettings(enabled=False)
+    """`true`, or a table with the keys below."""
+    replicas: Literal[1, 3, 5] = 1
+    """Copies of every stream in a cluster."""
+    namespace: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""
+    """Prefix of all names on the broker, so that several installations share one."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is a child process of ours."""
+        return self.url == EMBEDDED
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers' URLs; none where the broker is embedded."""
+        return () if self.embedded else tuple(server.strip() for server in self.url.split(","))
+
+
+class WorkerSettings(Section):
+    """Worker processes."""
+
+    slots: Annotated[int, Field(ge=1)] = 100
+    """Runs that one process executes at the same time."""
+    threads: Annotated[int, Field(ge=1)] = 32
+    """Threads for synchronous handlers, per process."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Worker processes that one command starts."""
+    shutdown_timeout: Seconds = 30.0
+    """How long a stopping worker lets its runs go on before it hands them back."""
+    max_memory: ByteSize | None = None
+    """Resident memory above which a worker process finishes its runs and is replaced."""
+    lease: Annotated[Seconds, Field(ge=1, le=300)] = 12.0
+    """How long a ticket stays with a worker that has stopped renewing it."""
+    engine: bool = True
+    """Whether a worker runs the engine's roles too."""
+
+
+class EngineSettings(Section):
+    """The engine: everything that moves runs along without executing them."""
+
+    roles: Annotated[tuple[Role, ...], Field(min_length=1), Listed] = ROLES
+    """Roles that this process runs."""
+
+
+class JournalSettings(Section):
+    """Journals of runs."""
+
+    keep: Annotated[Seconds, Field(ge=1)] = 86400.0
+    """How long an ended run's journal stays where no history writer has taken it over."""
+    tombstone: Annotated[Seconds, Field(ge=1)] = 3600.0
+    """How long a closed run's id stays taken."""
+
+
+class EventsSettings(Section):
+    """The stream of accepted events."""
+
+    max_age: Annotated[Seconds, Field(ge=1)] = 7 * 86400.0
+    """How long events are kept."""
+    max_bytes: ByteSize = 1 << 30
+    """Size at which new events are refused with 503."""
+    duplicate_window: Annotated[Seconds, Field(ge=0.1)] = 86400.0
+    """How long the same delivery is recognised as a duplicate."""
+
+
+class HistorySettings(Section):
+    """The database of finished and running runs."""
+
+    url: HistoryUrl = SecretRef("sqlite:///.tidemill/history.db")
+    """`sqlite:///PATH` or `postgresql://…`; a secret, since it may hold a password."""
+
+
+class ClientSettings(Section):
+    """How the command line and client code reach a remote installation over HTTP."""
+
+    url: HttpUrl | None = None
+    """URL of the control listener."""
+    key: SecretValue | None = None
+    """API key."""
+
+
+class SchemasSettings(Section):
+    """JSON Schemas of your own."""
+
+    directories: Annotated[tuple[PathValue, ...], Listed] = ()
+    """Folders with schemas, looked through before the ones that come with the product."""
+
+
+class LogSettings(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is written."""
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for collectors: one object a line."""
+
+
+class SourceSecret(Section):
+    """One of a source's secrets; plain text stands for its `value`."""
+
+    value: SecretValue
+    """The secret."""
+    until: AwareDatetime | None = None
+    """Instant from which it no longer counts; for rotation."""
+
+    def active(self, moment: datetime) -> bool:
+        """Say whether the secret counts at an instant."""
+        return self.until is None or moment < self.until
+
+
+class SourceSettings(Section):
+    """A configured sender of webhooks."""
+
+    preset: Annotated[str, Field(min_length=1)] | None = None
+    """Provider whose signature scheme and attributes are used, like `github`."""
+    recipe: Annotated[dict[str, Any], Table] | None = None
+    """Signature scheme written out, for a provider without a preset."""
+    secrets: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
+    """Signing secrets; every active one is accepted."""
+    max_body: ByteSize | None = None
+    """Largest request body of this source."""
+    tolerance: Annotated[Seconds, Field(gt=0)] | None = None
+    """How far a signed timestamp may be from now; the preset's where it is missing."""
+    policy: Literal["quarantine", "flag", "reject"] = "quarantine"
+    """What becomes of a genuine delivery with unsound data: `flag` lets in what only misses its schema."""
+    allow_unsigned: bool = False
+    """Accept deliveries without any signature. Whoever knows the URL can post."""
+
+    def resolve_secrets(
+        self, environ: Mapping[str, str], moment: datetime | None = None
+    ) -> tuple[Secret, ...]:
+        """Return the values of the secrets that count at an instant, by default now.
+
+        Raises:
+            SettingsError: one of them can't be resolved.
+        """
+        now = moment or clock.now()
+        return tuple(secret.value.resolve(environ) for secret in self.secrets if secret.active(now))
