@@ -20,6 +20,7 @@ from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
 from tidemill.kernel.envelope import Envelope
+from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.runs import Runs, RunView
@@ -36,9 +37,12 @@ async def until(condition: Callable[[], Any], *, within: float = PATIENCE) -> An
     """Wait until a condition, which may be awaitable, gives something true, and return that."""
     deadline = time.monotonic() + within
     while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
+        try:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+        except BrokerUnavailableError:
+            found = None  # it was killed: it comes back
         if found:
             return found
         assert time.monotonic() < deadline, f"{condition} didn't come true in {within:g} s"
