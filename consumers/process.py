@@ -21,8 +21,12 @@ _log = logging.getLogger(__name__)
 Report = Callable[[str], None]
 
 
-async def serve_worker(settings: Settings, tasks: Sequence[AnyTask], *, engine: bool, report: Report) -> None:
+async def serve_worker(
+    settings: Settings, tasks: Sequence[AnyTask], *, engine: bool, report: Report, republish: bool = False
+) -> None:
     """Execute tasks until SIGTERM or SIGINT; with `engine` its roles run in this process too.
+
+    With `republish` the tasks' definitions are put in force also where newer versions of them are.
 
     A handler that can't be stopped doesn't keep the process: it ends at once then, with exit code 1.
 
@@ -33,7 +37,7 @@ async def serve_worker(settings: Settings, tasks: Sequence[AnyTask], *, engine: 
     left_behind: tuple[str, ...] = ()
     try:
         async with open_broker(settings, name="worker", patient=True) as broker:
-            worker = Worker(broker, tasks, settings.worker)
+            worker = Worker(broker, tasks, settings.worker, republish=republish)
             try:
                 mover = Engine(broker, settings, settings.engine.roles) if engine else None
                 await _serve(broker, lambda stopping: _work(worker, mover, stopping, report))

@@ -59,14 +59,20 @@ class Identity:
 
 
 class Worker:
-    """Executes the runs of its tasks, at most `slots` at a time."""
+    """Executes the runs of its tasks, at most `slots` at a time.
 
-    def __init__(self, broker: Broker, tasks: Sequence[AnyTask], settings: WorkerSettings) -> None:
+    With `republish` its definitions are put in force also where newer versions of them are.
+    """
+
+    def __init__(
+        self, broker: Broker, tasks: Sequence[AnyTask], settings: WorkerSettings, *, republish: bool = False
+    ) -> None:
         self.identity = Identity.fresh()
         self.started_at = time.time()
         self._broker = broker
         self._tasks = tasks
         self._settings = settings
+        self._republish = republish
         self._threads = HandlerThreads(settings.threads)
         self._leases = LeaseKeeper(self._connect_leases, lease=settings.lease)
         self._watchdog = Watchdog(asyncio.get_running_loop())
@@ -118,7 +124,7 @@ class Worker:
     async def prepare(self) -> None:
         """Publish the definitions and make sure that every task has its consumer."""
         for task in self._tasks:
-            in_force = await registry.publish(self._broker.tasks, task.definition)
+            in_force = await registry.publish(self._broker.tasks, task.definition, force=self._republish)
             if in_force.fingerprint != task.definition.fingerprint:
                 _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
             desk = Desk(task, self._shared)

@@ -71,6 +71,20 @@ def test_a_module_that_breaks_is_said_and_waited_for(service: Start, project: Pa
     assert done["result"] == "B"
 
 
+@pytest.mark.integration
+def test_a_change_that_is_taken_back_is_in_force_again(service: Start, project: Path, call: Call) -> None:
+    dev = service(*DEV)
+    ready(dev)
+    tasks = project / "tasks.py"
+    before = tasks.read_text()
+    changed = before.replace('on="github.push")', 'on="github.release.*")')
+    for text, pattern in ((changed, "github.release.*"), (before, "github.push")):
+        tasks.write_text(text)
+        dev.wait_for("serves announce")
+        assert call("tasks", "show", "announce", "--json").json()["on"] == [pattern]
+    assert dev.end() == 0
+
+
 @pytest.mark.crash
 @pytest.mark.integration
 @pytest.mark.usefixtures("project")

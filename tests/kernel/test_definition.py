@@ -71,6 +71,15 @@ def test_a_version_that_is_known_changes_nothing_and_needs_no_write() -> None:
     assert entry.publish(version(1), NOW + timedelta(days=1)) is entry
 
 
+def test_with_force_an_older_version_comes_back_and_stays() -> None:
+    entry = TaskEntry.first(version(0), NOW).publish(version(1), NOW)
+    back = TaskEntry.from_json(entry.publish(version(0), NOW - timedelta(days=1), force=True).to_json())
+    assert back.definition == version(0)
+    assert back.publish(version(1), NOW + timedelta(days=1)) is back
+    assert back.publish(version(0), NOW, force=True) is back
+    assert back.publish(version(2), NOW).definition == version(2)
+
+
 def test_the_list_of_versions_is_bounded_and_keeps_the_newest() -> None:
     entry = TaskEntry.first(version(0), NOW)
     for number in range(1, 200):

@@ -79,7 +79,9 @@ class Development:
 
     async def _start_worker(self) -> Child:
         show = _printer("worker")
-        return await self._start("worker", ["worker", "--processes", "1", "--", *self._modules], show)
+        # Here the newest code is what stands in the files, also when a change was taken back.
+        words = ["worker", "--processes", "1", "--republish", "--", *self._modules]
+        return await self._start("worker", words, show)
 
     async def _start(self, name: str, words: Sequence[str], on_line: Callable[[str, bool], None]) -> Child:
         """Start a child; a gateway that is started again keeps the ports that it had."""

@@ -22,9 +22,10 @@ app = typer.Typer()
         "worker tasks.py",
         "worker shop.tasks shop.mail:send_receipt --slots 20",
         "worker shop --processes 4 --no-engine    # with 'tidemill engine' elsewhere",
+        "worker tasks.py --republish    # once, to go back to an older version",
     ),
 )
-def worker(
+def worker(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     modules: Modules,
     *,
@@ -37,6 +38,10 @@ def worker(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Start so many processes and keep them running.")
     ] = None,
+    republish: Annotated[
+        bool,
+        typer.Option("--republish", help="Put these definitions in force, also over newer ones: a rollback."),
+    ] = False,
 ) -> None:
     """Execute the tasks of handler modules, until SIGTERM or Ctrl-C; runs in work are finished first.
 
@@ -46,24 +51,29 @@ def worker(
     settings = call.settings({"worker": _given(slots=slots, processes=processes)})
     engine = settings.worker.engine and not no_engine
     if settings.worker.processes > 1:
-        _serve_many(call, settings, modules, engine=engine)
+        _serve_many(call, settings, modules, engine=engine, republish=republish)
         return
     from consumers.loader import load  # noqa: PLC0415 - the broker's client delays --help
     from consumers.process import serve_worker  # noqa: PLC0415 - the same
 
-    serve(settings, serve_worker(settings, load(modules), engine=engine, report=report))
+    service = serve_worker(settings, load(modules), engine=engine, report=report, republish=republish)
+    serve(settings, service)
 
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _serve_many(call: Invocation, settings: Settings, modules: list[str], *, engine: bool) -> None:
+def _serve_many(
+    call: Invocation, settings: Settings, modules: list[str], *, engine: bool, republish: bool
+) -> None:
     """Keep several worker processes running, and one for the engine beside them."""
     from tidemill.cli.fleet import Member, serve_fleet  # noqa: PLC0415 - the broker's client delays --help
 
     count = settings.worker.processes
     words = ["worker", "--no-engine", "--processes", "1", "--slots", str(settings.worker.slots)]
+    if republish:
+        words.append("--republish")
     members = [Member(f"worker {number}", (*words, "--", *modules)) for number in range(1, count + 1)]
     if engine:
         members.append(Member("engine", ("engine",)))

@@ -4,7 +4,8 @@ Workers publish definitions into the `TASKS` bucket, one entry per task id. Duri
 old and the new version of a task are served side by side and restart in any order. Each version has a
 fingerprint, and the entry keeps when each was first published: a version takes the place of another only
 if it was first published later. So an old worker that restarts never sets back what the new one changed
-(the run protocol's flaw F18). To go back to an older version on purpose, its entry is removed first.
+(the run protocol's flaw F18). To go back to an older version on purpose, its entry is removed first, or
+the older version is published with force, as `tidemill dev` always does.
 """
 
 from __future__ import annotations
@@ -113,14 +114,15 @@ class TaskEntry(_Stored):
         """Return the entry of a task that is published for the first time."""
         return cls(definition=definition, seen={definition.fingerprint: now})
 
-    def publish(self, definition: TaskDefinition, now: datetime) -> Self:
+    def publish(self, definition: TaskDefinition, now: datetime, *, force: bool = False) -> Self:
         """Return the entry after a worker has published its definition at `now`.
 
         A version that was seen before changes nothing: this very object comes back. A new one takes over,
         also where the publisher's clock is behind: versions count in the order in which they arrive here.
+        With `force` a version that was seen before takes over too, as if it were new.
         """
         fingerprint = definition.fingerprint
-        if fingerprint in self.seen:
+        if fingerprint in self.seen and not (force and fingerprint != self.definition.fingerprint):
             return self
         first_seen = max(now, max(self.seen.values()) + _TICK)
         newest = sorted(self.seen.items(), key=lambda item: item[1])[1 - _MAX_VERSIONS :]

@@ -119,8 +119,10 @@ class Definitions:
         self._active = tuple(d for d in self._by_id.values() if d.id not in self._by_alias)
 
 
-async def publish(bucket: Bucket, definition: TaskDefinition) -> TaskDefinition:
+async def publish(bucket: Bucket, definition: TaskDefinition, *, force: bool = False) -> TaskDefinition:
     """Publish a task's definition; return the one that is in force, which may be a newer version's.
+
+    With `force` it is always this one.
 
     Raises:
         BrokerError: the bucket can't be written.
@@ -130,7 +132,11 @@ async def publish(bucket: Bucket, definition: TaskDefinition) -> TaskDefinition:
         stored = await bucket.get(key)
         now = clock.now()
         before = _entry(key, stored.value) if stored is not None else None
-        after = TaskEntry.first(definition, now) if before is None else before.publish(definition, now)
+        after = (
+            TaskEntry.first(definition, now)
+            if before is None
+            else before.publish(definition, now, force=force)
+        )
         if after is before:
             return after.definition
         try:
