@@ -120,7 +120,7 @@ def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
     runs, events = Runs(broker, definitions), Events(broker.bus, broker.blobs)
     quarantine = Quarantine(broker.bus, events, broker.performer)
     return [
-        *RunsApi(runs, definitions).routes(),
+        *RunsApi(runs, definitions, broker.tasks).routes(),
         *EventsApi(events, quarantine, runs, definitions, sources).routes(),
         *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
     ]

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import limit_of
+from gateway.api.parameters import before_of, limit_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +39,9 @@ class DeadApi:
 
     async def list_dead(self, request: Request) -> Response:
         """The newest dead letters."""
-        found = await self.letters.list(limit=limit_of(request))
+        found = await self.letters.list(
+            task=request.query_params.get("task"), before=before_of(request), limit=limit_of(request)
+        )
         return JSONResponse({"dead": [letter.summary() for letter in found]})
 
     async def show_dead(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.api.parameters import limit_of, number
+from gateway.api.parameters import before_of, limit_of
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.subjects import pattern_problem, run_of_event
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.runs import Runs
 
 _ACCEPTED = 202
-_NEWEST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class EventsApi:
         found = await self.events.list(
             source=request.query_params.get("source"),
             event_type=event_type,
-            before=number(request, "before", None, _NEWEST),
+            before=before_of(request),
             limit=limit_of(request),
         )
         return JSONResponse({"events": [event.summary() for event in found]})
@@ -95,8 +94,7 @@ class EventsApi:
 
     async def list_quarantine(self, request: Request) -> Response:
         """The newest entries of the quarantine."""
-        before = number(request, "before", None, _NEWEST)
-        found = await self.quarantine.list(before=before, limit=limit_of(request))
+        found = await self.quarantine.list(before=before_of(request), limit=limit_of(request))
         return JSONResponse({"quarantine": [entry.summary() for entry in found]})
 
     async def show_quarantine(self, request: Request) -> Response:

@@ -105,12 +105,15 @@ def control_document() -> Schema:
         "/metrics": {
             "get": {"summary": "Metrics for Prometheus", "responses": {"200": {"description": "samples"}}}
         },
-        "/api/v1/dead": {"get": _operation("List dead letters", query=["limit"])},
+        "/api/v1/dead": {"get": _operation("List dead letters", query=["task", *_LISTING])},
         "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},
         "/api/v1/dead/{key}/retry": {"post": _operation("Retry a dead letter's run", path=["key"])},
         "/api/v1/workers": {"get": _operation("List workers")},
         "/api/v1/tasks": {"get": _operation("List tasks")},
-        "/api/v1/tasks/{task}": {"get": _operation("Show a task", path=["task"])},
+        "/api/v1/tasks/{task}": {
+            "get": _operation("Show a task", path=["task"]),
+            "delete": _operation("Forget a task that no worker serves", path=["task"]),
+        },
         "/api/v1/tasks/{task}/trigger": {
             "post": _operation(
                 "Start a run",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 32 * 1024 * 1024
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+MAX_SEQUENCE: Final = 2**53
 _budget = Budget()
 
 
@@ -26,6 +27,15 @@ def limit_of(request: Request) -> int:
         PayloadError: `limit` is no number from 1 to 200.
     """
     return number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT) or DEFAULT_LIMIT
+
+
+def before_of(request: Request) -> int | None:
+    """Return the sequence before which a listing goes on.
+
+    Raises:
+        PayloadError: `before` is no sequence.
+    """
+    return number(request, "before", None, MAX_SEQUENCE)
 
 
 def number(request: Request, name: str, default: int | None, highest: int) -> int | None:

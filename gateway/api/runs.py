@@ -11,12 +11,14 @@ from starlette.routing import Route
 
 from gateway.api.parameters import json_object, limit_of, only, run_id
 from tidemill.kernel.errors import ConflictError, PayloadError
+from tidemill.kernel.services import registry
 from tidemill.kernel.trigger import TriggerRequest, parse_request
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from tidemill.kernel.jetstream.buckets import Bucket
     from tidemill.kernel.services.registry import Definitions
     from tidemill.kernel.services.runs import Runs
     from tidemill.kernel.signals import Kind
@@ -30,12 +32,13 @@ class RunsApi:
 
     runs: Runs
     definitions: Definitions
+    tasks: Bucket
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route("/api/v1/tasks", self.list_tasks),
-            Route("/api/v1/tasks/{task}", self.show_task),
+            Route("/api/v1/tasks/{task}", self.one_task, methods=["GET", "DELETE"]),
             Route("/api/v1/tasks/{task}/trigger", self.trigger, methods=["POST"]),
             Route("/api/v1/runs", self.list_runs),
             Route("/api/v1/runs/{run}", self.show_run),
@@ -50,10 +53,14 @@ class RunsApi:
         tasks = [definition.model_dump(mode="json") for definition in self.definitions.active()]
         return JSONResponse({"tasks": sorted(tasks, key=lambda task: str(task["id"]))})
 
-    async def show_task(self, request: Request) -> Response:
-        """One task's definition."""
+    async def one_task(self, request: Request) -> Response:
+        """One task's definition; DELETE forgets it."""
         await self.definitions.refresh()
-        return JSONResponse(self.definitions.find(request.path_params["task"]).model_dump(mode="json"))
+        definition = self.definitions.find(request.path_params["task"])
+        if request.method == "DELETE":
+            await registry.remove(self.tasks, definition.id)
+            return JSONResponse({"removed": definition.id})
+        return JSONResponse(definition.model_dump(mode="json"))
 
     async def trigger(self, request: Request) -> Response:
         """Start a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tidemill.kernel.definition import TaskDefinition
+from tidemill.kernel.services import registry
+from tidemill.kernel.services.broker import open_broker
+from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:
     from conftest import Call, Mill
@@ -134,6 +140,22 @@ def test_dead_letters_come_back(call: Call, way: Way, mill: Mill) -> None:
     assert kinds[-3:] == ["reopened", "claim", "end"]
 
 
+def test_dead_letters_are_listed_page_by_page(call: Call, way: Way) -> None:
+    def give_up(number: int) -> str:
+        failed = call(*way, "trigger", "doomed", "--payload", str(number), "--wait", "--json")
+        run: str = json.loads(failed.out)["run_id"]
+        until(lambda: call(*way, "dead", "show", run).code == 0)
+        return run
+
+    runs = [give_up(number) for number in range(3)]
+    words = (*way, "dead", "list", "--task", "doomed", "--json")
+    newest = call(*words, "-n", "3").json()
+    assert [row["id"] for row in newest] == runs[::-1]
+    assert call(*words, "-n", "1", "--before", str(newest[0]["seq"])).json() == newest[1:2]
+    assert call(*words, "--before", "1").json() == []
+    assert call(*way, "dead", "list", "--task", "announce").out == "no dead letters\n"
+
+
 def letters(call: Call, way: Way, runs: list[str]) -> Any:
     rows = call(*way, "dead", "list", "--task", "mend", "--json").json()
     found = [row for row in rows if row["id"] in runs]
@@ -217,6 +239,20 @@ def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:
     (worker,) = call(*way, "workers", "list", "--json").json()
     assert set(worker["tasks"]) == set(tasks)
     assert worker["id"] in call(*way, "workers", "list").out
+
+
+def test_a_task_that_nobody_serves_is_removed(call: Call, way: Way) -> None:
+    asyncio.run(publish(TaskDefinition(id="gone", aliases=("long-gone",))))
+    assert call(*way, "tasks", "remove", "long-gone", "--json").json() == {"removed": "gone"}
+    assert "gone" not in [row["id"] for row in call(*way, "tasks", "list", "--json").json()]
+    again = call(*way, "tasks", "remove", "gone")
+    assert again.code == 1
+    assert "there is no task 'gone'" in again.err
+
+
+async def publish(definition: TaskDefinition) -> None:
+    async with open_broker(Settings.load(None, {}), name="test") as broker:
+        await registry.publish(broker.tasks, definition)
 
 
 def test_the_doctor_is_content(call: Call, way: Way) -> None:

@@ -54,7 +54,8 @@ async def test_both_ways_give_the_same_documents(both: tuple[Remote, Remote]) ->
         lambda remote: remote.events(source="github", event_type="github.>", before=None, limit=5),
         lambda remote: remote.deliveries(kind=None, source=None, limit=5),
         lambda remote: remote.quarantine(before=None, limit=5),
-        lambda remote: remote.dead(limit=5),
+        lambda remote: remote.dead(task=None, before=None, limit=5),
+        lambda remote: remote.dead(task="doomed", before=2, limit=5),
         lambda remote: remote.dead_letter(run),
     ]
     for question in questions:
@@ -70,6 +71,7 @@ async def test_both_ways_give_the_same_documents(both: tuple[Remote, Remote]) ->
         (lambda remote: remote.tell_run(NO_RUN, "cancel", ""), NotFoundError),
         (lambda remote: remote.replay_run(NO_RUN), NotFoundError),
         (lambda remote: remote.task("nobody"), NotFoundError),
+        (lambda remote: remote.remove_task("nobody"), NotFoundError),
         (lambda remote: remote.event("nobody/at all?"), NotFoundError),
         (lambda remote: remote.event_body("nobody"), NotFoundError),
         (lambda remote: remote.quarantined("nobody"), NotFoundError),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.options import MAX_LIMIT, Limit, TaskFilter, examples
+from tidemill.cli.options import MAX_LIMIT, Before, Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Remote, Row, ask
 from tidemill.cli.several import do_each, progress, show_outcomes, tried
@@ -15,13 +15,18 @@ from tidemill.kernel.errors import PayloadError
 app = typer.Typer(name="dead", help="Look at dead letters; bring them back.", no_args_is_help=True)
 
 
-@app.command("list", epilog=examples("dead list", "dead list --task deploy --json"))
+@app.command("list", epilog=examples("dead list", "dead list --task deploy --json", "dead list --before 512"))
 def list_dead(
-    context: typer.Context, *, task: TaskFilter = None, limit: Limit = 50, as_json: Json = False
+    context: typer.Context,
+    *,
+    task: TaskFilter = None,
+    before: Before = None,
+    limit: Limit = 50,
+    as_json: Json = False,
 ) -> None:
     """Show the newest dead letters with their last errors."""
-    rows = [row for row in ask(context, lambda remote: remote.dead(limit=limit)) if _fits(row, task)]
-    columns = ("at", "id", "task", "outcome", "attempts", "error")
+    rows = ask(context, lambda remote: remote.dead(task=task, before=before, limit=limit))
+    columns = ("seq", "at", "id", "task", "outcome", "attempts", "error")
     show_rows(rows, columns=columns, as_json=as_json, empty="no dead letters")
 
 
@@ -73,16 +78,11 @@ async def _retry(remote: Remote, key: str) -> Row:
 
 
 async def _retry_all(remote: Remote, task: str | None) -> list[Row]:
-    """Retry one page of letters after another; those that come back don't stand on the next page any more."""
+    """Retry one page of letters after another, from the newest to the oldest that is there now."""
     outcomes: dict[str, Row] = {}
-    while True:
-        page = [row["id"] for row in await remote.dead(limit=MAX_LIMIT) if _fits(row, task)]
-        fresh = [key for key in page if key not in outcomes]
-        if not fresh:
-            return list(outcomes.values())
-        for key in progress(fresh):
+    before: int | None = None
+    while page := await remote.dead(task=task, before=before, limit=MAX_LIMIT):
+        before = page[-1]["seq"]
+        for key in progress([row["id"] for row in page if row["id"] not in outcomes]):
             outcomes[key] = await tried(remote, key, _retry)
-
-
-def _fits(row: Row, task: str | None) -> bool:
-    return task is None or row["task"] == task
+    return list(outcomes.values())

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.deliveries import verdict_of
-from tidemill.cli.options import Limit, SourceFilter, examples
+from tidemill.cli.options import Before, Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Remote, Row, ask
 from tidemill.cli.several import do_each
@@ -35,9 +35,7 @@ def list_events(  # noqa: PLR0913 - one parameter an option
         str | None,
         typer.Option("--type", metavar="PATTERN", help="Like github.push or github.issues.*"),
     ] = None,
-    before: Annotated[
-        int | None, typer.Option(min=1, help="Only older than this sequence, to go on with a listing.")
-    ] = None,
+    before: Before = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:

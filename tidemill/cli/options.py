@@ -17,6 +17,9 @@ Modules = Annotated[
         help="pkg.mod, pkg (with all below it), file.py or mod:task. Tasks defined there are served.",
     ),
 ]
+Before = Annotated[
+    int | None, typer.Option(min=1, help="Only older than this sequence, to go on with a listing.")
+]
 TaskFilter = Annotated[str | None, typer.Option("--task", metavar="ID", help="Only of this task.")]
 SourceFilter = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only of this source.")]
 

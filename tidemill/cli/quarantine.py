@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.options import Limit, examples
+from tidemill.cli.options import Before, Limit, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Row, ask
 from tidemill.cli.several import do_each
@@ -21,9 +21,7 @@ Key = Annotated[str, typer.Argument(metavar="ID", help="The entry's key, or its 
 def list_quarantine(
     context: typer.Context,
     *,
-    before: Annotated[
-        int | None, typer.Option(min=1, help="Only older than this sequence, to go on with a listing.")
-    ] = None,
+    before: Before = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:

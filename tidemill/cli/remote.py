@@ -41,8 +41,8 @@ class Remote(Protocol):
     async def task(self, task: str) -> Row:
         """Return one definition, by its id or an alias."""
 
-    async def remove_task(self, task: str) -> None:
-        """Forget a definition."""
+    async def remove_task(self, task: str) -> Row:
+        """Forget a definition, by its id or an alias; return its id as `removed`."""
 
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last, newest first."""
@@ -82,8 +82,8 @@ class Remote(Protocol):
     async def release(self, key: str) -> Row:
         """Send an entry on."""
 
-    async def dead(self, *, limit: int) -> list[Row]:
-        """Return the newest dead letters."""
+    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
+        """Return the newest dead letters, or those before a sequence."""
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter with every attempt's error."""

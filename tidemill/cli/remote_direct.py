@@ -51,10 +51,12 @@ class DirectRemote(Remote):
         await self._definitions.refresh()
         return self._definitions.find(task).model_dump(mode="json")
 
-    async def remove_task(self, task: str) -> None:
+    async def remove_task(self, task: str) -> Row:
         """Forget a definition."""
         await self._definitions.refresh()
-        await registry.remove(self._broker.tasks, self._definitions.find(task).id)
+        definition = self._definitions.find(task)
+        await registry.remove(self._broker.tasks, definition.id)
+        return {"removed": definition.id}
 
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last."""
@@ -129,9 +131,10 @@ class DirectRemote(Remote):
         """Send an entry on."""
         return await self._quarantine.release(await self._quarantine.find(key))
 
-    async def dead(self, *, limit: int) -> list[Row]:
+    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
         """Return the newest dead letters."""
-        return [letter.summary() for letter in await self._dead.list(limit=limit)]
+        found = await self._dead.list(task=task, before=before, limit=limit)
+        return [letter.summary() for letter in found]
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter."""

@@ -31,9 +31,9 @@ class HttpRemote(HttpTransport, Remote):
         """Return one definition."""
         return await self._get("tasks", task)
 
-    async def remove_task(self, task: str) -> None:
+    async def remove_task(self, task: str) -> Row:
         """Forget a definition."""
-        await self._request("DELETE", _path("tasks", task))
+        return await self._request("DELETE", _path("tasks", task))
 
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last."""
@@ -85,9 +85,9 @@ class HttpRemote(HttpTransport, Remote):
         """Send an entry on."""
         return await self._post("quarantine", key, "release")
 
-    async def dead(self, *, limit: int) -> list[Row]:
+    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
         """Return the newest dead letters."""
-        return await self._list("dead", limit=limit)
+        return await self._list("dead", task=task, before=before, limit=limit)
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter."""

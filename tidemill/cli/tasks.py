@@ -41,8 +41,8 @@ def show_task(context: typer.Context, task: TaskId, *, as_json: Json = False) ->
 @app.command("remove", epilog=examples("tasks remove old-report"))
 def remove(context: typer.Context, task: TaskId, *, as_json: Json = False) -> None:
     """Forget a task, so that no event starts it any more. A worker that still serves it brings it back."""
-    ask(context, lambda remote: remote.remove_task(task))
+    row = ask(context, lambda remote: remote.remove_task(task))
     if as_json:
-        show_json({"removed": task})
+        show_json(row)
     else:
-        say(f"removed {task}")
+        say(f"removed {row['removed']}")

@@ -98,6 +98,26 @@ async def test_unknown_things_are_404_with_a_hint(house: House, greet: str) -> N
     assert (await house.ask("runs/run_*.>")).status_code == 404
 
 
+async def test_a_task_is_forgotten_on_demand(house: House, greet: str) -> None:
+    assert (await house.ask(greet, {"payload": {"name": "Ada"}})).status_code == 202
+    gone = await house.client.delete(f"{house.control}/tasks/greet")
+    assert (gone.status_code, gone.json()) == (200, {"removed": "greet"})
+    assert (await house.ask("tasks")).json() == {"tasks": []}
+    assert (await house.ask(greet, {"payload": {"name": "Ada"}})).status_code == 404
+    again = await house.client.delete(f"{house.control}/tasks/greet")
+    assert (again.status_code, again.json()["type"]) == (404, "urn:tidemill:problem:not-found")
+    put = await house.client.put(f"{house.control}/tasks/greet")
+    assert put.status_code == 405
+    assert {"GET", "DELETE"} <= set(put.headers["allow"].split(", "))
+
+
+async def test_listings_refuse_a_place_that_is_no_sequence(house: House) -> None:
+    for path in ("dead", "events", "quarantine"):
+        for before in ("0", "-1", "x", str(2**60)):
+            assert (await house.ask(f"{path}?before={before}")).status_code == 422
+        assert (await house.ask(f"{path}?before=5")).json() == {path: []}
+
+
 async def test_a_signal_to_a_run_is_stored_while_no_mailman_answers(house: House, greet: str) -> None:
     run = (await house.ask(greet, {"payload": {"name": "Ada"}})).json()["run_id"]
     reply = await house.ask(f"runs/{run}/cancel", {"reason": "no longer needed"})

@@ -32,6 +32,7 @@ class DeadLetter:
         error = f"{last.get('type', '')}: {last.get('message', '')}".removeprefix(": ")
         return {
             "id": self.key,
+            "seq": self.seq,
             "task": self.task,
             "outcome": self.facts.get("outcome"),
             "attempts": len(attempts),
@@ -56,10 +57,22 @@ class DeadLetters:
         self._broker = broker
         self._runs = runs
 
-    async def list(self, *, limit: int = 50) -> list[DeadLetter]:
-        """Return the newest letters, newest first."""
-        found = []
-        async for message in newest(self._broker.bus, "DEAD", self._broker.names.subject("dead", "*", "*")):
+    async def list(
+        self, *, task: str | None = None, before: int | None = None, limit: int = 50
+    ) -> list[DeadLetter]:
+        """Return the newest letters, newest first.
+
+        Args:
+            task: return this task's only.
+            before: return older ones than this sequence only, to continue a listing.
+            limit: return at most so many.
+
+        Raises:
+            BrokerError: the stream can't be read.
+        """
+        found: list[DeadLetter] = []
+        subject = self._broker.names.dead(task, "*") if task else self._broker.names.subject("dead", "*", "*")
+        async for message in newest(self._broker.bus, "DEAD", subject, before=before):
             found.append(self._read(message))
             if len(found) >= limit:
                 break
