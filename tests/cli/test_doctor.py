@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tidemill.cli import checks_broker, checks_control, checks_local
+from tidemill.cli import checks_broker, checks_control, checks_local, doctor
 from tidemill.cli.finding import Finding
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import BrokerUnavailableError, EmbeddedBrokerError
@@ -180,7 +180,7 @@ async def test_a_prepared_one_is_in_order(settings: Settings, prepared: Broker) 
     findings = await checks_broker.broker(settings)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert [finding.subject for finding in findings] == [
-        "broker", "topology", "clock", "duplicates", "router", "tickets", "workers"
+        "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "workers"
     ]  # fmt: skip
 
 
@@ -271,3 +271,53 @@ def test_ids_of_the_duplicate_window_are_estimated(
         "last_ts": checks_broker.datetime.fromtimestamp(now + last).astimezone().isoformat(),
     }
     assert abs(checks_broker._ids_in_window(state, 100) - expected) <= 1
+
+
+def test_one_check_alone(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = call("doctor", "--check", "broker", "--check", "python", "--json").json()
+    assert [row["subject"] for row in rows] == ["python", "broker"]
+    result = call("doctor", "--check", "brokr")
+    assert result.code == 1
+    assert "did you mean broker?" in result.err
+
+
+def test_a_problem_elsewhere_doesnt_count_unless_it_is_in_the_way(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tidemill.toml").write_text('[sources.a]\npreset = "github"\nsecrets = ["env:NONE"]\n')
+    assert call("doctor").code == 1
+    assert call("doctor", "--check", "durability").code == 0
+    (tmp_path / "tidemill.toml").write_text("[gatway]\n")
+    result = call("doctor", "--check", "broker", "--json")
+    assert result.code == 1
+    assert [row["subject"] for row in json.loads(result.out)] == ["settings", "broker"]
+
+
+def test_a_check_that_wasnt_made_is_a_problem() -> None:
+    missing = [Finding("ok", "broker", "it is there"), Finding("warning", "topology", "not applied yet", "x")]
+    found = doctor.select(missing, ["router"])
+    assert [(finding.level, finding.subject) for finding in found] == [
+        ("warning", "topology"),
+        ("problem", "router"),
+    ]
+    assert doctor.select(missing, ["broker"]) == missing[:1]
+
+
+@pytest.mark.integration
+async def test_each_check_of_the_broker_can_be_asked_for(settings: Settings, prepared: Broker) -> None:
+    assert prepared.bus.connected
+    for name in ("topology", *checks_broker.CHECKS):
+        findings = await checks_broker.broker(settings, [name])
+        assert {finding.subject for finding in findings} == {"broker", "topology", name}
+    assert [finding.subject for finding in await checks_broker.broker(settings, ["broker"])] == ["broker"]
+
+
+@pytest.mark.integration
+async def test_every_finding_has_a_name_that_can_be_asked_for(settings: Settings, prepared: Broker) -> None:
+    assert prepared.bus.connected
+    findings = [*checks_local.installation(), *checks_local.configuration(load())]
+    findings += await checks_broker.broker(settings)
+    findings += await checks_control.control(load(), "http://127.0.0.1:1")
+    assert {finding.subject for finding in findings} == set(doctor.SUBJECTS) - {"key"}

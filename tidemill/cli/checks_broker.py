@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,31 +33,34 @@ _NANOSECONDS: Final = 1_000_000_000
 Check = Callable[[Broker], AsyncIterator[Finding]]
 
 
-async def broker(settings: Settings) -> list[Finding]:
-    """Make all checks of the broker; without a connection there is only one."""
+async def broker(settings: Settings, only: Collection[str] = ()) -> list[Finding]:
+    """Make all checks of the broker, or those that are named; without a connection there is only one."""
     nats = settings.nats
     if nats.embedded and not nats.data_dir.is_dir():
         return [ok("broker", f"embedded, hasn't run in {nats.data_dir} yet")]
     try:
         async with open_broker(settings, name="doctor", prepare=False) as opened:
-            return [finding async for finding in _all(settings, opened)]
+            return [finding async for finding in _all(settings, opened, only)]
     except TidemillError as error:
         return [problem("broker", error.sentence, error.hint or "start it, or correct [nats] url")]
 
 
-async def _all(settings: Settings, opened: Broker) -> AsyncIterator[Finding]:
+async def _all(settings: Settings, opened: Broker, only: Collection[str]) -> AsyncIterator[Finding]:
     yield _version(opened)
+    if only and set(only) <= {"broker"}:
+        return
     changes, missing = await _topology(settings, opened)
     yield changes
     if missing:
         return
-    checks: tuple[Check, ...] = (_clock, _room, _duplicates, _router, _tickets, _workers)
-    for check in checks:
+    for name, check in CHECKS.items():
+        if only and name not in only:
+            continue
         try:
             async for finding in check(opened):
                 yield finding
         except BrokerError as error:
-            yield problem(check.__name__.strip("_"), error.sentence, error.hint)
+            yield problem(name, error.sentence, error.hint)
 
 
 def _version(opened: Broker) -> Finding:
@@ -101,14 +104,18 @@ async def _clock(opened: Broker) -> AsyncIterator[Finding]:
 
 async def _room(opened: Broker) -> AsyncIterator[Finding]:
     """Look at the streams that refuse new messages when they are full."""
+    roomy = True
     for name in _REFUSING:
         answer = await opened.bus.api(f"STREAM.INFO.{opened.names.stream(name)}")
         limit, used = answer["config"].get("max_bytes", -1), answer["state"]["bytes"]
         if limit <= 0 or used < ALMOST_FULL * limit:
             continue
+        roomy = False
         told = f"{name} holds {used >> 20} of {limit >> 20} MiB and refuses new messages when it is full"
         hint = "raise its byte limit, or shorten how long it keeps them"
         yield problem("room", told, hint) if used >= FULL * limit else warning("room", told, hint)
+    if roomy:
+        yield ok("room", f"{', '.join(_REFUSING)} have room")
 
 
 async def _duplicates(opened: Broker) -> AsyncIterator[Finding]:
@@ -197,3 +204,14 @@ async def _workers(opened: Broker) -> AsyncIterator[Finding]:
         yield warning("workers", told, "start a worker")
     else:
         yield ok("workers", told)
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "clock": _clock,
+    "room": _room,
+    "duplicates": _duplicates,
+    "router": _router,
+    "tickets": _tickets,
+    "workers": _workers,
+}
+"""What is looked at where the streams are there, by the subject of its findings."""
