@@ -32,7 +32,7 @@ def read_header(run: str, seq: int, at: float, header: str) -> Mark:
     Raises:
         PayloadError: the header can't be read.
     """
-    return _mark({"task": ""} | _parse(header) | {"run": run, "seq": seq, "at": at})
+    return _mark({"task": ""} | _parse(header, dict) | {"run": run, "seq": seq, "at": at})
 
 
 def mark_of(run: str, seq: int, end: End) -> Mark:
@@ -61,20 +61,23 @@ def read_note(note: bytes) -> list[Mark]:
     Raises:
         PayloadError: the bytes are no note.
     """
-    return [_mark(facts) for facts in _parse(note)]
+    return [_mark(facts) for facts in _parse(note, list)]
 
 
-def _parse(text: bytes | str) -> Any:
+def _parse(text: bytes | str, kind: type) -> Any:
     try:
-        return orjson.loads(text)
+        parsed = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise PayloadError(f"the mark of an end can't be read: {error}") from error
+    if not isinstance(parsed, kind):
+        raise PayloadError(f"the mark of an end can't be read: it is no {kind.__name__}")
+    return parsed
 
 
-def _mark(facts: dict[str, Any]) -> Mark:
+def _mark(facts: Any) -> Mark:
     """Return a mark; what a newer version says besides is left out."""
-    known = {name: value for name, value in facts.items() if name in _FACTS}
     try:
+        known = {name: value for name, value in facts.items() if name in _FACTS}
         return Mark(**known | {"records": tuple(known.get("records", ()))})
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise PayloadError(f"the mark of an end can't be read: {error}") from error
