@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,16 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from gateway.api.auth import check_exposure
+from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.settings.keys import find_key, hash_key
 from tidemill.kernel.settings.model import Settings
 
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 SECRETS: Final = {"NATS_PASSWORD": "007", "GITHUB_WEBHOOK_SECRET": "s"}
+KEYS: Final = SERVICES["gateway"]["environment"]["TIDEMILL_CONTROL__KEYS"]
 
 
 def specification() -> dict[str, Any]:
@@ -66,7 +71,19 @@ def test_no_secret_stands_in_it_and_a_missing_one_stops_the_start() -> None:
         for variable in SECRETS.keys() & service["environment"].keys():
             assert f"${{{variable}:?" in service["environment"][variable]
     example = (ROOT / "deploy" / "env.example").read_text().splitlines()
-    assert {line for line in example if "=" in line} == {f"{variable}=" for variable in SECRETS}
+    wanted = {*SECRETS, "CONTROL_KEY_HASH"}
+    assert {line for line in example if not line.startswith("#")} == {f"{variable}=" for variable in wanted}
+
+
+def test_the_control_listener_is_never_without_a_key() -> None:
+    variable = re.search(r"\$\{CONTROL_KEY_HASH:\?[^}]+\}", KEYS)
+    assert variable is not None
+    given = {"TIDEMILL_CONTROL__KEYS": KEYS.replace(variable[0], hash_key("tm_x"))}
+    settings = Settings.load(ROOT / "deploy" / "tidemill.toml", SECRETS | given)
+    assert find_key("tm_x", settings.control.keys) is not None
+    check_exposure(settings.control)
+    with pytest.raises(SettingsError, match="anybody there could start runs"):
+        check_exposure(Settings.load(ROOT / "deploy" / "tidemill.toml", SECRETS).control)
 
 
 def test_only_the_gateway_is_published_and_its_private_side_to_the_host_only() -> None:
