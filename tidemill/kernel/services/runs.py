@@ -25,7 +25,7 @@ from tidemill.kernel.protocol.state import Phase, State, Status, fold
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.signals import Kind, write_signal
-from tidemill.kernel.subjects import new_run, run_of_key
+from tidemill.kernel.subjects import new_run, run_of_event, run_of_key
 from tidemill.kernel.trigger import TriggerRequest
 
 ANSWER_SECONDS: Final = 2.0
@@ -158,8 +158,11 @@ class Runs:
         return found
 
     async def _newest_first(self) -> AsyncIterator[RunView]:
-        last = [entry async for entry in self._broker.journal.runs(headers_only=True) if not entry.tombstone]
-        last.sort(key=lambda entry: -entry.seq)
+        # A run that moves on during the pass comes twice; what counts is its later record.
+        newest = {entry.run: entry async for entry in self._broker.journal.runs(headers_only=True)}
+        last = sorted(
+            (entry for entry in newest.values() if not entry.tombstone), key=lambda entry: -entry.seq
+        )
         for entry in last[:SCAN_LIMIT]:
             try:
                 yield await self.get(entry.run)
@@ -167,6 +170,20 @@ class Runs:
                 continue  # it was closed between the two looks
             except PayloadError as error:
                 _log.warning("%s can't be listed: %s", entry.run, error.sentence)
+
+    async def of_event(self, key: str, event_type: str) -> list[dict[str, Any]]:
+        """Return the runs that an event has started, by its delivery key and type, as far as they are kept."""
+        await self._definitions.refresh()
+        found: list[dict[str, Any]] = []
+        for definition in self._definitions.active():
+            run = run_of_event(key, definition.id)
+            try:
+                status = (await self.get(run)).status if definition.wants(event_type) else None
+            except NotFoundError:
+                continue  # filtered, not routed yet, or closed long ago: the verdicts say more
+            if status is not None:
+                found.append({"run_id": run, "task": definition.id, "status": status})
+        return found
 
     async def signal(self, run: str, kind: Kind, reason: str = "") -> str:
         """Send a run news and wait a moment for what comes of it.
