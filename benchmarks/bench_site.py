@@ -50,6 +50,20 @@ def free_port() -> int:
         return port
 
 
+def wait_for(port: int) -> None:
+    """Wait until something listens on a port."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 @dataclass
 class Site:
     """A running installation in a folder of its own: a broker outside, and `tidemill` commands."""
@@ -98,7 +112,7 @@ class Site:
         )
         server = str(Path(sys.executable).with_name("nats-server"))
         self._spawn("broker", [server, "-c", str(conf), "-l", str(self.folder / "nats.log")])
-        self._wait_for(self.broker_port)
+        wait_for(self.broker_port)
 
     def start(self, name: str, *words: str) -> None:
         """Start `tidemill` with these words and wait for its line."""
@@ -127,18 +141,6 @@ class Site:
         self._children.append(child)
         self.pids[name] = child.pid
         return child
-
-    def _wait_for(self, port: int) -> None:
-        deadline = time.monotonic() + 15
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
 
 
 @contextlib.contextmanager

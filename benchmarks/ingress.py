@@ -15,44 +15,21 @@ import json
 import os
 import platform
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).parent
-SECRET = "It's a Secret to Everybody"
-TICKS = os.sysconf("SC_CLK_TCK")
+from bench_site import HERE, SECRET, cpu_seconds, free_port, wait_for
+
 GATEWAY = (
     "import uvloop; from gateway.server import serve; from tidemill.kernel.settings.model import Settings; "
 )
 APPS = ("naive", "naive tuned", "gateway")
 Sample = dict[str, float]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 15
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 @contextmanager
@@ -65,12 +42,6 @@ def process(*command: str, port: int, folder: Path) -> Iterator[int]:
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(20)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used; from Linux's /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def measure(port: int, pid: int, options: argparse.Namespace, seconds: float) -> Sample:

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.parameters import before_of, limit_of
-from tidemill.kernel.errors import NotFoundError, PayloadError
-from tidemill.kernel.subjects import pattern_problem, run_of_event
+from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.subjects import pattern_problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -73,7 +73,7 @@ class EventsApi:
             "size": len(body),
             "data": _data(event, body),
             "verdicts": await self.events.verdicts(event.key),
-            "runs": await self._runs_of(event),
+            "runs": await self.runs.of_event(event.key, str(event.facts.get("type", ""))),
         }
         return JSONResponse(document)
 
@@ -110,19 +110,6 @@ class EventsApi:
         """Send an entry on."""
         entry = await self.quarantine.find(request.path_params["id"])
         return JSONResponse(await self.quarantine.release(entry), _ACCEPTED)
-
-    async def _runs_of(self, event: StoredEvent) -> list[dict[str, Any]]:
-        await self.definitions.refresh()
-        found: list[dict[str, Any]] = []
-        for definition in self.definitions.active():
-            if definition.wants(str(event.facts.get("type", ""))):
-                run = run_of_event(event.key, definition.id)
-                try:
-                    status = (await self.runs.get(run)).status
-                except NotFoundError:
-                    continue  # filtered, not routed yet, or closed long ago: the verdicts say more
-                found.append({"run_id": run, "task": definition.id, "status": status})
-        return found
 
 
 def _data(event: StoredEvent, body: bytes) -> Any:

@@ -15,7 +15,7 @@ from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs, RunView
-from tidemill.kernel.subjects import RUN_ID, pattern_problem, run_of_event
+from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class DirectRemote(Remote):
             "size": len(body),
             "data": _data(stored, body),
             "verdicts": list(await self._events.verdicts(stored.key)),
-            "runs": await self._runs_of(stored),
+            "runs": await self._runs.of_event(stored.key, str(stored.facts.get("type", ""))),
         }
 
     async def event_body(self, event: str) -> bytes:
@@ -148,19 +148,6 @@ class DirectRemote(Remote):
         """Return the worker processes that are alive."""
         found = [orjson.loads(stored) for stored in (await self._broker.workers.items()).values()]
         return sorted(found, key=lambda worker: str(worker["id"]))
-
-    async def _runs_of(self, event: StoredEvent) -> list[Row]:
-        await self._definitions.refresh()
-        found: list[Row] = []
-        for definition in self._definitions.active():
-            if definition.wants(str(event.facts.get("type", ""))):
-                run = run_of_event(event.key, definition.id)
-                try:
-                    status = (await self._runs.get(run)).status
-                except NotFoundError:
-                    continue  # filtered, not routed yet, or closed long ago: the verdicts say more
-                found.append({"run_id": run, "task": definition.id, "status": status})
-        return found
 
 
 def _started(view: RunView) -> Row:

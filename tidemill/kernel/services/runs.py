@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -171,8 +171,8 @@ class Runs:
             except PayloadError as error:
                 _log.warning("%s can't be listed: %s", entry.run, error.sentence)
 
-    async def of_event(self, key: str, event_type: str) -> list[dict[str, Any]]:
-        """Return the runs that an event has started, by its delivery key and type, as far as they are kept."""
+    async def of_event(self, key: str, event_type: str) -> Sequence[dict[str, Any]]:
+        """Return the runs that an event has started, by its delivery key and type, while they are kept."""
         await self._definitions.refresh()
         found: list[dict[str, Any]] = []
         for definition in self._definitions.active():
