@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from typing import Final
 
 import orjson
 
-from tidemill.kernel.errors import ConflictError, NotFoundError
-from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.errors import BrokerUnavailableError, ConflictError, NotFoundError
+from tidemill.kernel.services.runs import Runs, RunView
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.transport import RunOutcome, Transport
 
 _FIRST_PAUSE: Final = 0.02
 _PAUSE_GROWTH: Final = 1.5
 _LONGEST_PAUSE: Final = 1.0
+_AWAY_SECONDS: Final = 60.0
 
 
 class NatsTransport(Transport):
@@ -41,26 +43,36 @@ class NatsTransport(Transport):
         return (await self._runs.trigger(request)).id
 
     async def outcome(self, run_id: str, timeout: float | None) -> RunOutcome:
-        """Look until the run has ended, less and less often.
+        """Look until the run has ended, less and less often; a broker that is away for a while is waited for.
 
         Raises:
             TimeoutError: the run hasn't ended in time; it goes on.
             NotFoundError: there is no such run, or its journal is closed already.
+            BrokerError: the broker has been away for a minute.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_PAUSE
-        while True:
-            view = await self._runs.get(run_id)
-            if view.ended:
-                break
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"run {run_id} hasn't ended in time; it goes on")
-            await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
+        view = await self._ended(run_id, inf if timeout is None else time.monotonic() + timeout)
         if view.state.status is None:
             raise NotFoundError(f"{run_id} has ended and is closed: its result is gone", hint="ask sooner")
         error = view.facts()["error"] or {"type": "", "message": ""}
         return RunOutcome(view.status, orjson.dumps(view.result), error["message"], error["type"])
+
+    async def _ended(self, run_id: str, deadline: float) -> RunView:
+        pause, last_seen = _FIRST_PAUSE, time.monotonic()
+        while True:
+            try:
+                view = await self._runs.get(run_id)
+            except BrokerUnavailableError:
+                if time.monotonic() - last_seen > _AWAY_SECONDS:
+                    raise
+            else:
+                last_seen = time.monotonic()
+                if view.ended:
+                    return view
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                raise TimeoutError(f"run {run_id} hasn't ended in time; it goes on")
+            await asyncio.sleep(min(pause, rest))
+            pause = min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask for a run's end.
