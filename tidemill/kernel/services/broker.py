@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.bus import Bus
@@ -91,7 +92,7 @@ async def open_access(settings: Settings) -> AsyncIterator[Access]:
 
     Raises:
         BrokerError: the embedded broker doesn't start.
-        SettingsError: a secret of the connection can't be resolved.
+        SettingsError: a secret or a certificate of the connection can't be resolved.
     """
     nats, names = settings.nats, Names(settings.nats.namespace)
     if not nats.embedded:
@@ -125,7 +126,13 @@ def limits(settings: Settings) -> TopologyLimits:
 def _tls(tls: TlsSettings) -> ssl.SSLContext | None:
     if not tls.enabled:
         return None
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
-    if tls.cert and tls.key:
-        context.load_cert_chain(str(tls.cert), str(tls.key))
+    try:
+        context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
+        if tls.cert and tls.key:
+            context.load_cert_chain(str(tls.cert), str(tls.key))
+    except OSError as error:  # ssl.SSLError is one too
+        files = ", ".join(str(path) for path in (tls.ca, tls.cert, tls.key) if path)
+        raise SettingsError(
+            f"nats.tls: {files} can't be used: {error}", hint="name readable files in PEM format"
+        ) from error
     return context
