@@ -1,0 +1,146 @@
+"""The examples run as their pages say: their own tests, and on a real mill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+TIDEMILL: Final = (sys.executable, "-m", "tidemill.cli.main")
+PATIENCE: Final = 40.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}  # noqa: TID251 - children's
+    return own | {"GITHUB_WEBHOOK_SECRET": "s3cret", "PYTHONUNBUFFERED": "1", **more}
+
+
+@pytest.fixture
+def issues(tmp_path: Path) -> Path:
+    """A copy of the example, as a user would make it."""
+    return Path(shutil.copytree(EXAMPLES / "github_issues", tmp_path / "github_issues"))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+def test_every_example_has_a_page_settings_and_tests(name: str) -> None:
+    files = {path.name for path in (EXAMPLES / name).iterdir()}
+    assert {"README.md", "tidemill.toml", "tasks.py", "test_tasks.py"} <= files
+
+
+def test_its_own_tests_pass(issues: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        command, cwd=issues, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "6 passed" in done.stdout
+
+
+class GitHub(BaseHTTPRequestHandler):
+    """Takes comments; the first one meets the rate limit."""
+
+    comments: list[tuple[str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.comments.append((self.path, body))
+        limited = len(self.comments) == 1
+        answer = b"{}" if limited else b'{"html_url": "https://github.com/comment/1"}'
+        self.send_response(429 if limited else 201)
+        if limited:
+            self.send_header("retry-after", "0.2")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Keep the output clean."""
+
+
+@pytest.fixture
+def github() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Stands for GitHub's API; yields its URL and the comments that it was sent."""
+    comments: list[tuple[str, Any]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Fresh", (GitHub,), {"comments": comments}))
+    thread = threading.Thread(target=server.serve_forever, name="stands for GitHub")
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", comments
+    server.shutdown()
+    server.server_close()
+    thread.join(PATIENCE)
+
+
+@contextlib.contextmanager
+def developing(folder: Path, environ: dict[str, str]) -> Iterator[Callable[[str], str]]:
+    """Run `tidemill dev`; yields a function that waits for a line of its output."""
+    process = subprocess.Popen(
+        [*TIDEMILL, "dev", "tasks.py", "--port", "0", "--no-reload"],
+        cwd=folder,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    output, arrivals, seen = process.stdout, queue.SimpleQueue[str](), list[str]()
+    reader = threading.Thread(target=lambda: [arrivals.put(line) for line in output], name="read dev")
+    reader.start()
+
+    def wait_for(pattern: str) -> str:
+        while True:
+            seen.append(arrivals.get(timeout=PATIENCE))
+            if found := re.search(pattern, seen[-1]):
+                return found[1]
+
+    try:
+        yield wait_for
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(PATIENCE)
+        reader.join(PATIENCE)
+        output.close()
+    assert code == 0, seen
+
+
+@pytest.mark.integration
+def test_an_issue_is_thanked_for_and_recorded(
+    issues: Path, github: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    url, comments = github
+    environ = environment(GITHUB_API=url)
+
+    def tidemill(*words: str) -> Any:
+        command = [*TIDEMILL, *words, "--json"]
+        done = subprocess.run(
+            command, cwd=issues, env=environ, capture_output=True, timeout=PATIENCE, check=True
+        )
+        return json.loads(done.stdout)
+
+    with developing(issues, environ) as wait_for:
+        public = wait_for(r"--to (http://\S+)")
+        tidemill("send", "github", "issues.opened", "--to", public)
+        deadline = time.monotonic() + PATIENCE
+        while len(done := tidemill("runs", "list", "--status", "completed")) < 2:
+            assert time.monotonic() < deadline, tidemill("runs", "list")
+            time.sleep(0.1)
+    assert {run["task"]: run["attempt"] for run in done} == {"thank": 2, "record": 1}
+    assert [path for path, _ in comments] == ["/repos/saltmarsh-works/tide-tables/issues/118/comments"] * 2
+    assert comments[0][1]["body"].startswith("Thank you, @tomas-brandt!")
+    with contextlib.closing(sqlite3.connect(issues / "issues.db")) as database:
+        assert database.execute("SELECT number, state FROM issues").fetchall() == [(118, "open")]
