@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tidemill.kernel.errors import ConflictError, NotFoundError
@@ -27,7 +25,7 @@ async def broker_of_test(bus: Bus) -> Broker:
 
 
 @pytest.fixture
-async def letters(broker_of_test: Broker) -> AsyncIterator[DeadLetters]:
+async def letters(broker_of_test: Broker) -> DeadLetters:
     bus, names = broker_of_test.bus, broker_of_test.names
     for number in (1, 2):
         state = State()
@@ -37,7 +35,7 @@ async def letters(broker_of_test: Broker) -> AsyncIterator[DeadLetters]:
         await bus.publish(names.dead("team.deploy", f"run_{number}"), letter(f"run_{number}", state))
     await bus.publish(names.dead("router", "message-9"), undecodable("events.x.y", b"\xff", "no event"))
     await bus.publish(names.dead("alien", "run_3"), b"written by somebody else")
-    yield DeadLetters(broker_of_test, Runs(broker_of_test))
+    return DeadLetters(broker_of_test, Runs(broker_of_test))
 
 
 async def test_letters_are_listed_newest_first_whatever_they_hold(letters: DeadLetters) -> None:
