@@ -4,6 +4,7 @@
 - A request that doesn't come to its end in time is ended: 408. The time grows with the bytes that have
   arrived, so that large bodies may take longer, and a client that trickles may not.
 - Bytes that are neither head nor body (trailers, chunk extensions) are bounded by the body's size: 400.
+- Bytes between two requests are a request that doesn't arrive: the connection is closed.
 
 A request that arrives in one piece starts no timer.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import body as request_body
+from gateway.parser import Parser
 from gateway.problem import CONTENT_TYPE, Problem
 
 if TYPE_CHECKING:
@@ -56,9 +58,9 @@ class Coalesced:
         self._pieces.append(data)
 
     def flush(self) -> None:
-        """Write now."""
-        if self._pieces:
-            pieces, self._pieces = self._pieces, []
+        """Write now, unless the client has gone meanwhile."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self.is_closing():
             self._transport.write(b"".join(pieces))
 
     def write_eof(self) -> None:
@@ -88,6 +90,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = Parser(self)
         self._timer: asyncio.TimerHandle | None = None
         self._begun = False
         self._open = True  # a connection begins with a request that hasn't arrived
@@ -116,6 +119,8 @@ class Connection(HttpToolsProtocol):
         self._chunk = len(data)
         self._received += self._chunk
         super().data_received(data)
+        if self._is_between_requests():
+            self._wait_on()
         if not self._open:
             self._disarm()
         elif not self.transport.is_closing():
@@ -138,6 +143,8 @@ class Connection(HttpToolsProtocol):
         if large or len(self.headers) > MAX_FIELDS:
             self._refusal = _HEAD_TOO_LARGE
             raise HeadError
+        if self.parser.should_upgrade():
+            return  # the parser will begin with this request again
         super().on_headers_complete()
         self._in_head = False
         self.headers = []  # fields that still come are trailers: they stay out of the head, and are bounded
@@ -149,12 +156,27 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that nothing more of this request is to come."""
+        if self.parser.should_upgrade():
+            return
         self._open = False
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what can't be parsed, or is over a bound, and close."""
         self._end(*(self._refusal or (HTTPStatus.BAD_REQUEST, msg)))
+
+    def _is_between_requests(self) -> bool:
+        """Say whether all requests are answered; what has come then was neither head nor body."""
+        if self._open or self._ended or self.transport.is_closing():
+            return False
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.response_complete and not self.pipeline
+
+    def _wait_on(self) -> None:
+        """Wait for a request as at the beginning: uvicorn has just forgotten its keep-alive time-out."""
+        self._open = self._in_head = True
+        self._begun = False
+        self._received, self._body_bytes = self._chunk, 0
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -4,10 +4,11 @@ import asyncio
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
-from gateway.connection import MAX_FIELDS, MAX_HEAD
+from gateway.connection import MAX_FIELDS, MAX_HEAD, Coalesced
 
 if TYPE_CHECKING:
     from conftest import Connect, Site
@@ -124,6 +125,64 @@ async def test_a_trailer_is_no_header(
     await connection.send(request.replace(b"content-length: 0\r\n", b"") + body)
     reply = await connection.reply()
     assert (reply.status, reply.json()["check"]) == (401, "signature_missing")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_on_which_empty_lines_trickle_is_closed(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(http_request("/healthz", method="GET"))
+    assert (await connection.reply()).status == 200
+    await connection.send(b"\r\n")
+    assert await connection.at_end()
+
+
+async def test_an_empty_line_between_two_requests_is_nothing(
+    site: Site, connect: Connect, http_request: Callable[..., bytes], signed: Callable[..., dict[str, str]]
+) -> None:
+    connection = await connect(site.address)
+    for _ in range(3):
+        await connection.send(http_request(PATH, BODY, signed(BODY)))
+        assert (await connection.reply()).status == 202
+        await connection.send(b"\r\n")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+@pytest.mark.parametrize("apart", [True, False])
+async def test_who_asks_for_another_protocol_is_served_in_this_one(  # noqa: PLR0913, PLR0917 - fixtures
+    site: Site,
+    connect: Connect,
+    http_request: Callable[..., bytes],
+    signed: Callable[..., dict[str, str]],
+    protocol: str,
+    apart: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": protocol, "http2-settings": "AAEA"}
+    body = b'{"zen": "Keep it logically awesome."}'
+    first = http_request(PATH, body, signed(body) | upgrade)
+    connection = await connect(site.address)
+    if apart:
+        await connection.send(first[: -len(body)])
+        await asyncio.sleep(0)
+        await connection.send(first[-len(body) :])
+    else:
+        await connection.send(first)
+    assert (await connection.reply()).status == 202
+    assert [envelope.raw for envelope in site.store.accepted.values()] == [body]
+    await connection.send(http_request("/healthz", headers=upgrade, method="GET") * 2)
+    assert [(await connection.reply()).status for _ in range(2)] == [200, 200]
+
+
+async def test_what_is_written_for_a_client_that_has_gone_is_dropped() -> None:
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    coalesced = Coalesced(transport, asyncio.get_running_loop())
+    coalesced.write(b"an answer")
+    transport.is_closing.return_value = True  # its end came first, and uvloop raises on a late write
+    coalesced.flush()
+    coalesced.flush()
+    transport.write.assert_not_called()
 
 
 @pytest.mark.parametrize(
