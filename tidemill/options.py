@@ -42,6 +42,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 DEFAULT_RETRY: Final = Retry()
+MOST_AT_ONCE: Final = 1_000_000
 NAMES: Final = tuple(TaskOptions.__annotations__)
 
 
@@ -136,8 +137,10 @@ def _retry(place: Place, value: object) -> Retry:
 def _concurrency(place: Place, value: object) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise place.problem(f"concurrency={value!r} is no limit", hint="a whole number from 1")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_AT_ONCE:
+        raise place.problem(
+            f"concurrency={value!r} is no limit", hint=f"a whole number from 1 to {MOST_AT_ONCE}"
+        )
     return value
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from tidemill.kernel.clock import Duration, seconds
+from tidemill.kernel.clock import LONGEST, Duration, now, seconds
 from tidemill.kernel.definition import RetryPolicy
 from tidemill.kernel.errors import SettingsError
 from tidemill.source import calling_place
+
+MOST_ATTEMPTS: Final = 1_000_000
 
 
 class RetryAfter(Exception):  # noqa: N818 - the word of the contract; it asks, it doesn't report
@@ -26,7 +29,7 @@ class RetryAfter(Exception):  # noqa: N818 - the word of the contract; it asks, 
         """Check the delay.
 
         Raises:
-            DefinitionError: the delay is no duration, or an instant without a time zone.
+            DefinitionError: the delay is no duration, or an instant that has no time zone or is too far away.
         """
         super().__init__(reason or f"retry after {delay}")
         self.delay = _instant(delay) if isinstance(delay, datetime) else duration("RetryAfter", delay)
@@ -127,13 +130,18 @@ def _instant(moment: datetime) -> datetime:
             f"RetryAfter: {moment} has no time zone",
             hint="write datetime(…, tzinfo=UTC) or a delay in seconds",
         )
+    if (moment - now()).total_seconds() > LONGEST:
+        raise calling_place().problem(
+            f"RetryAfter: {moment} is too far away", hint="wait a hundred years at most"
+        )
     return moment
 
 
 def _check_attempts(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_ATTEMPTS:
         raise calling_place().problem(
-            f"Retry: max_attempts is {value!r}", hint="a whole number from 1; 1 means that nothing is retried"
+            f"Retry: max_attempts is {value!r}",
+            hint=f"a whole number from 1 to {MOST_ATTEMPTS}; 1 means that nothing is retried",
         )
 
 

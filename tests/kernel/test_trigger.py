@@ -44,9 +44,13 @@ def test_options_survive_the_journey_through_json(options: dict[str, Any]) -> No
         ({"delay": -1}, "options.delay: -1 is no duration", "write seconds"),
         ({"delay": "soon"}, "options.delay: 'soon' is no duration", "write seconds"),
         ({"delay": []}, "options.delay: [] is no duration", "write seconds"),
+        ({"delay": 1e300}, "options.delay: 1e+300 is no duration", "write seconds"),
         ({"ttl": 0}, "options.ttl: 0 is no duration", "write seconds"),
         ({"at": datetime(2026, 1, 1)}, "is no instant", "with a time zone"),  # noqa: DTZ001 - the point
         ({"at": "2026-01-01T00:00:00"}, "is no instant", "with a time zone"),
+        ({"at": "2300-01-01T00:00:00Z"}, "is no instant", "a hundred years"),
+        ({"at": "0001-01-01T00:00:00+23:59"}, "is no instant", "a hundred years"),
+        ({"at": "9999-12-31T23:59:59-23:59"}, "is no instant", "a hundred years"),
         ({"at": "tomorrow"}, "is no instant", "with a time zone"),
         ({"idempotency_key": ""}, "'' is no key", "1 to 255"),
         ({"idempotency_key": "x" * 256}, "is no key", "1 to 255"),

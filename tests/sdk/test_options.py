@@ -55,6 +55,7 @@ def test_without_options_there_are_three_attempts_and_no_limits() -> None:
         ({"where": True}, "where=True is no text", "CEL expression as text"),
         ({"retry": 5}, "retry=5 is no policy", "retry=Retry(max_attempts=5)"),
         ({"concurrency": 0}, "concurrency=0 is no limit", "a whole number from 1"),
+        ({"concurrency": 10**30}, "concurrency=1000000000000000000000000000000 is no limit", "from 1 to"),
         ({"concurrency": True}, "concurrency=True is no limit", "a whole number from 1"),
         ({"timeout": "5 minuets"}, "timeout: '5 minuets' is no duration", "'90s'"),
         ({"timeout": 0}, "timeout=0 lets nothing run", "leave it out"),

@@ -21,11 +21,13 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
         ({"max_attempts": 0}, "max_attempts is 0"),
         ({"max_attempts": True}, "max_attempts is True"),
         ({"max_attempts": 2.0}, "max_attempts is 2.0"),
+        ({"max_attempts": 10**30}, "max_attempts is 1000000000000000000000000000000"),
         ({"factor": 0.5}, "factor is 0.5"),
         ({"factor": float("nan")}, "factor is nan"),
         ({"min_delay": -1}, "min_delay: -1 is no duration"),
         ({"max_delay": "soon"}, "max_delay: 'soon' is no duration"),
         ({"max_delay": None}, "max_delay: None is no duration"),
+        ({"max_delay": 1e12}, "max_delay: 1000000000000.0 is no duration"),
         ({"min_delay": 90, "max_delay": "1m"}, "min_delay is longer than max_delay"),
         ({"jitter": 0.5}, "jitter is 0.5"),
         ({"on": ValueError}, "on is <class 'ValueError'>"),
@@ -107,7 +109,10 @@ def test_a_handler_says_when_it_wants_to_be_tried_again(asked: Any, seconds: flo
     assert str(asked) in str(RetryAfter(asked))
 
 
-@pytest.mark.parametrize("asked", [datetime(2026, 1, 1), "later", -5, None])  # noqa: DTZ001 - the point
+@pytest.mark.parametrize(
+    "asked",
+    [datetime(2026, 1, 1), "later", -5, None, 1e300, datetime(2300, 1, 1, tzinfo=UTC)],  # noqa: DTZ001 - the point
+)
 def test_a_moment_that_cannot_be_meant_is_refused(asked: Any) -> None:
     with pytest.raises(DefinitionError, match="RetryAfter: "):
         RetryAfter(asked)

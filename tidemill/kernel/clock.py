@@ -9,7 +9,10 @@ from typing import Final
 from tidemill.kernel.errors import SettingsError
 
 Duration = float | str | timedelta
+LONGEST: Final = 36525 * 86400.0
+"""The longest duration, a hundred years: the broker counts in nanoseconds, which end in the year 2262."""
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])\s*")
 _WHOLE = re.compile(f"(?:{_PART.pattern})+")
 
@@ -18,7 +21,7 @@ def seconds(duration: Duration) -> float:
     """Return a duration in seconds: a number is seconds, text is like `90s`, `1h30m`, `500ms`, `7d`.
 
     Raises:
-        SettingsError: the text is no duration, or the duration is negative or not finite.
+        SettingsError: the text is no duration, or the duration is negative or longer than `LONGEST`.
     """
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
@@ -26,8 +29,11 @@ def seconds(duration: Duration) -> float:
         value = _parse(duration)
     else:
         value = _number(duration)
-    if not 0 <= value < float("inf"):
-        raise SettingsError(f"{duration!r} is no duration", hint="durations are zero or more seconds")
+    if not 0 <= value <= LONGEST:
+        raise SettingsError(
+            f"{duration!r} is no duration",
+            hint="durations are zero or more seconds, a hundred years at most",
+        )
     return value
 
 
@@ -50,6 +56,11 @@ def _parse(text: str) -> float:
 def now() -> datetime:
     """Return the present time in UTC."""
     return datetime.now(UTC)
+
+
+def schedulable(moment: datetime) -> bool:
+    """Say whether something can be planned for an instant: one from 1970 on, at most `LONGEST` from now."""
+    return moment >= _EPOCH and (moment - now()).total_seconds() <= LONGEST
 
 
 def rfc3339(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypedDict
 
-from tidemill.kernel.clock import Duration, rfc3339, seconds
+from tidemill.kernel.clock import Duration, rfc3339, schedulable, seconds
 from tidemill.kernel.errors import PayloadError, SettingsError
 
 _MAX_TEXT: Final = 255
@@ -105,12 +105,12 @@ def _seconds(name: str, value: Any, least: float = 0.0) -> float:
 
 
 def _instant(value: object) -> datetime:
-    hint = "an instant with a time zone, like 2026-12-01T08:00:00Z"
+    hint = "an instant with a time zone, like 2026-12-01T08:00:00Z, at most a hundred years ahead"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         raise PayloadError(f"options.at: {value!r} is no instant", hint=hint) from None
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None or not schedulable(moment):
         raise PayloadError(f"options.at: {value!r} is no instant", hint=hint)
     return moment
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 
-from tidemill.kernel.clock import seconds
+from tidemill.kernel.clock import LONGEST, seconds
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.secrets import FILE, SecretRef
 
@@ -154,7 +154,7 @@ def _shown(show: Callable[[Any], str]) -> PlainSerializer:
 
 
 ByteSize = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 Listen = Annotated[Address, BeforeValidator(parse_address), _shown(str)]
 PathValue = Annotated[Path, BeforeValidator(parse_path), _shown(str)]
 SecretValue = Annotated[SecretRef, BeforeValidator(parse_secret), _shown(str)]
