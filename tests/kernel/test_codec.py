@@ -158,6 +158,9 @@ def test_a_value_without_json_form_is_named_by_its_path(place: list[int | str], 
         (Report, Report(ok=None), "result.ok: Input should be a valid boolean"),  # type: ignore[arg-type]  # the point
         (int, "three", "result: Input should be a valid integer"),
         (float, float("inf"), "result: inf is no JSON number"),
+        (Any, {"a": [1, 10**30]}, "result.a[1]: an integer of 100 bits is no JSON number"),
+        (int, 10**4000, "result: an integer of 13288 bits is no JSON number"),
+        (list[int], [2**64], "result[0]: an integer of 65 bits is no JSON number"),
         (Open, Open(name="a", score=float("nan")), "result.score: nan is no JSON number"),
         (Open, Open(name="a", more=[NotJson()]), "result.more[0]: "),  # type: ignore[call-arg]  # extra members
         (list[str], ["a", 5], "result[1]: Input should be a valid string"),

@@ -7,6 +7,7 @@ dataclasses pydantic's own rules hold, which write bytes as UTF-8 text.
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
@@ -16,13 +17,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from tidemill.kernel.errors import DefinitionError, PayloadError
-from tidemill.kernel.json_faults import Fault, not_finite, path_text, unserialisable
+from tidemill.kernel.json_faults import Fault, not_finite, path_text, too_large, unserialisable
 
 T = TypeVar("T")
 
 _BASE64: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 _PLAIN: Final[dict[Any, type]] = {Any: object, object: object, dict: dict, list: list}
 _MAX_PROBLEMS: Final = 3
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _TYPES_HINT: Final = "use a pydantic model, a dataclass, a TypedDict or a plain type"
 
 
@@ -90,7 +92,15 @@ class Codec(Generic[T]):
             self._check_null(value, raw)
         if b"NaN" in raw or b"Infinity" in raw:
             self._parse(raw)
+        if _LONG_NUMBER.search(raw):
+            self._check_integers(value, raw)
         return raw
+
+    def _check_integers(self, value: T, raw: bytes) -> None:
+        """Refuse integers that wouldn't read back as they are, or not at all."""
+        if (fault := too_large(value)) is not None:
+            raise self._unserialisable(fault)
+        self._parse(raw)
 
     def _check_null(self, value: T, raw: bytes) -> None:
         """Refuse what pydantic writes as null without a word: numbers that aren't finite, a missing value."""

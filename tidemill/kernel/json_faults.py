@@ -48,6 +48,11 @@ def not_finite(value: object) -> Fault | None:
     return _first(value, (), (), _number_problem)
 
 
+def too_large(value: object) -> Fault | None:
+    """Return the first place of an integer beyond 64 bits, which most readers of JSON round or refuse."""
+    return _first(value, (), (), _integer_problem)
+
+
 def _first(value: object, place: Place, above: tuple[int, ...], problem: _Problem) -> Fault | None:
     if id(value) in above:
         return Fault(place, "refers to itself")
@@ -100,6 +105,12 @@ def _bytes_problem(value: bytes) -> str | None:
 
 def _number_problem(value: object) -> str | None:
     return f"{value} is no JSON number" if isinstance(value, float) and not math.isfinite(value) else None
+
+
+def _integer_problem(value: object) -> str | None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return f"an integer of {value.bit_length()} bits is no JSON number: annotate it as text or Decimal"
+    return None
 
 
 if TYPE_CHECKING:
