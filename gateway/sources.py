@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from gateway.intake import Intake, Policy
+from gateway.intake import Intake
 from gateway.recipes.presets import preset
 from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.sections import SourceSettings
-
-_POLICIES: Final[dict[str, Policy]] = {"quarantine": "quarantine", "accept": "flag"}
 
 
 def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
@@ -34,7 +32,7 @@ def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
             secrets=partial(live.secrets, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
-            policy=_POLICIES[source.policy],
+            policy=source.policy,
             allow_unsigned=source.allow_unsigned,
             tolerance=source.tolerance,
             max_body=source.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
