@@ -13,9 +13,11 @@ from typing import Any, Final
 import pytest
 import typer
 
+from gateway.sources import build_intakes
 from tidemill.cli import main
 from tidemill.kernel import errors
 from tidemill.kernel.settings import sections as settings_sections
+from tidemill.kernel.settings.live import LiveSettings
 from tidemill.kernel.settings.merging import known_keys
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import SecretRef
@@ -123,6 +125,17 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
     page = set(text_of("settings.md").splitlines())
     missing = [row for row in setting_rows() if row not in page]
     assert missing == [], "add these rows:\n" + "\n".join(missing)
+
+
+def test_settings_in_the_docs_can_be_served(tmp_path: Path) -> None:
+    examples = re.findall(r"^```toml\n(\[.*?)^```", text_of("settings.md"), re.MULTILINE | re.DOTALL)
+    whole = [text for text in examples if "…" not in text]
+    assert len(whole) >= 2
+    for text in whole:
+        (tmp_path / "tidemill.toml").write_text(text, encoding="utf-8")
+        environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "secret")
+        settings = Settings.load(tmp_path / "tidemill.toml", environ)
+        assert build_intakes(settings, LiveSettings(settings)).keys() == settings.sources.keys()
 
 
 def test_the_docs_name_no_setting_that_doesnt_exist() -> None:
