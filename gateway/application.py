@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ExceptionHandler
 
+_KINDS: Final = {413: "body-size", 503: "busy"}
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +27,7 @@ async def on_http_error(_: Request, error: Exception) -> Response:
         raise TypeError(f"{error!r} is no HTTP error")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return problem_response(method_not_allowed((error.headers or {}).get("Allow", "")))
-    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    kind = _KINDS.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = "There is nothing here." if error.status_code == HTTPStatus.NOT_FOUND else error.detail
     return problem_response(Problem(error.status_code, kind, detail))
 

@@ -172,7 +172,7 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
         "parameters": parameters,
         "responses": {
             status: {"description": "done", "content": _json(answer)},
-            **_problems("401", "403", "404", "409", "422", "503"),
+            **_problems("401", "403", "404", "409", "413", "422", "503"),
         },
     }
     return operation | ({"requestBody": {"content": _json(body)}} if body else {})

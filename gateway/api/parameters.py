@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from starlette.exceptions import HTTPException
 
 from gateway.body import Budget, Fault, declared_length, read_body
 from tidemill.kernel.errors import NotFoundError, PayloadError
@@ -17,6 +19,11 @@ MAX_BODY: Final = 32 * 1024 * 1024
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 MAX_SEQUENCE: Final = 2**53
+_FAULTS: Final = {
+    Fault.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes."),
+    Fault.BUSY: (HTTPStatus.SERVICE_UNAVAILABLE, "Too many large requests at the same time."),
+    Fault.GONE: (HTTPStatus.BAD_REQUEST, "The body didn't come to its end."),
+}
 _budget = Budget()
 
 
@@ -68,12 +75,13 @@ async def json_object(request: Request) -> dict[str, Any]:
     """Return the JSON object that a request carries, empty where it has no body.
 
     Raises:
-        PayloadError: the body is too large, cut short, or no JSON object.
+        HTTPException: the body is too large, or cut short.
+        PayloadError: it is no JSON object.
     """
     length = declared_length(request.scope["headers"])
     body = await read_body(request.receive, length, MAX_BODY, _budget)
     if isinstance(body, Fault):
-        raise PayloadError(f"the body can't be read: {body.name.lower()}", hint=f"at most {MAX_BODY} bytes")
+        raise HTTPException(*_FAULTS[body])
     try:
         document = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError as error:

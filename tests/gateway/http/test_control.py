@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.api.openapi import control_document, public_document
+from gateway.api.parameters import MAX_BODY
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.jetstream.delivery import Delivery
@@ -18,7 +20,7 @@ from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.subjects import run_of_event
 
 if TYPE_CHECKING:
-    from conftest import House
+    from conftest import Connect, House
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +88,16 @@ async def test_what_is_wrong_with_a_trigger_is_named(
     reply = await house.ask(greet, document)
     assert (reply.status_code, reply.headers["content-type"]) == (422, "application/problem+json")
     assert named in reply.json()["detail"]
+
+
+async def test_a_body_over_the_cap_is_refused_before_it_is_sent(
+    house: House, greet: str, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(house.gateway.control_address)
+    headers = {"content-length": str(MAX_BODY + 1)}
+    await connection.send(http_request(f"/api/v1/{greet}", headers=headers))
+    reply = await connection.reply()
+    assert (reply.status, reply.json()["type"]) == (413, "urn:tidemill:problem:body-size")
 
 
 async def test_unknown_things_are_404_with_a_hint(house: House, greet: str) -> None:
