@@ -72,6 +72,14 @@ def test_a_module_that_breaks_is_said_and_waited_for(service: Start, project: Pa
 
 
 @pytest.mark.integration
+def test_a_module_that_breaks_ends_it_with_2_where_nobody_watches(service: Start, project: Path) -> None:
+    (project / "tasks.py").write_text("import nothing_of_that_name\n")
+    dev = service(*DEV, "--no-reload")
+    dev.wait_for("tasks.py doesn't import: ModuleNotFoundError.*nothing_of_that_name")
+    assert dev.end(None) == 2
+
+
+@pytest.mark.integration
 def test_a_change_that_is_taken_back_is_in_force_again(service: Start, project: Path, call: Call) -> None:
     dev = service(*DEV)
     ready(dev)

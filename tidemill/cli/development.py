@@ -53,11 +53,13 @@ class Development:
 
         Raises:
             BrokerError: the broker can't be started or reached.
-            typer.Exit: the gateway can't work with its settings.
+            typer.Exit: the gateway can't work with its settings; or the worker with its modules, which
+                nobody watches.
         """
         time_to_stop = patience(self._settings)
         gateway = Keeper(self._start_gateway, patience=time_to_stop)
-        worker = Keeper(self._start_worker, patience=time_to_stop, changed=self._changed)
+        changed = self._changed if self._reload else None
+        worker = Keeper(self._start_worker, patience=time_to_stop, changed=changed)
         async with open_broker(self._settings, name="dev"):
             with stop_signals() as stopping:
                 async with asyncio.TaskGroup() as group:
