@@ -98,7 +98,7 @@ class Execution:
     async def lingering(self) -> None:
         """Wait for the thread of a sync handler that outlived its attempt: it still holds the ticket."""
         if self._handler is not None:
-            await asyncio.wait({self._handler.done})
+            await handler.is_done_within(self._handler.done, None)
 
     async def conclude(self) -> Conclusion:
         """Call the handler and say what came of it."""
@@ -145,8 +145,7 @@ class Execution:
             executing = handler.start(call, self._tools.threads, self.name)
         self._handler = executing
         await executing.begun()
-        done, _ = await asyncio.wait({executing.done}, timeout=self._task.definition.timeout)
-        if not done:
+        if not await handler.is_done_within(executing.done, self._task.definition.timeout):
             await self._give_up(executing)
         return executing.done.result()
 

@@ -80,6 +80,31 @@ class InThread(Handler):
         return _contained_sync(call.invoke)
 
 
+async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> bool:
+    """Wait until a future is done, for `timeout` seconds at most, and leave it alone in any case.
+
+    It is `asyncio.wait` for one future, at a fraction of its cost: every run passes here.
+    """
+    if future.done():
+        return True
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    future.add_done_callback(wake)
+    timer = loop.call_later(timeout, wake) if timeout is not None else None
+    try:
+        await waiter
+    finally:
+        future.remove_done_callback(wake)
+        if timer is not None:
+            timer.cancel()
+    return future.done()
+
+
 async def _contained(call: BoundCall) -> Any:
     """Keep a handler's `sys.exit` from ending the event loop."""
     try:
