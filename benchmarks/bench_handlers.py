@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tidemill import Event, task
 
-_notes = Path("latencies.txt").open("a", buffering=1, encoding="ascii")  # noqa: SIM115 - open as long as the worker
+
+@functools.cache
+def notes() -> TextIO:
+    """Return the file of notes in the worker's folder, open until it ends."""
+    return Path("latencies.txt").open("a", buffering=1, encoding="ascii")
 
 
 @task(on="bench.empty")
@@ -19,4 +24,4 @@ async def empty() -> None:
 @task(on="github.push")
 async def note(event: Event[dict[str, Any]]) -> None:
     """Note the seconds since the request was sent."""
-    _notes.write(f"{time.time() - float(event.headers['x-sent-at'])}\n")
+    notes().write(f"{time.time() - float(event.headers['x-sent-at'])}\n")
