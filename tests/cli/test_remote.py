@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tidemill.cli.remote import Remote, open_remote
+from tidemill.cli.asking import open_remote
+from tidemill.cli.remote import Remote
 from tidemill.kernel.errors import (
     ConflictError,
     ControlError,

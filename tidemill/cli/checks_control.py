@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tidemill.cli.asking import open_remote
 from tidemill.cli.finding import Finding, ok, problem
-from tidemill.cli.remote import open_remote
 from tidemill.kernel.errors import TidemillError
 
 if TYPE_CHECKING:

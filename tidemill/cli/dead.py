@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import MAX_LIMIT, Before, Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import Remote, Row, ask
+from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each, progress, show_outcomes, tried
 from tidemill.kernel.errors import PayloadError
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, SourceFilter, examples
 from tidemill.cli.output import Json, show_rows
-from tidemill.cli.remote import Row, ask
+from tidemill.cli.remote import Row
 
 app = typer.Typer(
     name="deliveries",

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.deliveries import verdict_of
 from tidemill.cli.options import Before, Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import Remote, Row, ask
+from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each
 from tidemill.kernel.errors import ConflictError
 

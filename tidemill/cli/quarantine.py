@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import Before, Limit, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import Row, ask
+from tidemill.cli.remote import Row
 from tidemill.cli.several import do_each
 
 app = typer.Typer(

@@ -1,28 +1,15 @@
-"""How commands reach an installation: over its control API, or straight to the broker of the settings.
+"""What commands ask an installation, whichever way they reach it.
 
-Both ways speak in the control API's documents, so that every command is written once. With `--url` (or
-`[client] url`) it is HTTP, otherwise the broker.
+Both ways speak in the control API's documents, so that every command is written once.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
-
-from tidemill.cli.invocation import invocation
-from tidemill.cli.logs import set_up_logs
-from tidemill.kernel.errors import NotFoundError
-
-if TYPE_CHECKING:
-    import typer
-
-    from tidemill.kernel.settings.model import Settings
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 Row = dict[str, Any]
 Verb = Literal["cancel", "retry"]
-T = TypeVar("T")
 
 
 class Remote(Protocol):
@@ -93,55 +80,3 @@ class Remote(Protocol):
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
-
-
-def ask(context: typer.Context, question: Callable[[Remote], Awaitable[T]]) -> T:
-    """Open the way that the global options and settings name, and ask."""
-    settings = invocation(context).settings()
-    set_up_logs(settings.log, quiet=True)
-
-    async def inside() -> T:
-        async with open_remote(settings) as remote:
-            return await question(remote)
-
-    return asyncio.run(inside())
-
-
-@asynccontextmanager
-async def open_remote(settings: Settings) -> AsyncIterator[Remote]:
-    """Open the way to the installation that the settings name.
-
-    Raises:
-        SettingsError: the API key can't be resolved.
-        NotFoundError: nothing has ever run with the data directory of the settings.
-        BrokerError: the broker can't be reached.
-    """
-    if settings.client.url is not None:
-        async with _over_http(settings, settings.client.url) as remote:
-            yield remote
-        return
-    from tidemill.cli.remote_direct import DirectRemote  # noqa: PLC0415 - the broker's client delays --help
-    from tidemill.kernel.services.broker import open_broker  # noqa: PLC0415 - the same
-
-    nats = settings.nats
-    if nats.embedded and not nats.data_dir.is_dir():
-        raise NotFoundError(
-            f"no broker has ever run in {nats.data_dir}",
-            hint="start one with 'tidemill dev MODULE', go to its folder, or name a remote one with --url",
-        )
-    # The embedded broker is ours to prepare; elsewhere a look must not change anything.
-    async with open_broker(settings, name="command", prepare=nats.embedded) as broker:
-        yield DirectRemote(broker, tuple(settings.sources))
-
-
-@asynccontextmanager
-async def _over_http(settings: Settings, url: str) -> AsyncIterator[Remote]:
-    from tidemill.cli.remote_http import HttpRemote  # noqa: PLC0415 - the HTTP client delays --help
-
-    key = settings.client.key
-    remote = HttpRemote(url, key.resolve(settings.inputs.environ).reveal() if key else None)
-    await remote.open()
-    try:
-        yield remote
-    finally:
-        await remote.close()

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows
-from tidemill.cli.remote import Row, ask
+from tidemill.cli.remote import Row
 from tidemill.cli.several import do_each
 
 app = typer.Typer(name="runs", help="Look at runs; cancel, retry and replay them.", no_args_is_help=True)

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from tidemill.cli.asking import ask
 from tidemill.cli.output import show_record, show_rows
-from tidemill.cli.remote import Remote, Row, ask
+from tidemill.cli.remote import Remote, Row
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 
 Act = Callable[[Remote, str], Awaitable[Row]]

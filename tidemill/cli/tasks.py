@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import ask
 
 app = typer.Typer(name="tasks", help="Look at tasks; remove those that are gone.", no_args_is_help=True)
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id or an alias.")]

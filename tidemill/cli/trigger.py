@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, show_record
-from tidemill.cli.remote import Remote, Row, ask
+from tidemill.cli.remote import Remote, Row
 from tidemill.kernel.errors import PayloadError
 
 app = typer.Typer()

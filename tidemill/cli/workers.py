@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, show_rows
-from tidemill.cli.remote import Row, ask
+from tidemill.cli.remote import Row
 
 app = typer.Typer(name="workers", help="Look at worker processes.", no_args_is_help=True)
 
