@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import orjson
@@ -109,7 +110,7 @@ async def test_a_task_gets_the_event_that_arrives_just_after_its_definition(mill
             late = TaskDefinition(id=f"late-{number}", on=("test.push",))
             await registry.publish(mill.broker.tasks, late)
             key = await mill.post("test.push", {})
-            await until(lambda key=key, late=late: _known(mill, [run_of_event(key, late.id)]), within=3)
+            await until(partial(_known, mill, [run_of_event(key, late.id)]), within=3)
 
 
 async def test_a_definition_that_this_version_can_not_read_stops_no_other(
@@ -324,7 +325,10 @@ async def test_the_sweeper_closes_what_the_closer_missed(mill: Mill) -> None:
 
 
 async def test_closer_and_sweeper_stop_when_they_are_told(mill: Mill) -> None:
-    parts = [Closer(mill.broker, Keeping()), Sweeper(mill.broker, Keeping(), interval=0.05)]
+    parts: list[Closer | Sweeper] = [
+        Closer(mill.broker, Keeping()),
+        Sweeper(mill.broker, Keeping(), interval=0.05),
+    ]
     running = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0.2)
     assert not any(each.done() for each in running)

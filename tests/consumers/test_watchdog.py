@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,7 +19,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def dog() -> Iterator[Watchdog]:  # type: ignore[misc]
+async def dog() -> AsyncIterator[Watchdog]:
     watching = Watchdog(asyncio.get_running_loop(), patience=0.2)
     watching.start()
     yield watching
@@ -27,7 +27,7 @@ async def dog() -> Iterator[Watchdog]:  # type: ignore[misc]
 
 
 async def test_who_blocks_the_loop_is_named(dog: Watchdog, caplog: pytest.LogCaptureFixture) -> None:
-    assert dog
+    assert dog.arrival()
 
     async def greedy() -> None:
         time.sleep(0.6)  # noqa: ASYNC251 - what it is about

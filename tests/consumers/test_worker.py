@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from consumers.loader import AnyTask
 from tests.consumers.conftest import Mill, until
 from tidemill import Abort, Context, Event, Retry, RetryAfter, SyncContext, task
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -242,7 +243,15 @@ async def test_whatever_a_handler_raises_is_a_failed_attempt(mill: Mill) -> None
     async def bad_text() -> None:
         raise OSError("no file \udcff")
 
-    tasks = [exits, exits_in_thread, odd, stops_iterating, interrupts, cancels_itself, bad_text]
+    tasks: list[AnyTask] = [
+        exits,
+        exits_in_thread,
+        odd,
+        stops_iterating,
+        interrupts,
+        cancels_itself,
+        bad_text,
+    ]
     async with mill.worker(*tasks):
         runs = [await mill.trigger(each.id) for each in tasks]
         views = [await mill.ended(run) for run in runs]
