@@ -110,6 +110,24 @@ def test_lists_and_tables_in_the_environment() -> None:
     assert settings.engine.roles == ("router", "closer")
 
 
+def test_numbers_in_the_environment() -> None:
+    environ = {"TIDEMILL_NATS__URL": "nats://a:4222", "TIDEMILL_NATS__REPLICAS": "3"}
+    assert load(environ).nats.replicas == 3
+    assert "should be 1, 3 or 5" in refusal(environ | {"TIDEMILL_NATS__REPLICAS": "2"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TIDEMILL_EVENTS__MAX_BYTES", "99999999999TB"),
+        ("TIDEMILL_EVENTS__MAX_AGE", "1e300"),
+        ("TIDEMILL_NATS__URL", "nats://a:65536"),
+    ],
+)
+def test_what_the_broker_could_not_take_is_refused(variable: str, value: str) -> None:
+    assert value in refusal({variable: value})
+
+
 def test_an_empty_variable_counts_as_missing() -> None:
     assert load({"TIDEMILL_WORKER__SLOTS": ""}).worker.slots == 100
 

@@ -12,6 +12,7 @@ from tidemill.kernel import clock
 from tidemill.kernel.settings.keys import HASH_PATTERN
 from tidemill.kernel.settings.secrets import Secret, SecretRef
 from tidemill.kernel.settings.values import (
+    MAX_PORT,
     Address,
     ByteSize,
     Listed,
@@ -30,15 +31,25 @@ EMBEDDED: Final = "embedded"
 Role = Literal["router", "mailman", "closer", "sweeper", "history"]
 ROLES: Final[tuple[Role, ...]] = ("router", "mailman", "closer", "sweeper", "history")
 SOURCE_NAME: Final = r"^[a-z0-9]+([_-]?[a-z0-9]+)*$"
-_SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::\d{1,5})?/?")
+_SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::(?P<port>[0-9]{1,5}))?/?")
 
 
 def _check_servers(value: str) -> str:
-    if value != EMBEDDED and not all(_SERVER.fullmatch(server.strip()) for server in value.split(",")):
+    if value != EMBEDDED and not all(_is_server(server.strip()) for server in value.split(",")):
         raise ValueError(
             "write 'embedded' or servers like 'nats://a:4222,nats://b:4222', without credentials"
         )
     return value
+
+
+def _is_server(text: str) -> bool:
+    found = _SERVER.fullmatch(text)
+    return found is not None and int(found["port"] or 0) <= MAX_PORT
+
+
+def _whole_number(value: object) -> object:
+    """Return the number that text of the environment is: where only certain ones fit, pydantic reads none."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 def _check_history(value: SecretRef) -> SecretRef:
@@ -129,7 +140,7 @@ class NatsSettings(Section):
     """File with a NATS user's JWT and key (`.creds`)."""
     tls: Annotated[TlsSettings, BeforeValidator(_tls_table)] = TlsSettings(enabled=False)
     """`true`, or a table with the keys below."""
-    replicas: Literal[1, 3, 5] = 1
+    replicas: Annotated[Literal[1, 3, 5], BeforeValidator(_whole_number)] = 1
     """Copies of every stream in a cluster."""
     namespace: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""
     """Prefix of all names on the broker, so that several installations share one."""

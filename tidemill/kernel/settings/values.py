@@ -25,7 +25,7 @@ _SIZES: Final = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
 }  # fmt: skip
 _ANY_HOST: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised here, bound nowhere
-_MAX_PORT: Final = 65535
+MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def parse_address(value: object) -> object:
         return value
     host, _, port = str(value).rpartition(":")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
+    if not host or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
         raise ValueError("not an address: write host:port, like '127.0.0.1:8080'")
     return Address(host, int(port))
 
@@ -153,7 +153,7 @@ def _shown(show: Callable[[Any], str]) -> PlainSerializer:
     return PlainSerializer(show, return_type=str)
 
 
-ByteSize = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+ByteSize = Annotated[int, BeforeValidator(parse_size), Field(gt=0, lt=2**63)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 Listen = Annotated[Address, BeforeValidator(parse_address), _shown(str)]
 PathValue = Annotated[Path, BeforeValidator(parse_path), _shown(str)]
