@@ -50,3 +50,17 @@ def test_any_other_bytes_are_an_error_of_the_tree(body: bytes) -> None:
 
 def test_a_kind_is_part_of_the_bytes() -> None:
     assert encode(Claim(rid="x", q=1, n=1, worker="w")).startswith(b'{"kind":"claim"')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind":"suspend","rid":"r","q":1,"wait":"retry","fault":{"kind":"other"}}',
+        b'{"kind":"suspend","rid":"r","q":1,"wait":"retry","fault":"text"}',
+        b'{"kind":"end","rid":"r","outcome":"failed","records":7}',
+        b'{"kind":"created","rid":"r","task":"t","tags":7}',
+    ],
+)
+def test_a_record_whose_parts_are_malformed_is_named(line: bytes) -> None:
+    with pytest.raises(PayloadError, match="malformed"):
+        decode(line + b"\n")

@@ -177,13 +177,13 @@ def decode(body: bytes) -> Record | None:
         raise PayloadError(
             f"unknown journal record {kind!r}", hint="a newer version wrote it: upgrade this one"
         )
-    if cls is Created:
-        facts |= {"raw": raw, "tags": tuple(facts.get("tags", ()))}
-    elif cls is End:
-        facts |= {"records": tuple(facts.get("records", ()))}
-    if facts.get("fault") is not None:
-        facts["fault"] = Fault(**facts["fault"])
     try:
+        if cls is Created:
+            facts |= {"raw": raw, "tags": tuple(facts.get("tags", ()))}
+        elif cls is End:
+            facts |= {"records": tuple(facts.get("records", ()))}
+        if facts.get("fault") is not None:
+            facts["fault"] = Fault(**facts["fault"])
         record: Record = cls(**facts)
     except TypeError as error:
         raise PayloadError(f"malformed {kind!r} record: {error}") from error
