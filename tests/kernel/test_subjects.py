@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
@@ -108,3 +109,8 @@ def test_a_namespace_stands_before_every_name(namespace: str, source: str, task:
 def test_streams_of_two_namespaces_are_apart() -> None:
     assert Names("").stream("EVENTS") == "EVENTS"
     assert Names("prod").stream("EVENTS") == "prod_EVENTS"
+
+
+@given(st.binary(min_size=17, max_size=32))
+def test_run_ids_are_the_standard_encoding(digest: bytes) -> None:
+    assert subjects._run_id(digest) == "run_" + base64.b32hexencode(digest[:17]).decode().lower()[:26]

@@ -112,6 +112,10 @@ class Performer:
     async def perform(self, operation: op.Operation) -> Any:
         """Perform one operation that needs neither a message nor user code, and return its result."""
         handler = self._handlers[type(operation)]
+        try:
+            return await handler(operation)
+        except BrokerUnavailableError as error:
+            self._bear(error)
         return await self._patiently(lambda: handler(operation))
 
     async def get_blob(self, name: str) -> bytes:
@@ -137,14 +141,14 @@ class Performer:
             try:
                 return await attempt()
             except BrokerUnavailableError as error:
-                if not self._patient or self.bus.closed.is_set():
-                    raise
-                self._report_waiting(error)
+                self._bear(error)
             await asyncio.sleep(pause)
             pause = min(_LAST_PAUSE, pause * 2)
 
-    def _report_waiting(self, error: BrokerUnavailableError) -> None:
-        """Log that work waits, once in a while: all that is under way waits for the same broker."""
+    def _bear(self, error: BrokerUnavailableError) -> None:
+        """Raise an error that isn't waited out; else log, once in a while, that work waits for the broker."""
+        if not self._patient or self.bus.closed.is_set():
+            raise error
         present = time.monotonic()
         if present - self._reported_at >= _REPORT_SECONDS:
             self._reported_at = present
