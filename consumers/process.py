@@ -14,6 +14,7 @@ from consumers.endings import report_endings
 from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
+from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.settings.model import Settings
 
@@ -58,6 +59,7 @@ async def serve_engine(settings: Settings, roles: Collection[str], *, report: Re
     async with open_broker(settings, name="engine", patient=True) as broker:
 
         async def move(stopping: asyncio.Event) -> None:
+            spare_collector()
             report(f"engine runs {', '.join(sorted(roles))}")
             await Engine(broker, settings, roles).run(stopping)
 
@@ -84,6 +86,7 @@ async def _work(worker: Worker, engine: Engine | None, stopping: asyncio.Event, 
         await ready.wait()
         if engine is not None:
             group.create_task(engine.run(stopping), name="engine")
+        spare_collector()
         report(f"worker {worker.identity.id} serves {', '.join(worker.task_ids)}")
 
 
