@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -145,6 +146,21 @@ async def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
             os.kill(server_pid(tmp_path), signal.SIGKILL)
             await asyncio.wait_for(back.wait(), 20)
             assert (await bus.api("STREAM.INFO.S"))["state"]["messages"] == 1
+    await broker.release()
+
+
+@pytest.mark.crash
+async def test_its_keeper_goes_on_when_the_folder_has_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = await EmbeddedBroker.acquire(tmp_path / "data")
+    server = server_pid(tmp_path / "data")
+    shutil.rmtree(tmp_path / "data")
+    os.kill(server, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not any(record.levelname == "ERROR" for record in caplog.records):  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.01)
+    assert "what it said can't be read" in caplog.text
     await broker.release()
 
 

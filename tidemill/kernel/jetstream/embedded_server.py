@@ -124,12 +124,19 @@ class Server:
 
     def last_lines(self) -> str:
         """Return the last lines that it has written since its start, indented."""
+        try:
+            lines = self._written()
+        except OSError as error:  # also where the folder has gone, or the disk is broken
+            lines = [f"(what it said can't be read: {error})"]
+        return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+
+    def _written(self) -> list[str]:
         lines = self._complaints.read_text("utf-8", "replace").splitlines()
         if self._log.exists():
             with self._log.open("rb") as log:
                 log.seek(min(self._log_start, self._log.stat().st_size))
                 lines += log.read()[-65536:].decode("utf-8", "replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+        return lines
 
 
 async def answers(address: Address) -> bool:
