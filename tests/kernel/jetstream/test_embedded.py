@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from tidemill.kernel.errors import BrokerError, EmbeddedBrokerError
-from tidemill.kernel.jetstream import embedded_binary
+from tidemill.kernel.jetstream import embedded, embedded_binary, embedded_server
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.embedded import EmbeddedBroker
 
@@ -146,6 +146,36 @@ async def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
             os.kill(server_pid(tmp_path), signal.SIGKILL)
             await asyncio.wait_for(back.wait(), 20)
             assert (await bus.api("STREAM.INFO.S"))["state"]["messages"] == 1
+    await broker.release()
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_server_that_ran_out_of_space_is_started_again_when_there_is_some(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """It keeps the error of a write for good: without a restart every later event would be refused."""
+    broker = await EmbeddedBroker.acquire(tmp_path)
+    server, old = broker._server, server_pid(tmp_path)
+    assert server is not None
+    assert not server.ran_out_of_space()
+    monkeypatch.setattr(embedded, "_ROOM", 2**62)
+    if told:
+        with (tmp_path / "broker.log").open("a") as log:
+            log.write("[ERR] JetStream failed to store a msg on stream '$G > S': no space left on device\n")
+    else:
+        monkeypatch.setattr(embedded_server, "_FULL", 2**62)
+    assert server.ran_out_of_space()
+    monkeypatch.setattr(embedded_server, "_FULL", 0)
+    async with await connect(broker) as bus:
+        back = asyncio.Event()
+        bus.on_reconnect(back.set)
+        monkeypatch.setattr(embedded, "_ROOM", 0)
+        await asyncio.wait_for(back.wait(), 20)
+    assert server_pid(tmp_path) != old
+    assert broker._server is not None
+    assert not broker._server.ran_out_of_space()
     await broker.release()
 
 

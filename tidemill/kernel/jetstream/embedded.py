@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tidemill.kernel import backoff
 from tidemill.kernel.errors import EmbeddedBrokerError
-from tidemill.kernel.jetstream.embedded_files import Address, FileLock, free_port, make_private_folder
+from tidemill.kernel.jetstream.embedded_files import (
+    Address,
+    FileLock,
+    free_bytes,
+    free_port,
+    make_private_folder,
+)
 from tidemill.kernel.jetstream.embedded_server import Durability, PortTakenError, Server, answers
 
 if TYPE_CHECKING:
@@ -28,6 +34,8 @@ _POLL: Final = 0.1
 _START_TIMEOUT: Final = 30.0
 # A server that has run for so long had a good start: its next failure is the first again.
 _STABLE: Final = 30.0
+# Bytes on the disk with which a server that ran out of space may go on.
+_ROOM: Final = 16 * 1024 * 1024
 
 
 class EmbeddedBroker:
@@ -169,7 +177,7 @@ class EmbeddedBroker:
         failures, started = 0, loop.time()
         while True:
             await asyncio.sleep(_POLL)
-            if self._server is not None and self._server.alive:
+            if self._server is not None and self._server.alive and not self._may_write_again(self._server):
                 failures = 0 if loop.time() - started > _STABLE else failures
                 continue
             if self._server is None and not self._lock.exclusive():
@@ -180,9 +188,16 @@ class EmbeddedBroker:
             started = loop.time()
             await self._restart()
 
+    def _may_write_again(self, server: Server) -> bool:
+        """Say whether the server is stuck with the error of a full disk that isn't full any more."""
+        return server.ran_out_of_space() and free_bytes(self._folder) >= _ROOM
+
     async def _restart(self) -> None:
         if self._server is None:
             _log.warning("the embedded broker's owner has gone: this process takes it over")
+        elif self._server.alive:
+            _log.warning("the disk was full and has space again: the embedded broker is started anew")
+            await self._server.stop()
         else:
             _log.warning("the embedded broker has died and is started again:\n%s", self._server.last_lines())
             await self._server.stop()

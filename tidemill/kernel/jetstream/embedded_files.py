@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import socket
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -109,6 +110,14 @@ def write_private(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, _PRIVATE_FILE)
         file.write(content)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the space that is left on a folder's disk; none where that can't be found out."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import orjson
 
 from tidemill.kernel.errors import EmbeddedBrokerError
 from tidemill.kernel.jetstream import embedded_binary, guard
-from tidemill.kernel.jetstream.embedded_files import HOST, Address, FileLock, write_private
+from tidemill.kernel.jetstream.embedded_files import HOST, Address, FileLock, free_bytes, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ _LAST_LINES: Final = 8
 _LOG_LIMIT: Final = 10_000_000  # bytes of a log file before it is rotated
 _LOG_FILES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
+_NO_SPACE: Final = b"no space left on device"
+_FULL: Final = 64 * 1024  # bytes on a disk that takes no message any more
 
 
 class PortTakenError(EmbeddedBrokerError):
@@ -39,7 +41,8 @@ class Server:
         self._address = address
         self._log = folder / "broker.log"
         self._complaints = folder / "broker.err"
-        self._log_start = 0
+        self._log_start = self._looked_at = 0
+        self._out_of_space = False
         write_private(folder / "broker.conf", _config(folder, address, durability).encode())
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -88,7 +91,7 @@ class Server:
 
     def _launch(self, lock: FileLock) -> None:
         binary = embedded_binary.find()
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = self._looked_at = self._log.stat().st_size if self._log.exists() else 0
         command = [
             sys.executable,
             "-I",
@@ -129,6 +132,29 @@ class Server:
         except OSError as error:  # also where the folder has gone, or the disk is broken
             lines = [f"(what it said can't be read: {error})"]
         return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+
+    def ran_out_of_space(self) -> bool:
+        """Say whether it couldn't write since its start because the disk was full; ask often.
+
+        It keeps such an error and refuses what belongs into the same file until it is started anew, however
+        much space there is by then (nats-server 2.15). It says so in its log, which may stand on that disk.
+        """
+        if not self._out_of_space:
+            self._out_of_space = free_bytes(self._folder) < _FULL or _NO_SPACE in self._news()
+        return self._out_of_space
+
+    def _news(self) -> bytes:
+        """Return what it has written into its log since the last look."""
+        try:
+            size = self._log.stat().st_size
+            if size == self._looked_at:
+                return b""
+            with self._log.open("rb") as log:
+                log.seek(self._looked_at if size > self._looked_at else 0)  # a log that is full begins anew
+                self._looked_at = size
+                return log.read()
+        except OSError:
+            return b""  # the log has gone, or is being changed for a new one
 
     def _written(self) -> list[str]:
         lines = self._complaints.read_text("utf-8", "replace").splitlines()
