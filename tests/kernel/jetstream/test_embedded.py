@@ -261,6 +261,21 @@ async def test_a_port_that_was_taken_meanwhile_is_changed_when_nobody_else_uses_
         await broker.release()
 
 
+async def test_a_copy_of_a_folder_in_use_gets_a_broker_of_its_own(tmp_path: Path) -> None:
+    original = await EmbeddedBroker.acquire(tmp_path / "original")
+    async with await connect(original) as bus:
+        await bus.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s"]})
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    copy = await EmbeddedBroker.acquire(tmp_path / "copy")
+    assert copy.url != original.url
+    async with await connect(copy) as bus:
+        await bus.publish("s", b"for the copy")
+    async with await connect(original) as bus:
+        assert (await bus.api("STREAM.INFO.S"))["state"]["messages"] == 0
+    await copy.release()
+    await original.release()
+
+
 async def test_a_taken_port_that_others_use_is_an_error_in_words(tmp_path: Path) -> None:
     broker = await EmbeddedBroker.acquire(tmp_path)
     port = int(broker.url.rpartition(":")[2])

@@ -142,8 +142,11 @@ class EmbeddedBroker:
         await self._serve()
 
     async def _serve(self) -> None:
-        """Start the server, on its old port if it had one; on another one only if nobody else uses it."""
-        address = Address.load(self._folder) or Address.fresh()
+        """Start the server, on its old port if it had one; on another one only if nobody else uses it.
+
+        Its name is new each time: where the folder is a copy, the original's server may answer on that port.
+        """
+        address = (Address.load(self._folder) or Address.fresh()).renamed()
         address.save(self._folder)
         try:
             self._server = await self._start(address)

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -40,7 +40,11 @@ class Address:
     @classmethod
     def fresh(cls) -> Address:
         """Return an address on a free port with a credential of its own."""
-        return cls(free_port(), "tidemill", secrets.token_urlsafe(24), f"tidemill-{secrets.token_hex(4)}")
+        return cls(free_port(), "tidemill", secrets.token_urlsafe(24), _fresh_name())
+
+    def renamed(self) -> Address:
+        """Return the address for another server, which nobody can take for an earlier one."""
+        return replace(self, server_name=_fresh_name())
 
     @classmethod
     def load(cls, folder: Path) -> Address | None:
@@ -65,6 +69,10 @@ class Address:
         path = folder / _ADDRESS_FILE
         write_private(path.with_suffix(".new"), orjson.dumps(asdict(self)))
         path.with_suffix(".new").replace(path)
+
+
+def _fresh_name() -> str:
+    return f"tidemill-{secrets.token_hex(4)}"
 
 
 class FileLock:
