@@ -142,10 +142,11 @@ class Intake:
         reason = reason or self._nameless(identity)
         if reason is not None:
             return Quarantined(Envelope(**attributes), reason)
-        schema = self._schemas.find(self._schema_sources, (identity.provider_type, identity.base_type))
-        reason = schema.check(delivery.content.data) if schema else None
+        types = (identity.provider_type, identity.base_type)
+        judged = self._schemas.judge(self._schema_sources, types, delivery.content.data)
+        reason = judged.reason
         if reason is None:
-            name = schema.identifier if schema else None
+            name = judged.identifier
             return Accepted(Envelope(**attributes, dataschema=name), verified.secret, name)
         if self._policy != "flag":
             return Quarantined(Envelope(**attributes), reason)

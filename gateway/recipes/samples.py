@@ -18,6 +18,7 @@ from gateway.recipes.moment import datetime_of
 from gateway.schemas import BUNDLED
 from tidemill.kernel.clock import rfc3339
 from tidemill.kernel.errors import NotFoundError
+from tidemill.kernel.subjects import unescape_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ def find_sample(source: str, event_type: str, directories: Sequence[Path] = (BUN
         NotFoundError: there is none of that type.
     """
     for path in _paths(source, directories):
-        if event_type in (_type_of(path), path.parent.parent.name):
+        if event_type in (_type_of(path), _base_of(path)):
             return orjson.loads(path.read_bytes())
     known = ", ".join(sample_types(source, directories)) or "none at all"
     raise NotFoundError(
@@ -93,5 +94,9 @@ def _paths(source: str, directories: Sequence[Path]) -> Iterator[Path]:
 def _type_of(path: Path) -> str:
     document = orjson.loads(path.read_bytes())
     action = document.get("action") if isinstance(document, dict) else None
-    base = path.parent.parent.name
+    base = _base_of(path)
     return f"{base}.{action}" if action == path.stem else base
+
+
+def _base_of(path: Path) -> str:
+    return unescape_type(path.parent.parent.name)

@@ -145,6 +145,24 @@ def test_directories_of_one_s_own_add_and_replace(tmp_path: Path) -> None:
     assert store.find(("acme",), (None, "../../github/push")) is None
 
 
+def test_of_several_versions_the_newest_that_fits_counts(tmp_path: Path) -> None:
+    write(tmp_path, "acme/orders%2Fpaid/2.json", {"required": ["id"]})
+    write(tmp_path, "acme/orders%2Fpaid/10.json", {"required": ["id", "total"]})
+    store, seen = SchemaStore((tmp_path,)), []
+    store.watcher = lambda source, schema, document: seen.append((source, schema.event_type, document))
+    types = ("orders/paid.now", "orders/paid")
+    newest, older = {"id": 1, "total": 2}, {"id": 1}
+    assert store.judge(("acme",), types, newest).identifier == "tidemill:schemas/acme/orders%2Fpaid/10"
+    assert store.judge(("acme",), types, older).identifier == "tidemill:schemas/acme/orders%2Fpaid/2"
+    judged = store.judge(("acme",), types, {"total": 2})
+    assert judged.schema is None
+    assert judged.reason is not None
+    assert "orders%2Fpaid/10" in judged.reason.detail
+    assert store.judge(("acme", "github"), ("orders/refunded", None), older) == (None, None)
+    assert store.outcomes == {("acme", "fits"): 2, ("acme", "misfit"): 1, ("acme", "unvalidated"): 1}
+    assert seen == [("acme", "orders/paid", newest), ("acme", "orders/paid", older)]
+
+
 @pytest.mark.parametrize("broken", ["{", {"type": "objekt"}, {"$ref": "#/$defs/missing"}])
 def test_a_broken_schema_is_named_at_start(tmp_path: Path, broken: Any) -> None:
     store = SchemaStore((write(tmp_path, "acme/paid/1.json", broken),))
