@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from gateway.recipes import selector, template
+from gateway.recipes.handshake import Acknowledgement, Handshakes, Refusal
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _VERIFIABLE: Final = ("header:", "query:")
-_SIGNABLE: Final = (*selector.PARTS, "header:", "query:")
-_NAMEABLE: Final = ("header:", "query:", "body:", "form:", "timestamp", "id")
+_SIGNABLE: Final = (*(part for part in selector.PARTS if part not in ("form", "text")), "header:", "query:")
+_NAMEABLE: Final = ("header:", "query:", "body:", "item:", "form:", "timestamp", "id")
 
 
 def _checked_selector(*places: str) -> Callable[[str], str]:
@@ -198,13 +199,23 @@ class EventNames(_Part):
         default={}, description="subject and time of single types, with action or without"
     )
     data: Annotated[
-        list[Annotated[str, AfterValidator(_checked_selector("body", "body:", "form:"))]],
+        list[Annotated[str, AfterValidator(_checked_selector("body", "body:", "form", "form:", "text"))]],
         Field(min_length=1, max_length=4),
         BeforeValidator(_listed, json_schema_input_type=list[str] | str),
     ] = Field(
         default=["body"],
         description="`body` is the JSON body, `body:PATH` a value in it; `form:NAME` lets form-encoded "
-        "bodies in, whose field NAME holds the JSON",
+        "bodies in, whose field NAME holds the JSON; `form` lets all forms in, whose fields are the data; "
+        "`text` lets any other text in, which is the data",
+    )
+    split: Annotated[
+        list[Annotated[str, AfterValidator(_checked_selector("body", "body:"))]],
+        Field(max_length=4),
+        BeforeValidator(_listed, json_schema_input_type=list[str] | str),
+    ] = Field(
+        default=[],
+        description="where a batch's array stands: `body` or `body:PATH`; each item becomes an event, in "
+        "which `item:PATH` selects. Without an array there, the delivery is one event and its item",
     )
 
 
@@ -248,6 +259,19 @@ class Recipe(_Part):
         list[Hmac], Field(max_length=4), BeforeValidator(_listed, json_schema_input_type=list[Hmac] | Hmac)
     ] = Field(default=[], description="alternatives: the first whose signature the request carries decides")
     event: EventNames = EventNames()
+    handshake: Handshakes = Field(default=[], description="requests that are answered and make no event")
+    answer: Acknowledgement | None = Field(
+        default=None, description="what deliveries are answered with; without, 202 and the event's id"
+    )
+    refusal: Refusal | None = Field(
+        default=None, description="what requests that don't verify are answered with; without, a 401 problem"
+    )
+    reads: dict[str, Literal["json", "form", "text"]] = Field(
+        default={}, description="how bodies of a media type are read, where that isn't the usual way"
+    )
+    signs_decoded: bool = Field(
+        default=False, description="signatures cover a compressed body as it was before compression"
+    )
     sender: Sender = Sender()
     evidence: list[Evidence] = []
 

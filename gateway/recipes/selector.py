@@ -3,10 +3,12 @@
     header:NAME     a header, in any case; sent repeatedly, its values are joined by ", "
     query:NAME      a parameter of the query string
     body:PATH       a value in the body's JSON: keys and array indexes joined by dots, `data.object.id`
+    item:PATH       a value in one item of a batch
     form:NAME       a field of a form-encoded body
     signature:KEY   an item beside the signature in its header, `t` in `t=1,v1=…`
     timestamp id             what a recipe's `verify` found at its keys of these names, and signed
     body method path path_query url    the request's own parts, in what is signed
+    form text                all fields of a form, the body as text; as an event's data
 
 A selector finds text or nothing. JSON strings that are not empty and integers are text; other values
 are not: a template over them would depend on how a number is written.
@@ -20,9 +22,9 @@ from typing import Any, Final
 
 from tidemill.kernel.errors import SettingsError
 
-PLACES: Final = ("header", "query", "body", "form", "signature")
-PARTS: Final = ("body", "timestamp", "id", "method", "path", "path_query", "url")
-PATTERN: Final = r"^(header|query|body|form|signature):[^{}\s]+$"
+PLACES: Final = ("header", "query", "body", "item", "form", "signature")
+PARTS: Final = ("body", "form", "text", "timestamp", "id", "method", "path", "path_query", "url")
+PATTERN: Final = r"^(header|query|body|item|form|signature):[^{}\s]+$"
 _NAME = re.compile(r"[^{}\s]+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
