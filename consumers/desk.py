@@ -90,7 +90,14 @@ class Desk:
         async def execute(session: Session) -> Conclusion:
             return await self._execute(session, held)
 
-        await self._shared.performer.run(work(ticket, self._policy, self._shared.worker), held, execute)
+        async def isolate() -> None:
+            _log.warning(
+                "%s may be what its workers died of: no other such run is executed beside it", held.run
+            )
+            await self._shared.isolation.enter(held)
+
+        procedure = work(ticket, self._policy, self._shared.worker)
+        await self._shared.performer.run(procedure, held, execute, isolate)
         await held.settled()
 
     async def _execute(self, session: Session, held: Held) -> Conclusion:

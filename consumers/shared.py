@@ -12,6 +12,7 @@ from typing import Any
 
 from consumers.execution import Tools
 from consumers.held import Held
+from consumers.isolation import Isolation
 from consumers.lease import LeaseKeeper
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.jetstream.pull import Budget
@@ -31,7 +32,8 @@ class Shared:
     """What all desks of a worker share.
 
     `arrival` says when what is read now may have come in at the earliest (monotonic seconds); `tickets`
-    are all in work, by run, `executions` those whose handlers execute, by the claim's id.
+    are all in work, by run, `executions` those whose handlers execute, by the claim's id; `isolation` keeps
+    runs apart that may be what their workers died of.
     """
 
     broker: Broker
@@ -44,6 +46,7 @@ class Shared:
     interrupted: bool = False
     tickets: dict[str, list[Held]] = field(default_factory=dict)
     executions: dict[str, Held] = field(default_factory=dict)
+    isolation: Isolation = field(default_factory=Isolation)
     work: set[asyncio.Task[None]] = field(default_factory=set)
     deliveries: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -66,8 +69,9 @@ class Shared:
         self.tickets.setdefault(held.run, []).append(held)
 
     def let_go(self, held: Held) -> None:
-        """Count a ticket no more; its lease goes with it."""
+        """Count a ticket no more; its lease goes with it, and its place among the suspects."""
         held.drop()
+        self.isolation.leave(held)
         of_run = self.tickets[held.run]
         of_run.remove(held)
         if not of_run:
@@ -108,6 +112,7 @@ async def look_at_journal(shared: Shared, run: str) -> None:
 def interrupt(shared: Shared) -> None:
     """Ask every handler to stop: the worker shuts down, their runs go back unharmed."""
     shared.interrupted = True
+    shared.isolation.lift()
     for held in tuple(shared.executions.values()):
         if held.execution is not None:
             held.execution.stop(Interrupted())

@@ -23,6 +23,7 @@ from tidemill.kernel.protocol.operations import (
     Execute,
     Exhume,
     GiveBack,
+    Isolate,
     Read,
     ReadLeader,
     Schedule,
@@ -60,6 +61,7 @@ class Broker:
             TimerPending: lambda world, _actor, _asked: (world, world.timer is not None),
             DeadLettered: lambda world, _actor, _asked: (world, bool(world.letters)),
             Close: self._close,
+            Isolate: lambda world, _actor, _asked: (world, None),
         }
 
     def perform(self, world: World, actor: Actor) -> Iterator[Outcome]:

@@ -9,7 +9,7 @@ from tests.model.journal import Log
 from tests.model.world import Actor, Message, World
 from tidemill.kernel.protocol import attempt, closer, mailman, tickets
 from tidemill.kernel.protocol.attempt import Commit, Session
-from tidemill.kernel.protocol.conclusions import Conclusion, ending
+from tidemill.kernel.protocol.conclusions import Conclusion, Policy, ending
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
@@ -198,7 +198,7 @@ def commit_blindly(session: Session, record: Record) -> Procedure[Commit]:
             return Commit.LOST
 
 
-right_owns = attempt.owns
+right_owns, right_claimed = attempt.owns, attempt.claimed
 
 
 def owns_nothing(_state: State, _claim: Claim) -> bool:
@@ -206,7 +206,12 @@ def owns_nothing(_state: State, _claim: Claim) -> bool:
     return False
 
 
-def claimed_silently(_ticket: Ticket, claim: Claim, state: State) -> Procedure[bool]:
+def claimed_in_company(ticket: Ticket, claim: Claim, state: State, _policy: Policy) -> Procedure[bool]:
+    """The run whose next owner may be the last to die is claimed beside others."""
+    return right_claimed(ticket, claim, state, Policy(max_crashes=0))
+
+
+def claimed_silently(_ticket: Ticket, claim: Claim, state: State, _policy: Policy) -> Procedure[bool]:
     """F13: an attempt begins without a record."""
     yield from ()
     state.apply(state.tail, claim)

@@ -136,6 +136,9 @@ class Properties:
             return "user code runs, and no claim in the journal says so"
         if self.scenario.expired:
             return "a run is executed that had expired before it began"
+        last = 1 < self.scenario.policy.max_crashes <= state.claims
+        if owns and last and not actor.step.alone:
+            return "the last owner that may die executes the run beside others"
         # Deliveries of a consumer that was created anew count from 1 again: an older one may look newer.
         if world.leases(actor) and not owns and not self._spent(world)[Fault.RECREATION]:
             return f"user code runs for a run that its worker doesn't own ({state.phase})"

@@ -109,9 +109,12 @@ SINGLES_OF_TWO: Final = [combine(element, workers=2) for element in ELEMENTS]
 TRIPLES: Final = [combine(*three) for three in combinations(ELEMENTS, 3)]
 EXTRA_PAIRS: Final = _extra_pairs()
 _DEADLY: Final = (Fault.CRASH, Fault.EXPIRY, Fault.GHOST)
+_SLOW_DEATHS: Final = ((Fault.CRASH, 1), (Fault.EXPIRY, 1), (Fault.STALE, 1))
 SPECIALS: Final = [
     Scenario("two crashes", outcomes=("fail", "ok"), faults=((Fault.CRASH, 2),)),
     Scenario("owners die too often", policy=Policy(max_crashes=1), faults=((Fault.CRASH, 2),)),
+    Scenario("the last owner dies alone", policy=Policy(max_crashes=2), faults=((Fault.CRASH, 2),)),
+    Scenario("the last owner dies slowly", workers=2, policy=Policy(max_crashes=2), faults=_SLOW_DEATHS),
     Scenario("cancelled while it runs on and on", ("endless",), ("cancel",), faults=((Fault.CRASH, 1),)),
     Scenario("cancelled twice", ("fail", "ok"), ("cancel", "cancel"), faults=((Fault.CRASH, 1),)),
     Scenario("retried twice", ("fatal", "fatal", "ok"), ("retry", "retry"), faults=((Fault.CRASH, 1),)),

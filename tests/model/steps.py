@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.model.journal import NOW, Log
 from tidemill.kernel.protocol.conclusions import Cancelled, Completed, Conclusion, Failed, Interrupted
-from tidemill.kernel.protocol.operations import Clock, Execute, Hint, Operation, Procedure, Publish
+from tidemill.kernel.protocol.operations import Clock, Execute, Hint, Isolate, Operation, Procedure, Publish
 from tidemill.kernel.protocol.records import Fault
 
 CONCLUSIONS: dict[str, Conclusion] = {
@@ -29,7 +29,7 @@ class Step:
     """A place in a procedure: `operation` is what it asks for next, None where it has returned.
 
     `failures` is how many attempts had failed when the operation executes user code, for the scenario's
-    script; `claim` the id of the claim behind it.
+    script; `claim` the id of the claim behind it. `alone` says that the procedure has waited for suspects.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Step:
         "_generator",
         "_make",
         "_past",
+        "alone",
         "claim",
         "failures",
         "number",
@@ -45,7 +46,12 @@ class Step:
     )
 
     def __init__(
-        self, make: Callable[[], Procedure[Any]], past: tuple[Any, ...], live: Procedure[Any] | None = None
+        self,
+        make: Callable[[], Procedure[Any]],
+        past: tuple[Any, ...],
+        live: Procedure[Any] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._make = make
         self._past = past
@@ -59,6 +65,7 @@ class Step:
         except StopIteration as stop:
             self.value = stop.value
         self.failures, self.claim = 0, ""
+        self.alone = alone or isinstance(self.operation, Isolate)
         if isinstance(self.operation, Execute):
             # The session changes as the procedure goes on: what the model needs of it is taken now.
             self.failures = len(self.operation.session.state.faults)
@@ -71,7 +78,9 @@ class Step:
         """Return the place where the procedure stands when its operation has had this result."""
         child = self._children.get(result)
         if child is None:
-            child = self._children[result] = Step(self._make, (*self._past, result), self._hand_over())
+            child = self._children[result] = Step(
+                self._make, (*self._past, result), self._hand_over(), alone=self.alone
+            )
         return child
 
     def _hand_over(self) -> Procedure[Any]:

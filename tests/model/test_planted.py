@@ -14,6 +14,7 @@ from tests.model.scenarios import Scenario, combine
 from tests.model.trace import report
 from tests.model.world import Fault
 from tidemill.kernel.protocol import attempt, closer, mailman
+from tidemill.kernel.protocol.conclusions import Policy
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,13 @@ PLANTS = [
         "no claim in the journal",
         "claimed",
         flaws.claimed_silently,
+    ),
+    in_attempt(
+        "a suspect is executed in company",
+        Scenario("the last owner dies alone", policy=Policy(max_crashes=2), faults=((Fault.CRASH, 1),)),
+        "beside others",
+        "claimed",
+        flaws.claimed_in_company,
     ),
     Plant("F15 cancel waits for a slot", ENDLESS, "at rest", flaws.SignalsNeedASlot),
     Plant("F16 max_deliver", combine("crash"), "at rest", flaws.DeliveredOnceOnly),

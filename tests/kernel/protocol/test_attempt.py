@@ -35,11 +35,21 @@ from tidemill.kernel.protocol.operations import (
     Clock,
     Execute,
     GiveBack,
+    Isolate,
     Read,
     ReadLeader,
     Schedule,
 )
-from tidemill.kernel.protocol.records import Cancel, Claim, Created, Fault, Orphaned, Record, Reopened
+from tidemill.kernel.protocol.records import (
+    Cancel,
+    Claim,
+    Created,
+    Fault,
+    Orphaned,
+    Record,
+    Released,
+    Reopened,
+)
 from tidemill.kernel.protocol.tickets import Ticket
 
 POLICY = Policy(max_attempts=3, min_delay=10, jitter=False)
@@ -119,6 +129,62 @@ def test_a_resumed_run_is_read_from_any_replica_and_claimed() -> None:
         (Append(RUN, claim, 3), 4),
         (Execute, Lost()),
     )
+
+
+THIRD = Claim(rid="w3", q=5, n=3, worker="w")
+AGAIN = replace(FAST, delivered=3, delivery="w3")
+
+
+def test_the_last_owner_that_may_die_is_alone_before_it_claims() -> None:
+    play(
+        work(AGAIN, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM, SECOND)),
+        (Isolate(), None),
+        (Append(RUN, THIRD, 3), 4),
+        (Execute, Lost()),
+    )
+
+
+def test_what_happened_while_a_suspect_waited_is_read() -> None:
+    play(
+        work(AGAIN, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM, SECOND)),
+        (Isolate(), None),
+        (Append(RUN, THIRD, 3), None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, SECOND, replace(COMPLETED, rid="w2.1"))),
+        (Ack(), None),
+    )
+
+
+def test_a_suspect_is_one_whatever_a_stale_replica_says() -> None:
+    play(
+        work(AGAIN, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM)),
+        (Append(RUN, THIRD, 2), None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, SECOND)),
+        (Isolate(), None),
+        (Append(RUN, THIRD, 3), 4),
+        (Execute, Lost()),
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((CLAIM,), id="one owner has died"),
+        pytest.param((CLAIM, SECOND, CANCEL), id="cancelled: it won't be executed"),
+        pytest.param((CLAIM, SECOND, replace(SECOND, rid="w2b")), id="crashed: it won't be executed"),
+        pytest.param((CLAIM, SECOND, Released(rid="w2.1")), id="the second owner has given it back"),
+    ],
+)
+def test_other_runs_wait_for_nobody(before: tuple[Record, ...]) -> None:
+    procedure = work(AGAIN, POLICY, "w")
+    assert next(procedure) == Read(RUN)
+    assert isinstance(procedure.send(journal(CREATED, *before)), Append)
+
+
+def test_one_permitted_death_is_no_reason_to_wait() -> None:
+    assert not Policy(max_crashes=1).suspects(folded(CREATED))
 
 
 def test_what_a_stale_replica_says_is_asked_of_the_leader() -> None:

@@ -26,6 +26,7 @@ from tidemill.kernel.protocol.operations import (
     Clock,
     Execute,
     GiveBack,
+    Isolate,
     Procedure,
     Read,
     ReadLeader,
@@ -79,12 +80,13 @@ def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | No
     if ticket.created is not None and ticket.delivered == 1:
         state = State()
         state.apply(ticket.seq, ticket.created)
-        if (yield from claimed(ticket, claim, state)):
+        if (yield from claimed(ticket, claim, state, policy)):
             return Session(ticket, claim, state, policy)
     else:
         # Any replica will do for trying to claim: a stale answer is refused by the append.
         state = fold((yield Read(ticket.run)))
-        if judge(state, ticket) is Admission.CLAIM and (yield from claimed(ticket, claim, state)):
+        may_claim = judge(state, ticket) is Admission.CLAIM
+        if may_claim and (yield from claimed(ticket, claim, state, policy)):
             return Session(ticket, claim, state, policy)
     state = fold((yield ReadLeader(ticket.run)))
     while not owns(state, claim):
@@ -92,14 +94,20 @@ def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | No
         if admission is not Admission.CLAIM:
             yield from decline(ticket, state, admission)
             return None
-        if (yield from claimed(ticket, claim, state)):
+        if (yield from claimed(ticket, claim, state, policy)):
             break
         state = fold((yield ReadLeader(ticket.run)))
     return Session(ticket, claim, state, policy)
 
 
-def claimed(ticket: Ticket, claim: Claim, state: State) -> Procedure[bool]:
-    """Try to append the claim behind the state's tail; fold it in when it worked."""
+def claimed(ticket: Ticket, claim: Claim, state: State, policy: Policy) -> Procedure[bool]:
+    """Try to append the claim behind the state's tail; fold it in when it worked.
+
+    A suspect is claimed only once it is alone: as long as it waits, no death counts against it. What has
+    happened meanwhile has moved the tail, so that the claim is refused.
+    """
+    if policy.suspects(state):
+        yield Isolate()
     seq: int | None = yield Append(ticket.run, claim, state.tail)
     if seq is not None:
         state.apply(seq, claim)

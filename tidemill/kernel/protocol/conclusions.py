@@ -21,6 +21,14 @@ class Policy:
     jitter: bool = True
     max_crashes: int = 3
 
+    def suspects(self, state: State) -> bool:
+        """Say whether the next owner of a run is the last that may die: whose fault that is must be known.
+
+        A worker's death counts against all runs that it owned, since nobody can tell which of them it was.
+        A run that isn't going to be executed is none, however many of its owners died.
+        """
+        return state.claims == self.max_crashes - 1 > 0 and state.cancel is None
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:

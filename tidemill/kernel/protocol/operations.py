@@ -177,6 +177,14 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolate:
+    """Wait until no other suspect executes in this worker, and keep them out until the message is let go.
+
+    A second one for the same message has no effect. The message's lease is kept while it waits.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Execute:
     """Run user code as the owner. Result: a conclusion of `tidemill.kernel.protocol.conclusions`."""
 
@@ -202,6 +210,7 @@ Operation = (
     | Close
     | Erase
     | Publish
+    | Isolate
     | Execute
 )
 Procedure = Generator[Operation, Any, T]

@@ -26,6 +26,7 @@ from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
 
 T = TypeVar("T")
 Executor = Callable[[Any], Awaitable[Conclusion]]
+Isolator = Callable[[], Awaitable[None]]
 _MOST_ENDINGS: Final = 100_000
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _REPORT_SECONDS: Final = 10.0
@@ -83,11 +84,16 @@ class Performer:
         }
 
     async def run(
-        self, procedure: op.Procedure[T], message: Answerable | None = None, execute: Executor | None = None
+        self,
+        procedure: op.Procedure[T],
+        message: Answerable | None = None,
+        execute: Executor | None = None,
+        isolate: Isolator | None = None,
     ) -> T:
         """Drive a procedure to its end and return its result.
 
-        `message` is what `Ack` and `GiveBack` are about, `execute` runs user code for `Execute`.
+        `message` is what `Ack` and `GiveBack` are about, `execute` runs user code for `Execute`, `isolate`
+        waits until no other suspect executes for `Isolate`.
 
         Raises:
             BrokerError: an operation failed; nothing was acknowledged, so the cause will come again.
@@ -100,6 +106,9 @@ class Performer:
                     result = await self.perform(operation)
                 elif isinstance(operation, op.Execute) and execute is not None:
                     result = await execute(operation.session)
+                elif isinstance(operation, op.Isolate) and isolate is not None:
+                    await isolate()
+                    result = None
                 elif message is not None:
                     await self._answer(message, operation)
                     result = None
