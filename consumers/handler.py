@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, ClassVar
 
+from consumers.faults import told
 from tidemill.binding import BoundCall
 
 
@@ -124,7 +125,8 @@ def _contained_sync(invoke: Callable[[], Any]) -> Any:
 
 
 def _exited(error: SystemExit) -> RuntimeError:
-    return RuntimeError(f"the handler called sys.exit({error.code!r})")
+    code = told("its code", lambda: repr(error.code))
+    return RuntimeError(f"the handler called sys.exit({code})")
 
 
 def _retrieve(done: asyncio.Future[Any]) -> None:

@@ -14,6 +14,53 @@ class _MuteError(Exception):
         raise LookupError
 
 
+class _ExitsError(Exception):
+    """Everything that is asked of it ends the process."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __bool__ = __eq__ = __hash__ = __str__  # type: ignore[assignment]
+
+
+class _NotedError(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise SystemExit
+
+
+class _CausedError(Exception):
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise KeyboardInterrupt
+
+
+class _Nameless(type):
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        raise SystemExit
+
+
+class _NamelessError(Exception, metaclass=_Nameless):
+    pass
+
+
+class _Text(str):
+    """Text that does what it likes when it is cut or encoded."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        raise SystemExit
+
+    __getitem__ = __format__ = encode  # type: ignore[assignment]
+
+
+class _WordyError(Exception):
+    def __str__(self) -> str:
+        return _Text("words")
+
+
 class Outer:
     class InnerError(Exception):
         """A nested exception."""
@@ -65,6 +112,36 @@ def test_nothing_that_an_exception_does_can_hurt() -> None:
     strange = fault_of(_raised(OSError("file \udcff\ud800")), attempt=1, at=0)
     assert strange.message == "file \\udcff\\ud800"
     assert orjson.dumps([strange.message, strange.traceback, strange.type])
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "message"),
+    [
+        (_ExitsError(), "_ExitsError", "(its message can't be shown: SystemExit)"),
+        (_NotedError("x"), "_NotedError", "x"),
+        (_CausedError("x"), "_CausedError", "x"),
+        (_NamelessError("x"), "(its type can't be shown: SystemExit)", "x"),
+        (_WordyError(), "_WordyError", "words"),
+        (ExceptionGroup("some", [_ExitsError(), _NotedError()]), "ExceptionGroup", "some (2 sub-exceptions)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_even_what_ends_the_process_costs_its_text_alone(error: Exception, name: str, message: str) -> None:
+    fault = fault_of(_raised(error), attempt=1, at=0)
+    assert (fault.type.removeprefix(f"{__name__}."), fault.message) == (name, message)
+    assert "test_faults.py" in fault.traceback
+    assert orjson.dumps([fault.type, fault.message, fault.traceback])
+
+
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+@pytest.mark.parametrize("kind", [ValueError, _ExitsError])
+def test_chains_that_come_back_to_their_beginning_end(link: str, kind: type[Exception]) -> None:
+    first, second = ValueError("first"), kind("second")
+    setattr(first, link, second)
+    setattr(second, link, first)
+    fault = fault_of(first, attempt=1, at=0)
+    assert fault.message == "first"
+    assert "first" in fault.traceback
 
 
 def test_what_is_long_is_cut() -> None:

@@ -214,6 +214,13 @@ class _OddError(BaseException):
     pass
 
 
+class _ExitingError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+    __repr__ = __str__
+
+
 async def test_whatever_a_handler_raises_is_a_failed_attempt(mill: Mill) -> None:
     @task(retry=ONCE)
     async def exits() -> None:
@@ -243,6 +250,14 @@ async def test_whatever_a_handler_raises_is_a_failed_attempt(mill: Mill) -> None
     async def bad_text() -> None:
         raise OSError("no file \udcff")
 
+    @task(retry=ONCE)
+    async def exits_when_shown() -> None:
+        raise _ExitingError
+
+    @task(retry=ONCE)
+    async def exits_when_its_code_is_shown() -> None:
+        raise SystemExit(_ExitingError())
+
     tasks: list[AnyTask] = [
         exits,
         exits_in_thread,
@@ -251,6 +266,8 @@ async def test_whatever_a_handler_raises_is_a_failed_attempt(mill: Mill) -> None
         interrupts,
         cancels_itself,
         bad_text,
+        exits_when_shown,
+        exits_when_its_code_is_shown,
     ]
     async with mill.worker(*tasks):
         runs = [await mill.trigger(each.id) for each in tasks]
@@ -263,9 +280,13 @@ async def test_whatever_a_handler_raises_is_a_failed_attempt(mill: Mill) -> None
         *["RuntimeError"] * 2,
         "CancelledError",
         "OSError",
+        "_ExitingError",
+        "RuntimeError",
     ]
     assert errors[0]["message"] == errors[1]["message"] == "the handler called sys.exit(3)"
     assert errors[6]["message"] == "no file \\udcff"
+    assert errors[7]["message"] == "(its message can't be shown: SystemExit)"
+    assert errors[8]["message"] == "the handler called sys.exit((its code can't be shown: SystemExit))"
     assert await mill.count("DEAD") == len(tasks)
 
 
