@@ -14,11 +14,13 @@ from typing import ClassVar, Final
 
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Message
+from tidemill.kernel.jetstream.eraser import Eraser
 from tidemill.kernel.marks import read_note
-from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close
+from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close, erasable
 from tidemill.kernel.services.broker import Broker
 
-_BATCH: Final = 256
+_BATCH: Final = 1000
+_ERASE_EVERY: Final = 0.1
 _MOST_WAITING: Final = 100_000
 _LONGEST_NAP: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class Closer:
         self._keeping = keeping
         self._floor = RouterFloor(broker)
         self._waiting: deque[Mark] = deque(maxlen=_MOST_WAITING)
+        self._eraser = Eraser(broker.bus, broker.journal.stream)
+        self._erase_at = 0.0
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -58,7 +62,9 @@ class Closer:
         notes = await self._broker.bus.subscribe(subject, self._heard, queue=self.name)
         try:
             while not self._stopping.is_set():
-                if not await self._close_due():
+                closed = await self._close_due()
+                await self._erase()
+                if not closed:
                     await self._nap()
         finally:
             await notes.stop()
@@ -79,7 +85,9 @@ class Closer:
         if batch:
             try:
                 floor = await self._floor.reaching(max(mark.event_seq for mark in batch))
-                await asyncio.gather(*(self._close(mark, floor) for mark in batch))
+                await asyncio.gather(
+                    *(self._close(mark, floor) for mark in batch if not self._erases(mark, floor))
+                )
             except BrokerError as error:
                 _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
         return len(batch)
@@ -88,8 +96,26 @@ class Closer:
         procedure = close(mark, self._keeping, routed=floor, now=time.time())
         return await self._broker.performer.run(procedure)
 
+    def _erases(self, mark: Mark, floor: int) -> bool:
+        """Leave the journal to the eraser, if nobody can ask for it any more; say so."""
+        erased = not mark.blobs and erasable(mark, self._keeping, routed=floor, now=time.time())
+        if erased:
+            self._eraser.add(mark.records)
+        return erased
+
+    async def _erase(self) -> None:
+        if time.monotonic() < self._erase_at:
+            return
+        self._erase_at = time.monotonic() + _ERASE_EVERY
+        try:
+            await self._eraser.remove()
+        except BrokerError as error:
+            _log.warning("ended journals are left to the sweeper: %s", error.sentence)
+
     async def _nap(self) -> None:
         rest = self._waiting[0].at + self._keeping.journal - time.time() if self._waiting else _LONGEST_NAP
+        if self._eraser:
+            rest = min(rest, _ERASE_EVERY)
         try:
             await asyncio.wait_for(self._stopping.wait(), min(max(rest, 0.02), _LONGEST_NAP))
         except TimeoutError:

@@ -29,6 +29,7 @@ STREAM_NAME_IN_USE: Final = 10058
 MESSAGE_NOT_FOUND: Final = 10037
 # Also where the message is gone already: "sequence not found" comes as this one.
 MESSAGE_DELETE_FAILED: Final = 10057
+SEQUENCE_NOT_FOUND: Final = 10043
 STORE_FAILED: Final = 10077
 NO_RESPONDERS: Final = "503"
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from tidemill.kernel.errors import BrokerError
-from tidemill.kernel.jetstream.api import MESSAGE_DELETE_FAILED, MESSAGE_NOT_FOUND, no_responders
+from tidemill.kernel.jetstream.api import (
+    MESSAGE_DELETE_FAILED,
+    MESSAGE_NOT_FOUND,
+    SEQUENCE_NOT_FOUND,
+    no_responders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.jetstream.bus import Bus, Message
 
 BATCH: Final = 1024
+_GONE: Final = (MESSAGE_NOT_FOUND, MESSAGE_DELETE_FAILED, SEQUENCE_NOT_FOUND)
 _NO_MESSAGE: Final = "404"
 _END_OF_BATCH: Final = "204"
 _HEADER_LINE: Final = b"NATS/1.0\r\n"
@@ -104,7 +110,7 @@ async def delete(bus: Bus, stream: str, seq: int) -> None:
     try:
         await bus.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
     except BrokerError as error:
-        if error.code not in (MESSAGE_NOT_FOUND, MESSAGE_DELETE_FAILED):
+        if error.code not in _GONE:
             raise
 
 

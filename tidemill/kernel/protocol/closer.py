@@ -14,7 +14,7 @@ from tidemill.kernel.protocol.operations import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Mark:
     """What the closer knows of an end record without its body; `at` is when it was stored.
 
@@ -53,6 +53,17 @@ class Closing(Enum):
     """It must stay for now: the next sweep looks at it again."""
 
 
+def erasable(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> bool:
+    """Say whether a journal's records may be removed in any way that takes the end last.
+
+    Whoever could have created the run anew has given up, and nothing is appended behind such an end.
+    """
+    horizon = keeping.key if mark.keyed else keeping.tombstone
+    kept = max(keeping.journal, horizon)
+    over = now >= mark.at + kept and mark.event_seq <= routed
+    return over and bool(mark.records) and not mark.lasting
+
+
 def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure[Closing]:
     """Close an ended run's journal.
 
@@ -68,12 +79,11 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
             return Closing.LATER
         if (yield DeadLettered(mark.run, mark.task)):
             return Closing.LATER
-    horizon = keeping.key if mark.keyed else keeping.tombstone
-    rest = max(0.0, mark.at + horizon - now)
-    if rest == 0 and mark.records and not mark.lasting:
-        # Whoever could have created it anew has given up, and nothing is appended behind such an end.
+    if erasable(mark, keeping, routed=routed, now=now):
         yield Erase(mark.run, mark.records, blobs=mark.blobs)
     else:
+        horizon = keeping.key if mark.keyed else keeping.tombstone
+        rest = max(0.0, mark.at + horizon - now)
         # A refusal means that the journal went on (it was reopened) or is closed already: both are fine.
         yield Close(mark.run, mark.seq, rest, mark.records, blobs=mark.blobs)
     return Closing.DONE
