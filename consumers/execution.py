@@ -14,7 +14,6 @@ from consumers import handler
 from consumers.faults import fault_of
 from consumers.loader import AnyTask
 from tidemill.binding import BoundCall
-from tidemill.client import Client, use
 from tidemill.context import Attempt
 from tidemill.kernel import backoff, clock
 from tidemill.kernel.errors import NotFoundError, PayloadError
@@ -39,11 +38,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What executions share: threads for sync handlers, access to blobs, the client of handlers."""
+    """What executions share: threads for sync handlers, and access to blobs."""
 
     threads: Executor
     performer: Performer
-    client: Client
 
 
 class TimedOutError(Exception):
@@ -141,8 +139,7 @@ class Execution:
 
     async def _result_of(self, call: BoundCall) -> Any:
         """Execute the handler within its timeout, which counts from its first line on."""
-        with use(self._tools.client):
-            executing = handler.start(call, self._tools.threads, self.name)
+        executing = handler.start(call, self._tools.threads, self.name)
         self._handler = executing
         await executing.begun()
         if not await handler.is_done_within(executing.done, self._task.definition.timeout):

@@ -21,7 +21,7 @@ from consumers.loader import AnyTask
 from consumers.shared import Shared, interrupt, look_at_journal
 from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
-from tidemill.client import Client
+from tidemill.client import Client, use
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
@@ -82,7 +82,7 @@ class Worker:
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.performer, _client(broker)),
+            Tools(self._threads, broker.performer),
             MAX_CRASHES,
             self._watchdog.arrival,
         )
@@ -106,8 +106,9 @@ class Worker:
         self._watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
-                for puller in self._pullers:
-                    group.create_task(puller.run(), name="pull tickets")
+                with use(_client(self._broker)):  # handlers inherit it from who hands them their tickets
+                    for puller in self._pullers:
+                        group.create_task(puller.run(), name="pull tickets")
                 group.create_task(self._announce(stopping), name="announce the worker")
                 group.create_task(self._watch_leases(stopping), name="watch the leases")
                 if ready is not None:

@@ -85,7 +85,7 @@ def triggered_event(attempt: Attempt, data: object, raw: bytes) -> Event[Any]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class BoundCall:
     """A handler with its arguments, ready to be executed once.
 

@@ -16,7 +16,7 @@ from consumers.execution import Execution, Tools
 from consumers.loader import AnyTask
 from consumers.threads import HandlerThreads
 from tidemill import Context, Retry, RetryAfter, SyncContext, task
-from tidemill.client import Client, current
+from tidemill.client import Client, current, use
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.attempt import Session
@@ -50,8 +50,7 @@ CREATED = Created(rid="c", task="t", raw=b'"main"')
 @pytest.fixture
 def tools() -> Iterator[Tools]:
     threads = HandlerThreads(1)
-    client = Client(cast("Transport", object()))
-    yield Tools(threads, cast("Performer", FakeBlobs()), client)
+    yield Tools(threads, cast("Performer", FakeBlobs()))
     threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -105,9 +104,10 @@ async def test_handlers_see_their_run_and_the_workers_client(tools: Tools) -> No
     def looks_in_thread(data: str, ctx: SyncContext) -> None:
         seen.append((data, ctx.run_id, ctx.attempt, current()))
 
-    for handler in (looks, looks_in_thread):
-        assert isinstance(await _execution(handler, tools).conclude(), Completed)
-    assert seen == [("main", "run_x", 1, tools.client)] * 2
+    with use(Client(cast("Transport", object()))) as client:
+        for handler in (looks, looks_in_thread):
+            assert isinstance(await _execution(handler, tools).conclude(), Completed)
+    assert seen == [("main", "run_x", 1, client)] * 2
 
 
 @pytest.mark.parametrize(

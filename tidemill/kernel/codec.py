@@ -43,6 +43,7 @@ class Codec(Generic[T]):
         self.annotation = annotation
         self.name = name
         self._plain = _plain_type(annotation)
+        self._only_null = annotation in (None, type(None))
         self._adapter: TypeAdapter[T] = _adapter(annotation, name)
 
     @cached_property
@@ -87,6 +88,8 @@ class Codec(Generic[T]):
             PayloadError: the value isn't of the annotated type or has no JSON form; the sentence names
                 the path inside the value.
         """
+        if value is None and self._only_null:
+            return b"null"
         raw = self._dump(value)
         if b"null" in raw:
             self._check_null(value, raw)

@@ -30,7 +30,7 @@ class Policy:
         return state.claims == self.max_crashes - 1 > 0 and state.cancel is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Completed:
     """The handler returned; its result is JSON, or lies in `blob` where it is large."""
 

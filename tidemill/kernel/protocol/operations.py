@@ -2,6 +2,8 @@
 
 Performing an operation may fail for reasons outside of the protocol (no broker, no disk). Then the
 procedure is abandoned: nothing was acknowledged, so the message that caused it comes again (A1).
+
+Those that every run needs aren't frozen, since that would treble the cost of making one; none is changed.
 """
 
 from __future__ import annotations
@@ -17,21 +19,21 @@ TicketKind = Literal["start", "timer", "signal"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Read:
     """Read a run's journal from any replica. Result: its entries, in order; they may be stale."""
 
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReadLeader:
     """Read a run's journal through the stream's leader. Result: its entries, never stale."""
 
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Append:
     """Append a record if the journal's tail is `expect`. Result: its sequence, None when refused."""
 
@@ -40,7 +42,7 @@ class Append:
     expect: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SendTicket:
     """Publish permission to continue `run` from record `seq`.
 
@@ -184,7 +186,7 @@ class Isolate:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Execute:
     """Run user code as the owner. Result: a conclusion of `tidemill.kernel.protocol.conclusions`."""
 

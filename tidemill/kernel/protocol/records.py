@@ -2,6 +2,7 @@
 
 Every record carries a `rid` that is unique in its journal, so that a writer whose acknowledgement got
 lost recognises its own record (flaw F12 of simpler designs). Times are seconds since the epoch.
+What every run needs isn't frozen, since that would treble the cost of making one; none is ever changed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Fault:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Created:
     """The run exists; `raw` is its input, or lies in `blob` where it is large.
 
@@ -52,7 +53,7 @@ class Created:
     raw: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Claim:
     """A worker owns the run: ticket `q` (its stream sequence) was delivered to it for the `n`-th time."""
 
@@ -109,7 +110,7 @@ class Reopened:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class End:
     """The run has ended.
 
@@ -143,7 +144,7 @@ _STORED: Final[dict[type[Any], tuple[tuple[str, Any], ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Entry:
     """A record at its place in the journal; a tombstone has none."""
 

@@ -10,7 +10,7 @@ from tidemill.kernel.protocol.records import Created
 from tidemill.kernel.protocol.state import Phase, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Ticket:
     """One delivery of a ticket.
 
