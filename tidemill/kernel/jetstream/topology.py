@@ -195,6 +195,7 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
     return (
         _bucket(names, "TASKS", limits, max_age=0),
         _bucket(names, "WORKERS", limits, max_age=limits.workers_ttl),
+        _bucket(names, "SECRETS", limits, max_age=0),
         StreamSpec(
             f"OBJ_{blobs}",
             _config(

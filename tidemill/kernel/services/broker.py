@@ -61,6 +61,7 @@ class Broker:
         self.blobs = Blobs(bus)
         self.tasks = Bucket(bus, "TASKS")
         self.workers = Bucket(bus, "WORKERS")
+        self.secrets = Bucket(bus, "SECRETS")
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
 
 

@@ -1,0 +1,160 @@
+"""Secrets that senders brought themselves (trust on first use): learned once, kept on the broker.
+
+The first secret of a source stays until an operator forgets it; whoever comes later with another one is
+turned away. Two gateways that hear a first one each at the same moment agree: the broker takes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from tidemill.kernel.clock import now, rfc3339
+from tidemill.kernel.errors import BrokerError, NotFoundError, PayloadError, WrongSequenceError
+from tidemill.kernel.settings.secrets import Secret
+from tidemill.kernel.subjects import escape, unescape
+
+if TYPE_CHECKING:
+    from tidemill.kernel.jetstream.buckets import Bucket
+    from tidemill.kernel.jetstream.messages import Subscription
+
+_POLL_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedSecret:
+    """What a source's sender brought, when, and from which address."""
+
+    source: str
+    secret: Secret
+    at: str
+    client: str
+
+    def to_json(self) -> bytes:
+        """Return it as it is kept on the broker."""
+        return orjson.dumps({"secret": self.secret.reveal(), "at": self.at, "client": self.client})
+
+    @classmethod
+    def from_json(cls, source: str, stored: bytes) -> LearnedSecret:
+        """Read what `to_json` wrote.
+
+        Raises:
+            PayloadError: it isn't that.
+        """
+        try:
+            document = orjson.loads(stored)
+            return cls(source, Secret(document["secret"]), document["at"], document["client"])
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise PayloadError(
+                f"the learned secret of {source} can't be read: {error}",
+                hint=f"`tidemill sources forget {source}`, and let its sender introduce itself again",
+            ) from error
+
+
+class LearnedSecrets:
+    """The learned secrets of all sources; `follow` keeps the view up to date."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._known: dict[str, LearnedSecret] = {}
+        self._changed = asyncio.Event()
+
+    def secrets(self, source: str) -> tuple[Secret, ...]:
+        """Return the secret of a source as far as it is known here; none where there is none."""
+        found = self._known.get(source)
+        return (found.secret,) if found else ()
+
+    async def learn(self, source: str, secret: Secret, client: str) -> bool:
+        """Keep a source's first secret; say whether this is now its secret.
+
+        Raises:
+            BrokerError: it couldn't be kept; repeating it is safe.
+        """
+        new = LearnedSecret(source, secret, rfc3339(now()), client)
+        try:
+            await self._bucket.put(escape(source), new.to_json(), revision=0)
+        except WrongSequenceError:
+            known = await self.find(source)
+            self._known[source] = known
+            return known.secret == secret
+        self._known[source] = new
+        self._changed.set()
+        _log.warning(
+            "source %s has learned its secret from %s; `tidemill sources show %s` shows it",
+            source, client, source,
+        )  # fmt: skip
+        return True
+
+    async def find(self, source: str) -> LearnedSecret:
+        """Return what a source has learned.
+
+        Raises:
+            NotFoundError: nothing.
+            PayloadError: what is kept can't be read.
+            BrokerError: the broker can't be asked.
+        """
+        stored = await self._bucket.get(escape(source))
+        if stored is None:
+            raise NotFoundError(f"{source} has learned no secret", hint="its sender introduces itself first")
+        return LearnedSecret.from_json(source, stored.value)
+
+    async def forget(self, source: str) -> None:
+        """Forget a source's secret, so that the next one is learned.
+
+        Raises:
+            NotFoundError: it has none.
+            BrokerError: the broker can't be asked.
+        """
+        if await self._bucket.get(escape(source)) is None:
+            raise NotFoundError(f"{source} has learned no secret", hint="there is nothing to forget")
+        await self._bucket.delete(escape(source))
+        self._known.pop(source, None)
+
+    async def refresh(self) -> None:
+        """Read all that is kept.
+
+        Raises:
+            BrokerError: the broker can't be asked.
+        """
+        known: dict[str, LearnedSecret] = {}
+        for key, stored in (await self._bucket.items()).items():
+            source = unescape(key)
+            try:
+                known[source] = LearnedSecret.from_json(source, stored)
+            except PayloadError as error:
+                _log.error("%s", error)
+        self._known = known
+
+    async def follow(self) -> None:
+        """Keep the view up to date, until cancelled."""
+        hints: Subscription | None = None
+        try:
+            while True:
+                pause = _RETRY_SECONDS
+                try:
+                    hints = hints or await self._bucket.watch(lambda _: self._changed.set())
+                    await self.refresh()
+                    # A hint comes before its write can be read everywhere: soon after one, look again.
+                    pause = _RETRY_SECONDS if self._changed.is_set() else _POLL_SECONDS
+                except BrokerError as error:
+                    _log.warning("the learned secrets were not read: %s", error.sentence)
+                if pause == _RETRY_SECONDS:
+                    self._changed.clear()
+                    await asyncio.sleep(pause)
+                else:
+                    await self._wait(pause)
+        finally:
+            if hints is not None:
+                await hints.stop()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something was written, or some time has passed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
