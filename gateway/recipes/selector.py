@@ -8,6 +8,10 @@
     signature:KEY   an item beside the signature in its header, `t` in `t=1,v1=…`
     timestamp id             what a recipe's `verify` found at its keys of these names, and signed
     body method path path_query url    the request's own parts, in what is signed
+    sha256_hex_body                    the body's SHA-256 in hex
+    sorted_form                        a form's fields, sorted by name, each name followed by its value
+    signed_headers signed_header_names the headers that the request lists as signed, and that list
+    secret                             the secret itself, in what a plain hash is made of
     form text                all fields of a form, the body as text; as an event's data
 
 A selector finds text or nothing. JSON strings that are not empty and integers are text; other values
@@ -23,7 +27,10 @@ from typing import Any, Final
 from tidemill.kernel.errors import SettingsError
 
 PLACES: Final = ("header", "query", "body", "item", "form", "signature")
-PARTS: Final = ("body", "form", "text", "timestamp", "id", "method", "path", "path_query", "url")
+PARTS: Final = (
+    *("body", "form", "text", "timestamp", "id", "method", "path", "path_query", "url"),
+    *("sha256_hex_body", "sorted_form", "signed_headers", "signed_header_names", "secret"),
+)
 PATTERN: Final = r"^(header|query|body|item|form|signature):[^{}\s]+$"
 _NAME = re.compile(r"[^{}\s]+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")

@@ -2,87 +2,97 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.recipes import selector, template
+from gateway.recipes.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.inbound import Inbound
+    from gateway.recipes.listed_headers import ListedHeaders
 
-_MAX_PARAMETERS: Final = 1000
+
+class Given(NamedTuple):
+    """What a template's variables stand for beside the request's own parts.
+
+    Attributes:
+        timestamp: the timestamp as it was written.
+        id: the delivery's id.
+        names: the list of signed headers, as it was sent.
+        headers: what they hold.
+        secret: the secret's key.
+    """
+
+    timestamp: bytes | None = None
+    id: bytes | None = None
+    names: bytes | None = None
+    headers: bytes | None = None
+    secret: bytes | None = None
 
 
 class SignedContent:
     """The template of what is signed, rendered to bytes; the body is never decoded or encoded again."""
 
-    def __init__(self, text: str, public_url: str | None = None) -> None:
+    def __init__(self, text: str, public_url: str | None = None, listed: ListedHeaders | None = None) -> None:
         self._parts = template.parse(text)
         self._bare = self._parts == (selector.Selector("body"),)
-        self._public_url = public_url
+        self._public_url = public_url.rstrip("/").encode() if public_url else None
+        self.listed = listed
+        self.has_secret = selector.Selector("secret") in self._parts
 
-    def render(self, inbound: Inbound, timestamp: str | None, identity: str | None = None) -> bytes | None:
-        """Return the signed bytes, None where a variable is missing.
-
-        Args:
-            inbound: the request.
-            timestamp: what stands for `{timestamp}`, as it was written.
-            identity: what stands for `{id}`.
-        """
+    def render(self, message: Message, given: Given) -> bytes | None:
+        """Return the signed bytes, None where a variable is missing."""
         if self._bare:
-            return inbound.body
-        given = {"timestamp": timestamp, "id": identity}
+            return message.inbound.body
         rendered: list[bytes] = []
         for part in self._parts:
-            piece = part.encode() if isinstance(part, str) else self._variable(part, inbound, given)
+            piece = part.encode() if isinstance(part, str) else self._variable(part, message, given)
             if piece is None:
                 return None
             rendered.append(piece)
         return b"".join(rendered)
 
-    def _variable(
-        self, part: selector.Selector, inbound: Inbound, given: dict[str, str | None]
-    ) -> bytes | None:
+    def _variable(self, part: selector.Selector, message: Message, given: Given) -> bytes | None:
         if part.name:
-            return value_of(part, inbound)
-        if part.place in given:
-            text = given[part.place]
-            return text.encode("latin-1") if text else None
+            return message.value(part)
+        if part.place in _GIVEN:
+            return _GIVEN[part.place](given) or None
         if part.place == "url":
-            return self._public_url.rstrip("/").encode() + _path_query(inbound) if self._public_url else None
-        return _REQUEST_PARTS[part.place](inbound)
+            return self._public_url + _path_query(message) if self._public_url else None
+        return _REQUEST_PARTS[part.place](message)
 
 
 def value_of(found: selector.Selector, inbound: Inbound) -> bytes | None:
-    """Return what a `header:` or `query:` selector finds, None where that is empty or nothing."""
-    if found.place == "header":
-        return inbound.header(found.key) or None
-    return next((value for value in parameters(inbound, found.key) if value), None)
+    """Return what a selector finds in a request, None where that is empty or nothing."""
+    return Message(inbound).value(found)
 
 
-def _path_query(inbound: Inbound) -> bytes:
+def _path_query(message: Message) -> bytes:
+    inbound = message.inbound
     text = f"{inbound.path}?{inbound.query}" if inbound.query else inbound.path
     return text.encode("utf-8", "surrogatepass")
 
 
-_REQUEST_PARTS: Final[dict[str, Callable[[Inbound], bytes]]] = {
-    "body": lambda inbound: inbound.body,
-    "method": lambda inbound: inbound.method.encode("utf-8", "surrogatepass"),
-    "path": lambda inbound: inbound.path.encode("utf-8", "surrogatepass"),
+def _sorted_form(message: Message) -> bytes:
+    """Join the fields of a form as Twilio and Mandrill do: equal ones once, by name and then by value."""
+    return b"".join(name + value for name, value in sorted(set(message.form)))
+
+
+_GIVEN: Final[dict[str, Callable[[Given], bytes | None]]] = {
+    "timestamp": lambda given: given.timestamp,
+    "id": lambda given: given.id,
+    "signed_header_names": lambda given: given.names,
+    "signed_headers": lambda given: given.headers,
+    "secret": lambda given: given.secret,
+}
+_REQUEST_PARTS: Final[dict[str, Callable[[Message], bytes]]] = {
+    "body": lambda message: message.inbound.body,
+    "sha256_hex_body": lambda message: hashlib.sha256(message.inbound.body).hexdigest().encode(),
+    "sorted_form": _sorted_form,
+    "method": lambda message: message.inbound.method.encode("utf-8", "surrogatepass"),
+    "path": lambda message: message.inbound.path.encode("utf-8", "surrogatepass"),
     "path_query": _path_query,
 }
-
-
-def parameters(inbound: Inbound, name: bytes) -> list[bytes]:
-    """Return a query parameter's values; a query that can't be read has none."""
-    try:
-        pairs = parse_qsl(
-            inbound.query.encode("utf-8", "surrogatepass"),
-            keep_blank_values=True,
-            max_num_fields=_MAX_PARAMETERS,
-        )
-    except ValueError:
-        return []
-    return [value for key, value in pairs if key == name]

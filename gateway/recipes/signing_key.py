@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.recipes.recipe import SecretForm
-    from tidemill.kernel.settings.secrets import Secret
+    from collections.abc import Callable
+
+    from gateway.recipes.proofs import SecretForm
 
 
-def key_of(secret: Secret, form: SecretForm) -> bytes:
-    """Return a secret's key; empty, which never verifies, where its text isn't of the recipe's form."""
-    return _key(secret.reveal(), form.encoding, form.strip_prefix)
+def key_reader(form: SecretForm) -> Callable[[str], bytes]:
+    """Return a function from a secret's text to its key, which remembers the keys that it has made.
+
+    The key is empty, which never verifies, where the text isn't of the recipe's form.
+    """
+    encoding, strip_prefix, digest = form.encoding, form.strip_prefix, form.digest
+
+    @lru_cache(maxsize=1024)
+    def key(value: str) -> bytes:
+        decoded = _decoded(value.removeprefix(strip_prefix), encoding)
+        return hashlib.new(digest, decoded).digest() if decoded and digest else decoded
+
+    return key
 
 
-@lru_cache(maxsize=1024)
-def _key(value: str, encoding: str, strip_prefix: str) -> bytes:
-    text = value.removeprefix(strip_prefix)
+def _decoded(text: str, encoding: str) -> bytes:
     try:
         if encoding == "hex":
             return bytes.fromhex(text)

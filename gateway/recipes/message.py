@@ -1,0 +1,101 @@
+"""A request as selectors read it: what has to be parsed is parsed once, and only when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from gateway import strictjson
+from gateway.recipes import selector
+
+if TYPE_CHECKING:
+    from gateway.inbound import Inbound
+
+_MAX_FIELDS: Final = 1000
+Fields = list[tuple[bytes, bytes]]
+
+
+class Message:
+    """One request, read by selectors. Total: what can't be parsed holds nothing.
+
+    Attributes:
+        inbound: the request.
+    """
+
+    __slots__ = ("_document", "_form", "_query", "inbound")
+
+    def __init__(self, inbound: Inbound) -> None:
+        self.inbound = inbound
+        self._document: Any = None
+        self._form: Fields | None = None
+        self._query: Fields | None = None
+
+    @property
+    def document(self) -> Any:
+        """The body's JSON, `selector.MISSING` where it isn't sound JSON."""
+        if self._document is None:
+            self._document = _loaded(self.inbound.body)
+        return self._document
+
+    @property
+    def form(self) -> Fields:
+        """The fields of a form-encoded body, percent-decoded, in their order."""
+        if self._form is None:
+            self._form = fields_of(self.inbound.body)
+        return self._form
+
+    @property
+    def query(self) -> Fields:
+        """The parameters of the query string, percent-decoded, in their order."""
+        if self._query is None:
+            self._query = fields_of(self.inbound.query.encode("utf-8", "surrogatepass"))
+        return self._query
+
+    def values(self, found: selector.Selector) -> list[bytes]:
+        """Return all that a selector finds: a header or parameter may stand there repeatedly."""
+        if found.place == "header":
+            return self._headers(found.key)
+        if found.place == "query":
+            return [value for name, value in self.query if name == found.key]
+        if found.place == "form":
+            return [value for name, value in self.form if name == found.key]
+        text = self.text(found.name)
+        return [] if text is None else [text]
+
+    def value(self, found: selector.Selector) -> bytes | None:
+        """Return what a selector finds, None where that is empty or nothing."""
+        if found.place == "header":
+            return self.inbound.header(found.key) or None
+        return next((value for value in self.values(found) if value), None)
+
+    def text(self, path: str) -> bytes | None:
+        """Return the text at a path of the body's JSON."""
+        if self.document is selector.MISSING:
+            return None
+        text = selector.text_of(selector.find(self.document, selector.path_of(path)))
+        return None if text is None else text.encode("utf-8", "surrogatepass")
+
+    def _headers(self, name: bytes) -> list[bytes]:
+        if not name.endswith(b"*"):
+            return self.inbound.values(name)
+        stem = name[:-1]
+        return [value for key, value in self.inbound.headers if key.startswith(stem)]
+
+
+def fields_of(text: bytes) -> Fields:
+    """Split form-encoded text (WHATWG URL, 5.1); one with too many fields has none."""
+    if text.count(b"&") >= _MAX_FIELDS:
+        return []
+    pairs = (pair.partition(b"=") for pair in text.split(b"&") if pair)
+    return [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def _loaded(body: bytes) -> Any:
+    try:
+        return strictjson.loads(body)
+    except strictjson.UnsoundJsonError:
+        return selector.MISSING

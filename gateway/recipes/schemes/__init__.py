@@ -1,0 +1,1 @@
+"""Schemes: how signatures are computed and checked, one module each."""
