@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.storing import Storing
     from tidemill.kernel.services.broker import Broker
 
 FRESH_SECONDS: Final = 2.0
 CHECK_TIMEOUT: Final = 1.5
 PATHS: Final = ("/healthz", "/readyz")
 _STREAMS: Final = ("EVENTS", "QUARANTINE", "RECORDS")
+_SPARE: Final = 64 * 1024
+"""Bytes that must be free in a stream that refuses what doesn't fit."""
 
 Check = Callable[[], Awaitable[dict[str, str]]]
 
@@ -28,8 +32,11 @@ Check = Callable[[], Awaitable[dict[str, str]]]
 class Readiness:
     """Says what keeps the gateway from working; looks at the broker at most every two seconds."""
 
-    def __init__(self, broker: Broker, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, broker: Broker, storing: Storing, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bus = broker.bus
+        self._storing = storing
         self._monotonic = monotonic
         self._problems: dict[str, str] = {}
         self._fresh_until = float("-inf")
@@ -41,17 +48,25 @@ class Readiness:
         if self._monotonic() >= self._fresh_until:
             self._problems = await self._look()
             self._fresh_until = self._monotonic() + FRESH_SECONDS
-        return self._problems
+        refusal = self._storing.problem
+        return self._problems if refusal is None else self._problems | {"events": refusal}
 
     async def _look(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in _STREAMS:
-            stream = self._bus.names.stream(name)
-            try:
-                await self._bus.api(f"STREAM.INFO.{stream}", timeout=CHECK_TIMEOUT)
-            except BrokerError as error:
-                found[f"stream {stream}"] = error.sentence
-        return found
+        streams = [self._bus.names.stream(name) for name in _STREAMS]
+        found = await asyncio.gather(*(self._problem_of(stream) for stream in streams))
+        return {f"stream {stream}": said for stream, said in zip(streams, found, strict=True) if said}
+
+    async def _problem_of(self, stream: str) -> str | None:
+        """Say what is wrong with a stream: it can't be asked, or is about to refuse what comes next."""
+        try:
+            info = await self._bus.api(f"STREAM.INFO.{stream}", timeout=CHECK_TIMEOUT)
+        except BrokerError as error:
+            return error.sentence
+        config, used = info["config"], info["state"]["bytes"]
+        limit = config.get("max_bytes", 0)
+        if config.get("discard") != "new" or limit <= 0 or used + min(_SPARE, limit // 8) < limit:
+            return None
+        return f"it is full: {used} of {limit} bytes"
 
 
 def health_routes(check: Check) -> list[Route]:

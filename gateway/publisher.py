@@ -7,10 +7,13 @@ reference (claim check); the delivery's key owns them, for as long as the stream
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.storing import Storing
 from gateway.verdict import Accepted, Quarantined, Reason
 from tidemill.kernel.clock import now
+from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT, Blobs
 
@@ -20,11 +23,15 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 1.2
 """Seconds until a sender is told to come again: with what stands around it, less than two."""
+SLOWEST: Final = 1024 * 1024
+"""Bytes of a large body that the broker must take in a second, as long as it answers at all."""
 _SPARE_SECONDS: Final = 3600.0
 
 
 class Publisher:
     """Stores what came in; returns only after the broker has acknowledged it (B1).
+
+    `storing` tells whether that works.
 
     Args:
         bus: the connection.
@@ -34,6 +41,7 @@ class Publisher:
     """
 
     def __init__(self, bus: Bus, blobs: Blobs, *, events_age: float, quarantine_age: float) -> None:
+        self.storing = Storing()
         self._bus = bus
         self._blobs = blobs
         self._event_blobs = events_age + _SPARE_SECONDS
@@ -59,10 +67,8 @@ class Publisher:
         """
         subject = self._bus.names.event(envelope.source, envelope.type)
         if len(envelope.raw) <= INLINE_LIMIT:
-            frame = envelope.to_frame()
-        else:
-            frame = pack(envelope.facts() | await self._lay_off(envelope, self._event_blobs))
-        return await self._publish(subject, frame, envelope.deliverykey)
+            return await self._publish(subject, envelope.to_frame(), envelope.deliverykey)
+        return await self._publish_large(subject, envelope, envelope.facts(), self._event_blobs)
 
     async def quarantine(self, envelope: Envelope, reason: Reason) -> Stored:
         """Store a delivery that can't be processed, with the reason.
@@ -74,13 +80,37 @@ class Publisher:
         why = {"code": reason.code, "detail": reason.detail, "path": reason.path, "at": now().isoformat()}
         facts = envelope.facts() | {"quarantine": why}
         if len(envelope.raw) <= INLINE_LIMIT:
-            frame = pack(facts, envelope.raw)
-        else:
-            frame = pack(facts | await self._lay_off(envelope, self._quarantine_blobs))
-        return await self._publish(subject, frame, envelope.deliverykey)
+            return await self._publish(subject, pack(facts, envelope.raw), envelope.deliverykey)
+        return await self._publish_large(subject, envelope, facts, self._quarantine_blobs)
 
-    async def _lay_off(self, envelope: Envelope, keep: float) -> dict[str, Any]:
-        return {"blob": await self._blobs.put(envelope.deliverykey, envelope.raw, keep=keep)}
+    async def _publish_large(
+        self, subject: str, envelope: Envelope, facts: dict[str, Any], keep: float
+    ) -> Stored:
+        """Store the body as a blob first; one deadline holds for all that this takes.
+
+        A broker that doesn't answer is found out at the first request, whatever the body's size.
+        """
+        key, raw = envelope.deliverykey, envelope.raw
+        try:
+            async with asyncio.timeout(TIMEOUT + len(raw) / SLOWEST):
+                name = await self._blobs.put(key, raw, keep=keep, timeout=TIMEOUT)
+                return await self._publish(subject, pack(facts | {"blob": name}), key)
+        except TimeoutError as error:
+            late = BrokerUnavailableError(
+                f"{subject}: {len(raw)} bytes weren't stored in time, the outcome is unknown",
+                hint="the broker, or the way to it, is slow: repeat it with the same message id",
+            )
+            self.storing.failed(late)
+            raise late from error
+        except BrokerError as error:
+            self.storing.failed(error)
+            raise
 
     async def _publish(self, subject: str, frame: bytes, key: str) -> Stored:
-        return await self._bus.publish(subject, frame, headers={"Nats-Msg-Id": key}, timeout=TIMEOUT)
+        try:
+            stored = await self._bus.publish(subject, frame, headers={"Nats-Msg-Id": key}, timeout=TIMEOUT)
+        except BrokerError as error:
+            self.storing.failed(error)
+            raise
+        self.storing.succeeded()
+        return stored

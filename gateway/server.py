@@ -63,7 +63,7 @@ class Gateway:
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
         ingress = Ingress(intakes, publisher, self._recorder, self.metrics)
-        ready = Readiness(broker).problems
+        ready = Readiness(broker, publisher.storing).problems
         control = build_control(
             _routes(broker, tuple(intakes)),
             self.metrics,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
 
+from gateway import publisher
+from gateway.verdict import Reason
+from tidemill.kernel.envelope import Envelope
+from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
+from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:
     from conftest import Connect, House
@@ -34,6 +41,24 @@ async def test_a_wrapped_body_travels_as_far_as_its_data_fits_a_message(  # noqa
         assert (len(shown["data"]["zen"]), shown["size"]) == (size, len(form))
     else:
         assert (await house.ask("quarantine/form")).json()["reason"]["code"] == "too_large"
+
+
+async def test_one_deadline_holds_for_all_that_a_large_body_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowBlobs:
+        async def put(self, *_: object, **given: float) -> str:
+            assert given["timeout"] == publisher.TIMEOUT
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(publisher, "TIMEOUT", 0.01)
+    monkeypatch.setattr(publisher, "SLOWEST", 2**40)
+    bus = SimpleNamespace(names=Names("t"), max_payload=2**20)
+    store = publisher.Publisher(bus, SlowBlobs(), events_age=1, quarantine_age=1)  # type: ignore[arg-type] # fakes
+    large = Envelope(id="1", source="s", type="s.t", deliverykey="k", raw=b"x" * (INLINE_LIMIT + 1))
+    for storing in (store.accept(large), store.quarantine(large, Reason("too_large", "x"))):
+        with pytest.raises(BrokerUnavailableError, match="weren't stored in time"):
+            await storing
+    assert store.storing.problem is not None
 
 
 @pytest.mark.integration

@@ -20,6 +20,7 @@ from tidemill.kernel import clock
 from tidemill.kernel.errors import BrokerError, NotFoundError
 from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.api import answer_of
+from tidemill.kernel.jetstream.records import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,23 +43,28 @@ class Blobs:
         self._bucket = bus.names.stream("BLOBS")
         self._stream = f"OBJ_{self._bucket}"
 
-    async def put(self, owner: str, data: bytes, *, keep: float | None = None) -> str:
+    async def put(
+        self, owner: str, data: bytes, *, keep: float | None = None, timeout: float = TIMEOUT
+    ) -> str:
         """Store bytes for an owner (one subject token) and return the blob's name.
 
-        With `keep` the broker removes them after so many seconds, rounded up.
+        With `keep` the broker removes them after so many seconds, rounded up. `timeout` is that of each
+        request that it takes.
 
         Raises:
             BrokerError: they were not stored, or not all; putting them again is safe.
         """
         digest = hashlib.sha256(data).hexdigest()
         name = f"{owner}/{digest}"
-        if await self._meta(name) is not None:
+        if await self._meta(name, timeout) is not None:
             return name
         ttl = {} if keep is None else {"Nats-TTL": f"{max(1, math.ceil(keep))}s"}
         # Two who put the same blob at once write chunks of their own: whoever describes it last, it is whole.
         unique = f"{owner}.{digest}.{secrets.token_hex(8)}"
-        chunks = await self._put_chunks(unique, data, ttl)
-        await self._put_meta(name, unique, len(data), chunks, ttl)
+        chunks = await self._put_chunks(unique, data, ttl, timeout)
+        meta = self._description(name, unique, len(data), chunks)
+        headers = {"Nats-Rollup": "sub", **ttl}
+        await self._bus.publish(self._meta_subject(name), meta, headers=headers, timeout=timeout)
         return name
 
     async def get(self, name: str) -> bytes:
@@ -93,17 +99,17 @@ class Blobs:
             await self._purge(chunks)
         return len(names)
 
-    async def _put_chunks(self, unique: str, data: bytes, ttl: Mapping[str, str]) -> int:
+    async def _put_chunks(self, unique: str, data: bytes, ttl: Mapping[str, str], timeout: float) -> int:
         size = min(_CHUNK, self._bus.max_payload // 2)
         # Also nothing is one chunk: an owner's blobs are found by their chunks.
         starts = range(0, max(1, len(data)), size)
         for start in starts:
-            await self._bus.publish(
-                f"$O.{self._bucket}.C.{unique}", data[start : start + size], headers=ttl or None
-            )
+            chunk = data[start : start + size]
+            subject = f"$O.{self._bucket}.C.{unique}"
+            await self._bus.publish(subject, chunk, headers=ttl or None, timeout=timeout)
         return len(starts)
 
-    async def _put_meta(self, name: str, unique: str, size: int, chunks: int, ttl: Mapping[str, str]) -> None:
+    def _description(self, name: str, unique: str, size: int, chunks: int) -> bytes:
         digest = base64.urlsafe_b64encode(bytes.fromhex(name[-_DIGEST_LENGTH:])).decode()
         info = {
             "name": name,
@@ -114,14 +120,13 @@ class Blobs:
             "mtime": clock.rfc3339(clock.now()),
             "digest": f"SHA-256={digest}",
         }
-        headers = {"Nats-Rollup": "sub", **ttl}
-        await self._bus.publish(self._meta_subject(name), orjson.dumps(info), headers=headers)
+        return orjson.dumps(info)
 
-    async def _meta(self, name: str) -> dict[str, Any] | None:
+    async def _meta(self, name: str, timeout: float = TIMEOUT) -> dict[str, Any] | None:
         subject = self._meta_subject(name)
-        record: Record | None = await records.last(self._bus, self._stream, subject)
+        record: Record | None = await records.last(self._bus, self._stream, subject, timeout=timeout)
         if record is None:  # a follower may be behind
-            record = await records.last_from_leader(self._bus, self._stream, subject)
+            record = await records.last_from_leader(self._bus, self._stream, subject, timeout=timeout)
         if record is None:
             return None
         meta = answer_of(subject, record.body)

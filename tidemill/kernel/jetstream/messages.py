@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AWAY: Final = "the broker is away"
 RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with the same message id"
-_TOO_LARGE: Final = 10054
+TOO_LARGE: Final = 10054
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ def translate(subject: str, error: Exception, *, size: int = 0, limit: int = 0) 
     if isinstance(error, MaxPayloadError):
         return BrokerError(
             f"{subject}: {size} bytes are more than the broker's max_payload of {limit}",
-            code=_TOO_LARGE,
+            code=TOO_LARGE,
             hint="large bodies belong into a blob; a broker of your own needs max_payload of at least 1 MiB",
         )
     if isinstance(error, BadSubjectError | BadHeaderError):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.jetstream.bus import Bus, Message
 
 BATCH: Final = 1024
+TIMEOUT: Final = 5.0
 _GONE: Final = (MESSAGE_NOT_FOUND, MESSAGE_DELETE_FAILED, SEQUENCE_NOT_FOUND)
 _NO_MESSAGE: Final = "404"
 _END_OF_BATCH: Final = "204"
@@ -73,9 +74,9 @@ async def scan(bus: Bus, stream: str, subject_filter: str, *, start: int = 1) ->
         start = records[-1].seq + 1 if records else start
 
 
-async def last(bus: Bus, stream: str, subject: str) -> Record | None:
+async def last(bus: Bus, stream: str, subject: str, *, timeout: float = TIMEOUT) -> Record | None:
     """Return the newest message of a subject as some replica knows it, None where there is none."""
-    return await _direct_one(bus, stream, {"last_by_subj": subject})
+    return await _direct_one(bus, stream, {"last_by_subj": subject}, timeout)
 
 
 async def at(bus: Bus, stream: str, seq: int) -> Record | None:
@@ -88,9 +89,9 @@ async def next_from_leader(bus: Bus, stream: str, subject_filter: str, *, start:
     return await _from_leader(bus, stream, {"seq": max(1, start), "next_by_subj": subject_filter})
 
 
-async def last_from_leader(bus: Bus, stream: str, subject: str) -> Record | None:
+async def last_from_leader(bus: Bus, stream: str, subject: str, *, timeout: float = TIMEOUT) -> Record | None:
     """Return the newest message of a subject, as the stream's leader has it."""
-    return await _from_leader(bus, stream, {"last_by_subj": subject})
+    return await _from_leader(bus, stream, {"last_by_subj": subject}, timeout)
 
 
 async def scan_leader(bus: Bus, stream: str, subject_filter: str) -> AsyncIterator[Record]:
@@ -114,9 +115,11 @@ async def delete(bus: Bus, stream: str, seq: int) -> None:
             raise
 
 
-async def _direct_one(bus: Bus, stream: str, query: dict[str, object]) -> Record | None:
+async def _direct_one(
+    bus: Bus, stream: str, query: dict[str, object], timeout: float = TIMEOUT
+) -> Record | None:
     subject = f"$JS.API.DIRECT.GET.{stream}"
-    answer = await bus.request(subject, orjson.dumps(query))
+    answer = await bus.request(subject, orjson.dumps(query), timeout=timeout)
     status = (answer.headers or {}).get("Status")
     if status == _NO_MESSAGE:
         return None
@@ -125,10 +128,12 @@ async def _direct_one(bus: Bus, stream: str, query: dict[str, object]) -> Record
     return from_direct(answer)
 
 
-async def _from_leader(bus: Bus, stream: str, query: dict[str, object]) -> Record | None:
+async def _from_leader(
+    bus: Bus, stream: str, query: dict[str, object], timeout: float = TIMEOUT
+) -> Record | None:
     operation = f"STREAM.MSG.GET.{stream}"
     try:
-        answer = await bus.api(operation, query)
+        answer = await bus.api(operation, query, timeout=timeout)
     except BrokerError as error:
         if error.code == MESSAGE_NOT_FOUND:
             return None
