@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -18,7 +19,7 @@ _JSON: Final = b"application/json"
 
 
 class Answer(NamedTuple):
-    """A complete answer.
+    """A complete answer; without a body `content_type` may be empty.
 
     With `unread` a part of the request's body hasn't been read: the connection is closed, after what
     still comes has been thrown away for a while.
@@ -42,11 +43,11 @@ class Answer(NamedTuple):
 
     async def send(self, send: Send, receive: Receive) -> None:
         """Send it."""
-        headers = [
-            (b"content-type", self.content_type),
-            (b"content-length", b"%d" % len(self.body)),
-            *self.headers,
-        ]
+        headers = [*self.headers]
+        if self.content_type:
+            headers.append((b"content-type", self.content_type))
+        if self.status != HTTPStatus.NO_CONTENT:  # which has none, RFC 9110, 8.6
+            headers.append((b"content-length", b"%d" % len(self.body)))
         if self.unread:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

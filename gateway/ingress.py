@@ -1,7 +1,8 @@
 """The way in: `POST /webhooks/{source}[/{tenant}]` as a plain ASGI callable.
 
-Every request gets exactly one answer, and a 2xx only after the broker has acknowledged what it brought
-(B1). What a stranger sends is never an error of ours: only a broker that doesn't take events is.
+Other methods reach a source only where its provider asks in them whether the address is ours. Every
+request gets exactly one answer, and a 2xx only after the broker has acknowledged what it brought (B1).
+What a stranger sends is never an error of ours: only a broker that doesn't take events is.
 """
 
 from __future__ import annotations
@@ -16,27 +17,30 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.answer import Answer
 from gateway.body import Budget, Fault, declared_length, read_body
+from gateway.depot import Depot
 from gateway.inbound import Inbound
+from gateway.introductions import UnvisitedError
 from gateway.metrics import UNKNOWN, Metrics
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
+from gateway.receipt import Receipts, static_answer, status_of
 from gateway.recorder import Refusal
-from gateway.verdict import Quarantined, Refused
+from gateway.verdict import Batch, Handshaken, Refused
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError
 
 if TYPE_CHECKING:
     from gateway.body import Receive, Send
     from gateway.intake import Intake
+    from gateway.introductions import Introductions
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
-    from gateway.verdict import Accepted
-    from tidemill.kernel.envelope import Envelope
+    from gateway.verdict import Accepted, Quarantined
 
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = b"/webhooks/"
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_ACCEPTED, _DUPLICATE, _QUARANTINED = "accepted", "duplicate", "quarantined"
-_REFUSED, _UNAVAILABLE, _FAILED = "refused", "unavailable", "failed"
+_REFUSED, _UNAVAILABLE, _FAILED, _HANDSHAKE = "refused", "unavailable", "failed", "handshake"
+_POST: Final = "POST"
 
 Scope = Mapping[str, Any]
 
@@ -52,21 +56,22 @@ class Outcome(NamedTuple):
 class Ingress:
     """Serves webhooks of the configured sources."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         intakes: Mapping[str, Intake],
         publisher: Publisher,
         recorder: Recorder,
         metrics: Metrics,
         *,
+        introductions: Introductions | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._intakes = {name.encode(): intake for name, intake in intakes.items()}
+        self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
-            PREFIX + name: _Target(intake, None, (PREFIX + name).decode())
-            for name, intake in self._intakes.items()
+            PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
         }
-        self._publisher = publisher
+        self._depot = Depot(publisher, recorder)
+        self._introductions = introductions
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -80,7 +85,7 @@ class Ingress:
         if isinstance(target, Answer):
             source, outcome = UNKNOWN, Outcome(target, _REFUSED)
         else:
-            source = target.intake.source
+            source = target.source
             outcome = await self._safely(target, scope, receive)
         self._metrics.request(source, outcome.verdict, outcome.size, time.perf_counter() - started)
         if outcome.answer is not None:
@@ -90,15 +95,15 @@ class Ingress:
         """Find the source and the tenant that a path names, by its percent-encoded segments."""
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
         segments = raw.partition(b"?")[0].removeprefix(PREFIX).split(b"/")
-        intake = self._intakes.get(_decoded(segments[0]))
-        if intake is None or len(segments) > 2:  # noqa: PLR2004 - a source and a tenant
+        desk = self._desks.get(_decoded(segments[0]))
+        if desk is None or len(segments) > 2:  # noqa: PLR2004 - a source and a tenant
             return self._unknown("There is no such source.")
         tenant = None
         if len(segments) > 1:
             tenant = _decoded(segments[1]).decode("latin-1")
             if not _TENANT.fullmatch(tenant):
                 return self._unknown("A tenant is 1 to 64 letters, digits, dots, hyphens and underscores.")
-        return _Target(intake, tenant, raw.decode("latin-1"))
+        return _Target(desk, tenant, raw.decode("latin-1"))
 
     def _unknown(self, detail: str) -> Answer:
         self._metrics.refused[UNKNOWN, "unknown_source"] += 1
@@ -109,40 +114,63 @@ class Ingress:
             return await self._handle(target, scope, receive)
         except BrokerError as error:
             return self._unavailable(error)
+        except UnvisitedError:
+            return Outcome(Answer.problem(_UNVISITED), _UNAVAILABLE)
         except Exception:  # noqa: BLE001 - the last resort: one answer, and the log has the traceback
-            _log.exception("a request to %s failed", target.intake.source)
+            _log.exception("a request to %s failed", target.source)
             return Outcome(Answer.problem(UNEXPECTED, unread=True), _FAILED)
 
     async def _handle(self, target: _Target, scope: Scope, receive: Receive) -> Outcome:
-        if scope["method"] != "POST":
-            return self._turned_away(target, "method", method_not_allowed("POST"))
-        intake, headers = target.intake, scope["headers"]
+        method, intake = scope["method"], target.desk.intake
+        if method != _POST and method not in intake.methods:
+            allowed = ", ".join(sorted({_POST, *intake.methods}))
+            return self._turned_away(target, "method", method_not_allowed(allowed))
+        headers = scope["headers"]
         body = await read_body(receive, declared_length(headers), intake.max_body, self._budget)
         if isinstance(body, Fault):
             return self._without_body(body, target, scope)
         inbound = Inbound(
-            "POST", target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
+            method, target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
         )
         verdict = intake.receive(inbound, target.tenant)
         if isinstance(verdict, Refused):
             return self._refuse(verdict, target, scope, len(body))
-        return await self._store(verdict, scope, len(body))
+        if isinstance(verdict, Handshaken):
+            return await self._shake(verdict, target, scope, len(body))
+        return await self._store(verdict, target, scope, len(body))
 
-    async def _store(self, verdict: Accepted | Quarantined, scope: Scope, size: int) -> Outcome:
-        verdict = self._publisher.fit(verdict)
-        envelope = verdict.envelope
-        if isinstance(verdict, Quarantined):
-            stored = await self._publisher.quarantine(envelope, verdict.reason)
-            status = _DUPLICATE if stored.duplicate else _QUARANTINED
-        else:
-            stored = await self._publisher.accept(envelope)
-            status = _DUPLICATE if stored.duplicate else _ACCEPTED
+    async def _store(
+        self, verdict: Accepted | Quarantined | Batch, target: _Target, scope: Scope, size: int
+    ) -> Outcome:
+        desk, client = target.desk, _client(scope)
+        derived = desk.intake.derived
+        try:
+            if isinstance(verdict, Batch):
+                taken = await self._depot.store_batch(verdict, client)
+                outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
+            else:
+                one = await self._depot.store(verdict, client)
+                outcome = Outcome(desk.receipts.one(one), one.status, size)
+        except BrokerError:
+            derived.keep(*_delivery(verdict))
+            raise
+        if derived.keeps:
+            derived.forget(_delivery(verdict)[0])
         if not self._storing:
             _log.warning("events are stored again")
             self._storing = True
-        if stored.duplicate:
-            self._recorder.duplicate(envelope, _client(scope))
-        return Outcome(_receipt(envelope, status), status, size)
+        return outcome
+
+    async def _shake(self, shaken: Handshaken, target: _Target, scope: Scope, size: int) -> Outcome:
+        """Answer a handshake, after what it asks for is done."""
+        if self._introductions is not None:
+            client = _client(scope)
+            refused = await self._introductions.finish(shaken, target.source, target.tenant, client)
+            if refused is not None:
+                return self._refuse(refused, target, scope, size)
+        elif shaken.learn or shaken.visit:
+            raise TypeError(f"the handshake {shaken.name!r} needs introductions")
+        return Outcome(shaken.answer, _HANDSHAKE, size)
 
     def _without_body(self, fault: Fault, target: _Target, scope: Scope) -> Outcome:
         if fault is Fault.GONE:
@@ -152,22 +180,24 @@ class Ingress:
                 503, "busy", "Too many large requests at the same time.", headers=(RETRY_AFTER,)
             )
             return Outcome(Answer.problem(problem, unread=True), _UNAVAILABLE)
-        detail = f"The body is larger than the {target.intake.max_body} bytes that this source takes."
+        detail = f"The body is larger than the {target.desk.intake.max_body} bytes that this source takes."
         self._note(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_size", detail), target, scope, 0)
         return Outcome(Answer.problem(Problem(413, "body-size", detail), unread=True), _REFUSED)
 
     def _turned_away(self, target: _Target, check: str, problem: Problem) -> Outcome:
-        self._metrics.refused[target.intake.source, check] += 1
+        self._metrics.refused[target.source, check] += 1
         return Outcome(Answer.problem(problem, unread=True), _REFUSED)
 
     def _refuse(self, verdict: Refused, target: _Target, scope: Scope, size: int) -> Outcome:
         self._note(verdict, target, scope, size)
+        if verdict.status == HTTPStatus.UNAUTHORIZED and target.desk.refusal is not None:
+            return Outcome(target.desk.refusal, _REFUSED, size)
         kind = verdict.check.replace("_", "-")
         problem = Problem(verdict.status, kind, verdict.detail, members={"check": verdict.check})
         return Outcome(Answer.problem(problem), _REFUSED, size)
 
     def _note(self, verdict: Refused, target: _Target, scope: Scope, size: int) -> None:
-        source = target.intake.source
+        source = target.source
         self._metrics.refused[source, verdict.check] += 1
         self._recorder.refused(
             Refusal(
@@ -187,16 +217,41 @@ class Ingress:
         return Outcome(Answer.problem(problem), _UNAVAILABLE)
 
 
-class _Target(NamedTuple):
+class _Desk(NamedTuple):
+    """A source with its fixed answers."""
+
     intake: Intake
+    receipts: Receipts
+    refusal: Answer | None
+
+    @classmethod
+    def of(cls, intake: Intake) -> _Desk:
+        recipe = intake.recipe
+        return cls(intake, Receipts(recipe.answer), static_answer(recipe.refusal) if recipe.refusal else None)
+
+
+class _Target(NamedTuple):
+    """What a path leads to."""
+
+    desk: _Desk
     tenant: str | None
     path: str
 
+    @property
+    def source(self) -> str:
+        return self.desk.intake.source
 
-def _receipt(envelope: Envelope, status: str) -> Answer:
-    """Return the 202 of a stored event."""
-    headers = ((b"tidemill-event-id", envelope.id.encode()), (b"tidemill-status", status.encode()))
-    return Answer.json(202, {"id": envelope.id, "type": envelope.type, "status": status}, headers)
+
+_UNVISITED: Final = Problem(
+    503, "unconfirmed", "The address that confirms could not be fetched.", headers=(RETRY_AFTER,)
+)
+
+
+def _delivery(verdict: Accepted | Quarantined | Batch) -> tuple[bytes, str]:
+    """Return the body and the id of what a verdict is about."""
+    if isinstance(verdict, Batch):
+        return verdict.raw, verdict.id
+    return verdict.envelope.raw, verdict.envelope.id
 
 
 def _reason(error: BrokerError) -> str:

@@ -1,6 +1,6 @@
 """The intake: from the bytes of a request to a verdict, without any I/O.
 
-    verify raw bytes ─▶ read ─▶ name ─▶ validate ─▶ verdict
+    handshake? ─▶ verify raw bytes ─▶ decompress ─▶ read ─▶ handshake? ─▶ split ─▶ name ─▶ validate ─▶ verdict
 
 One `Intake` serves one configured source. `receive` is total: whatever the bytes, it returns a verdict.
 The caller caps the body at `max_body` while it reads it.
@@ -9,14 +9,20 @@ The caller caps the body at `max_body` while it reads it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+import orjson
+
+from gateway.compressed import CODINGS, Fault, decompress
+from gateway.derived import DerivedIds
+from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
-from gateway.reading import NOTHING, BodyReader
-from gateway.recipes.verify import Verification, Verified, refused
-from gateway.verdict import Accepted, Quarantined, Reason, Refused, Verdict
+from gateway.reading import NOTHING, BodyReader, Content
+from gateway.recipes.verify import Verification, Verified
+from gateway.splitting import MAX_ITEMS, Splitter
+from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdict
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.subjects import delivery_key
@@ -24,6 +30,7 @@ from tidemill.kernel.subjects import delivery_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.mediatype import Kind
     from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.secrets import Secret
@@ -35,6 +42,13 @@ UNSIGNED: Final = -1
 PROBLEM: Final = "schemaproblem"
 _UNSUPPORTED_MEDIA_TYPE: Final = 415
 _UNPROCESSABLE: Final = 422
+_UNSIGNED: Final = Refused(
+    401, "signature_missing", "The request carries no signature that this source knows."
+)
+_BAD_REQUEST: Final = 400
+_TOO_LARGE: Final = 413
+BATCH: Final = "batchid"
+_OF_COMPRESSED: Final = frozenset({b"content-encoding", b"content-length"})
 _SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}
 )
@@ -63,6 +77,9 @@ class Intake:
         allow_unsigned: bool = False,
         tolerance: float | None = None,
         max_body: int | None = None,
+        verify_tokens: Callable[[], Sequence[Secret]] | Sequence[Secret] = (),
+        rate: int | None = None,
+        by_body: bool = False,
     ) -> None:
         """Compile a source.
 
@@ -76,7 +93,10 @@ class Intake:
                 that only misses its schema, or `reject` the request with 422.
             allow_unsigned: let requests in that carry no signature at all. One that is there must match.
             tolerance: seconds that a signed timestamp may be off, both ways, instead of the recipe's.
-            max_body: instead of the recipe's limit.
+            max_body: instead of the recipe's limit; a compressed body counts as it was before.
+            verify_tokens: what senders show in handshakes, as for `secrets`.
+            rate: requests a minute that the source takes, which CloudEvents senders may ask for.
+            by_body: recognise deliveries without an id or a signed time by their bodies.
 
         Raises:
             SettingsError: the recipe verifies nothing and `allow_unsigned` is off; or a schema is broken.
@@ -92,36 +112,77 @@ class Intake:
         self._secrets = secrets if callable(secrets) else lambda: secrets
         self._allow_unsigned = allow_unsigned
         self._policy = policy
+        self._handshaker = self._shaking(recipe, verify_tokens, public_url, rate)
+        self.methods = self._handshaker.methods if self._handshaker else frozenset()
+        self.derived = DerivedIds(by_body=by_body)
         self._verification = Verification(recipe, tolerance=tolerance, public_url=public_url)
-        self._reader = BodyReader(recipe.event.data)
-        self._normaliser = Normaliser(recipe.event)
+        self._reader = BodyReader(recipe.event.data, recipe.reads)
+        self._splitter = Splitter(recipe.event.split) if recipe.event.split else None
+        self._normaliser = Normaliser(recipe.event, self.derived.of)
         self._schemas = schemas
         self._schema_sources = (source, recipe.name)
         schemas.prepare(self._schema_sources)
 
+    def _shaking(
+        self,
+        recipe: Recipe,
+        tokens: Callable[[], Sequence[Secret]] | Sequence[Secret],
+        public_url: str | None,
+        rate: int | None,
+    ) -> Handshaker | None:
+        if not recipe.handshake:
+            return None
+        given = tokens if callable(tokens) else lambda: tokens
+        return Handshaker(recipe.handshake, Means(self._secrets, given, public_url, rate))
+
     def receive(self, inbound: Inbound, tenant: str | None = None) -> Verdict:
         """Judge a request; never raises, whatever its bytes."""
+        if self._handshaker is not None:
+            shaken = self._handshaker.unsigned(inbound)
+            if shaken is not None:
+                return shaken
         media = media_type(inbound.header(b"content-type"))
-        problem = self._unreadable(inbound, media)
-        if problem is not None:
-            return problem
-        verified = self._verify(inbound)
-        if isinstance(verified, Refused):
-            return verified
-        verdict = self._judge(inbound, media, verified, tenant)
-        if self._policy == "reject" and isinstance(verdict, Quarantined):
-            return Refused(_UNPROCESSABLE, verdict.reason.code, verdict.reason.detail)
-        return verdict
-
-    def _unreadable(self, inbound: Inbound, media: MediaType) -> Refused | None:
-        if not self._reader.accepts(media.reads_as):
+        kind = self._reader.kind_of(media)
+        if kind is None:
             return Refused(
                 _UNSUPPORTED_MEDIA_TYPE, "content_type", "This source can't read that content type."
             )
         coding = inbound.header(b"content-encoding")
         if coding and coding.lower() != b"identity":
-            return Refused(_UNSUPPORTED_MEDIA_TYPE, "content_encoding", "Compressed bodies can't be read.")
-        return None
+            return self._receive_compressed(_Arrival(inbound, media, kind, tenant), coding.strip().lower())
+        return self._receive_plain(_Arrival(inbound, media, kind, tenant))
+
+    def _receive_compressed(self, arrival: _Arrival, coding: bytes) -> Verdict:
+        """Verify over the bytes that the recipe says, and read what they were before compression."""
+        if coding not in CODINGS:
+            return Refused(
+                _UNSUPPORTED_MEDIA_TYPE, "content_encoding", "Only gzip and deflate can be decompressed."
+            )
+        if self.recipe.signs_decoded:
+            decoded = _decompressed(arrival, coding, self.max_body)
+            if isinstance(decoded, Reason):
+                return Refused(_BAD_REQUEST, "content_encoding", decoded.detail)
+            return decoded if isinstance(decoded, Refused) else self._receive_plain(decoded)
+        verified = self._verify(arrival.inbound)
+        if isinstance(verified, Refused):
+            return verified
+        decoded = _decompressed(arrival, coding, self.max_body)
+        if isinstance(decoded, Reason):
+            return self._by_policy(self._unread(arrival, verified, decoded))
+        return decoded if isinstance(decoded, Refused) else self._judge(decoded, verified)
+
+    def _receive_plain(self, arrival: _Arrival) -> Verdict:
+        verified = self._verify(arrival.inbound)
+        return verified if isinstance(verified, Refused) else self._judge(arrival, verified)
+
+    def _by_policy(self, verdict: Verdict) -> Verdict:
+        if self._policy != "reject":
+            return verdict
+        items = verdict.items if isinstance(verdict, Batch) else (verdict,)
+        for item in items:
+            if isinstance(item, Quarantined):
+                return Refused(_UNPROCESSABLE, item.reason.code, item.reason.detail)
+        return verdict
 
     def _verify(self, inbound: Inbound) -> Verified | Refused:
         outcome = self._verification.verify(inbound, self._secrets())
@@ -129,29 +190,70 @@ class Intake:
             return outcome
         if self._allow_unsigned:
             return Verified(UNSIGNED)
-        return refused("signature_missing", "The request carries no signature that this source knows.")
+        return _UNSIGNED
 
-    def _judge(
-        self, inbound: Inbound, media: MediaType, verified: Verified, tenant: str | None
+    def _judge(self, arrival: _Arrival, verified: Verified) -> Verdict:
+        """Judge a genuine request."""
+        content = self._reader.read(arrival.inbound.body, arrival.kind, arrival.media)
+        if isinstance(content, Reason):
+            return self._by_policy(self._unread(arrival, verified, content))
+        if self._handshaker is not None:
+            shaken = self._handshaker.signed(arrival.inbound, content)
+            if shaken is not None:
+                return shaken
+        items = self._splitter.items(content) if self._splitter is not None else None
+        if items is not None:
+            return self._by_policy(self._judge_batch(arrival, verified, content, items))
+        delivery = Delivery(arrival.inbound, content, verified, content.document)
+        verdict = self._judge_event(arrival, delivery, content.data)
+        return verdict if self._policy != "reject" else self._by_policy(verdict)
+
+    def _judge_batch(
+        self, arrival: _Arrival, verified: Verified, content: Content, items: list[Any]
+    ) -> Batch | Quarantined:
+        """Judge each item of a batch by itself."""
+        if len(items) > MAX_ITEMS:
+            detail = f"The batch has {len(items)} items; at most {MAX_ITEMS} can be stored together."
+            return self._unread(arrival, verified, Reason("too_many_items", detail))
+        base = self.derived.of(arrival.inbound, verified)
+        judged = [
+            self._judge_event(
+                arrival, Delivery(arrival.inbound, content, verified, item, f"{base}-{index}"), item, base
+            )
+            for index, item in enumerate(items)
+        ]
+        return Batch(tuple(judged), base, arrival.inbound.body)
+
+    def _judge_event(
+        self, arrival: _Arrival, delivery: Delivery, data: Any, batch: str = ""
     ) -> Accepted | Quarantined:
-        content = self._reader.read(inbound.body, media.reads_as)
-        reason = content if isinstance(content, Reason) else None
-        delivery = Delivery(inbound, NOTHING if isinstance(content, Reason) else content, verified)
+        """Judge one event; `batch` is the id of the delivery that it is an item of."""
         identity = self._normaliser.identify(delivery)
-        attributes = self._attributes(delivery, media, identity, tenant)
-        reason = reason or self._nameless(identity)
+        attributes = self._attributes(arrival, delivery, identity)
+        if batch:
+            attributes |= {"raw": orjson.dumps(data), "value": None, "extensions": {BATCH: batch}}
+        reason = self._nameless(identity)
         if reason is not None:
             return Quarantined(Envelope(**attributes), reason)
         types = (identity.provider_type, identity.base_type)
-        judged = self._schemas.judge(self._schema_sources, types, delivery.content.data)
+        judged = self._schemas.judge(self._schema_sources, types, data)
         reason = judged.reason
         if reason is None:
             name = judged.identifier
-            return Accepted(Envelope(**attributes, dataschema=name), verified.secret, name)
+            return Accepted(Envelope(**attributes, dataschema=name), delivery.verified.secret, name)
         if self._policy != "flag":
             return Quarantined(Envelope(**attributes), reason)
-        flag: dict[str, str | int | bool] = {PROBLEM: f"{reason.path}: {reason.detail}"}
-        return Accepted(Envelope(**attributes, extensions=flag), verified.secret)
+        attributes["extensions"] = {
+            **attributes.get("extensions", {}),
+            PROBLEM: f"{reason.path}: {reason.detail}",
+        }
+        return Accepted(Envelope(**attributes), delivery.verified.secret)
+
+    def _unread(self, arrival: _Arrival, verified: Verified, reason: Reason) -> Quarantined:
+        """Keep a genuine delivery whose body can't be read."""
+        delivery = Delivery(arrival.inbound, NOTHING, verified, NOTHING.document)
+        identity = self._normaliser.identify(delivery)
+        return Quarantined(Envelope(**self._attributes(arrival, delivery, identity)), reason)
 
     def _nameless(self, identity: Identity) -> Reason | None:
         if identity.provider_type is None:
@@ -160,10 +262,8 @@ class Intake:
         problem = type_problem(identity.provider_type)
         return Reason("bad_type", problem) if problem else None
 
-    def _attributes(
-        self, delivery: Delivery, media: MediaType, identity: Identity, tenant: str | None
-    ) -> dict[str, Any]:
-        source = f"{self.source}/{tenant}" if tenant else self.source
+    def _attributes(self, arrival: _Arrival, delivery: Delivery, identity: Identity) -> dict[str, Any]:
+        source = f"{self.source}/{arrival.tenant}" if arrival.tenant else self.source
         headers = kept_headers(delivery.inbound)
         return {
             "id": identity.id,
@@ -171,7 +271,7 @@ class Intake:
             "type": self._type(identity),
             "subject": identity.subject,
             "time": identity.time,
-            "datacontenttype": media.name,
+            "datacontenttype": arrival.media.name,
             "deliverykey": delivery_key(source, identity.id),
             "headers": headers,
             "value": delivery.content.value,
@@ -182,6 +282,29 @@ class Intake:
     def _type(self, identity: Identity) -> str:
         name = identity.provider_type
         return f"{self.source}.{RECEIVED if name is None or type_problem(name) else name}"
+
+
+class _Arrival(NamedTuple):
+    """A request on its way through the intake."""
+
+    inbound: Inbound
+    media: MediaType
+    kind: Kind
+    tenant: str | None
+
+
+def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Reason | Refused:
+    """Return a request as if its body had come uncompressed."""
+    inbound = arrival.inbound
+    body = decompress(inbound.body, coding, limit)
+    if body is Fault.TOO_LARGE:
+        detail = f"Decompressed, the body is larger than the {limit} bytes that this source takes."
+        return Refused(_TOO_LARGE, "body_size", detail)
+    if body is Fault.CORRUPT:
+        return Reason("bad_encoding", "The body can't be decompressed.")
+    headers = [pair for pair in inbound.headers if pair[0] not in _OF_COMPRESSED]
+    plain = Inbound(inbound.method, inbound.path, inbound.query, headers, body, inbound.received_at)
+    return arrival._replace(inbound=plain)
 
 
 def kept_headers(inbound: Inbound) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from gateway.recipes import selector, template
 from gateway.recipes.moment import datetime_of, parse_moment
@@ -33,11 +33,15 @@ class Delivery(NamedTuple):
         inbound: the request.
         content: what its body holds, `NOTHING` where it couldn't be read.
         verified: what its signature covers.
+        item: the item of a batch that this event is, else the whole document.
+        fallback: the id of an item without one; empty for a whole delivery.
     """
 
     inbound: Inbound
     content: Content
     verified: Verified
+    item: Any
+    fallback: str = ""
 
 
 class Identity(NamedTuple):
@@ -63,9 +67,15 @@ _Clock = Callable[[Delivery], datetime | None]
 
 
 class Normaliser:
-    """Names events by one recipe; the selectors are compiled once."""
+    """Names events by one recipe; the selectors are compiled once.
 
-    def __init__(self, names: EventNames) -> None:
+    Args:
+        names: the recipe's.
+        derive: returns the id of a delivery without one.
+    """
+
+    def __init__(self, names: EventNames, derive: Callable[[Inbound, Verified], str]) -> None:
+        self._derive = derive
         self.declares_type = bool(names.type)
         self._type = [_renderer(text) for text in names.type]
         self._action = [_renderer(text) for text in names.action]
@@ -83,6 +93,12 @@ class Normaliser:
             if naming.time is not None
         }
 
+    def _own_id(self, delivery: Delivery) -> str | None:
+        return _sound_id(_first(self._id, delivery))
+
+    def _derived_id(self, delivery: Delivery) -> str:
+        return self._derive(delivery.inbound, delivery.verified)
+
     def identify(self, delivery: Delivery) -> Identity:
         """Name the event of a delivery as far as what could be read of it goes."""
         base = _first(self._type, delivery)
@@ -93,16 +109,12 @@ class Normaliser:
         return Identity(
             provider_type=full,
             base_type=base,
-            id=_sound_id(_first(self._id, delivery)) or derived_id(delivery),
+            id=self._own_id(delivery)
+            or delivery.fallback
+            or self._derive(delivery.inbound, delivery.verified),
             time=_first_time(clocks, delivery),
             subject=_first(subjects, delivery),
         )
-
-
-def derived_id(delivery: Delivery) -> str:
-    """Return the id of a delivery without one: a hash of its body and, where one is signed, its timestamp."""
-    stamp = f"{delivery.verified.timestamp or ''}\n".encode("latin-1", "replace")
-    return f"sha256-{hashlib.sha256(stamp + delivery.inbound.body).hexdigest()}"
 
 
 def _sound_id(text: str | None) -> str | None:
@@ -179,16 +191,23 @@ def _getter(found: selector.Selector) -> _Renderer:
     if found.place == "body":
         path = selector.path_of(found.name)
         return lambda delivery: selector.text_of(selector.find(delivery.content.document, path))
+    if found.place == "item":
+        path = selector.path_of(found.name)
+        return lambda delivery: selector.text_of(selector.find(delivery.item, path))
+    if found.place in _FIXED:
+        return _FIXED[found.place]
     if found.place == "form":
         return lambda delivery: (delivery.content.form or {}).get(found.name) or None
-    if found.place == "id":
-        return lambda delivery: delivery.verified.id
-    if found.place == "timestamp":
-        return lambda delivery: delivery.verified.timestamp
     if found.place == "header":
         name = found.key
         return lambda delivery: _decoded(delivery.inbound.header(name))
     return lambda delivery: _decoded(value_of(found, delivery.inbound))
+
+
+_FIXED: Final[dict[str, _Renderer]] = {
+    "id": lambda delivery: delivery.verified.id,
+    "timestamp": lambda delivery: delivery.verified.timestamp,
+}
 
 
 def _decoded(value: bytes | None) -> str | None:

@@ -17,6 +17,7 @@ from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
+from gateway.introductions import Introductions
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
 from gateway.public import build_public
@@ -28,6 +29,7 @@ from tidemill.kernel.jetstream.topology import TopologyLimits
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
@@ -55,14 +57,16 @@ class Gateway:
         self.metrics = Metrics()
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
-        intakes = build_intakes(settings, live)
+        self._learned = LearnedSecrets(broker.secrets)
+        intakes = build_intakes(settings, live, self._learned)
         publisher = Publisher(
             broker.bus,
             broker.blobs,
             events_age=settings.events.max_age,
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
-        ingress = Ingress(intakes, publisher, self._recorder, self.metrics)
+        introductions = Introductions(self._learned)
+        ingress = Ingress(intakes, publisher, self._recorder, self.metrics, introductions=introductions)
         ready = Readiness(broker, publisher.storing).problems
         control = build_control(
             _routes(broker, tuple(intakes)),
@@ -97,12 +101,16 @@ class Gateway:
         listeners = (self._public, self._control)
         async with asyncio.TaskGroup() as group:
             serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
-            recording = group.create_task(self._recorder.run(), name="recorder")
+            background = [
+                group.create_task(self._recorder.run(), name="recorder"),
+                group.create_task(self._learned.follow(), name="learned-secrets"),
+            ]
             await stopping.wait()
             for one in listeners:
                 one.stop()
             await asyncio.wait(serving)
-            recording.cancel()
+            for task in background:
+                task.cancel()
 
     async def listening(self) -> None:
         """Wait until both listeners take connections."""

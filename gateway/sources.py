@@ -11,13 +11,24 @@ from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidemill.kernel.services.learned import LearnedSecrets
     from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.secrets import Secret
     from tidemill.kernel.settings.sections import SourceSettings
 
 
-def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
+def build_intakes(
+    settings: Settings, live: LiveSettings, learned: LearnedSecrets | None = None
+) -> dict[str, Intake]:
     """Return the intake of every configured source; secrets are asked for at each request.
+
+    Args:
+        settings: which sources there are.
+        live: their secrets.
+        learned: the secrets that senders brought themselves, for recipes that learn.
 
     Raises:
         SettingsError: a preset or recipe is wrong, or a schema is broken.
@@ -29,7 +40,8 @@ def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
         intakes[name] = Intake(
             name,
             recipe,
-            secrets=partial(live.secrets, name),
+            secrets=_secrets(name, recipe, live, learned),
+            verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
             policy=source.policy,
@@ -38,6 +50,15 @@ def build_intakes(settings: Settings, live: LiveSettings) -> dict[str, Intake]:
             max_body=source.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
         )
     return intakes
+
+
+def _secrets(
+    name: str, recipe: Recipe, live: LiveSettings, learned: LearnedSecrets | None
+) -> Callable[[], tuple[Secret, ...]]:
+    configured = partial(live.secrets, name)
+    if learned is None or not any(handshake.learn for handshake in recipe.handshake):
+        return configured
+    return lambda: configured() + learned.secrets(name)
 
 
 def recipe_of(name: str, source: SourceSettings) -> Recipe:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gateway.answer import Answer
     from tidemill.kernel.envelope import Envelope
+    from tidemill.kernel.settings.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class Reason:
 
     Attributes:
         code: one of `not_json`, `not_finite`, `duplicate_key`, `too_deep`, `bad_encoding`, `not_form`,
-            `missing_type`, `bad_type` and `schema`.
+            `data_missing`, `missing_type`, `bad_type`, `too_many_items`, `too_large` and `schema`.
         detail: a sentence for the operator.
         path: where in the data, as `$.commits[0].id`; None where there is no such place.
     """
@@ -66,4 +68,34 @@ class Refused:
     detail: str
 
 
-Verdict = Accepted | Quarantined | Refused
+class Batch(NamedTuple):
+    """A genuine delivery of several events, or of none; all of them are stored or none.
+
+    Attributes:
+        items: what becomes of each, in the order in which they came.
+        id: the delivery's.
+        raw: the delivery's body.
+    """
+
+    items: tuple[Accepted | Quarantined, ...]
+    id: str
+    raw: bytes
+
+
+class Handshaken(NamedTuple):
+    """The request is answered and makes no event.
+
+    Attributes:
+        name: which handshake it is.
+        answer: the answer, to be sent when what follows is done.
+        learn: the secret that it brings, which this source is signed with from now on.
+        visit: the address to fetch, which confirms.
+    """
+
+    name: str
+    answer: Answer
+    learn: Secret | None = None
+    visit: str | None = None
+
+
+Verdict = Accepted | Quarantined | Batch | Handshaken | Refused

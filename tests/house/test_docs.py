@@ -68,6 +68,7 @@ MODEL_OF: Final = {
     "nats.tls": "TlsSettings",
     "sources.<name>": "SourceSettings",
     "sources.<name>.secrets": "SourceSecret",
+    "sources.<name>.verify_tokens": "SourceSecret",
 } | {name: f"{name.capitalize()}Settings" for name in Settings.model_fields if name != "sources"}
 
 

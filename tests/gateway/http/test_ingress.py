@@ -34,7 +34,8 @@ async def test_a_signed_delivery_is_accepted_with_its_id(site: Site) -> None:
 async def test_the_same_delivery_again_is_a_duplicate_with_the_same_id(site: Site) -> None:
     first = await site.deliver(BODY, guid="same")
     again = await site.deliver(BODY, guid="same")
-    assert (again.status, again.json()) == (202, first.json() | {"status": "duplicate"})
+    hint = "it came before; `tidemill events replay same` sends it through again"
+    assert (again.status, again.json()) == (202, first.json() | {"status": "duplicate", "hint": hint})
     assert again.headers["tidemill-status"] == "duplicate"
     assert [envelope.id for envelope in site.store.duplicates] == ["same"]
 

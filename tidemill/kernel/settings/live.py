@@ -1,9 +1,9 @@
 """Secrets and API keys that change while the process runs: files that are read again when they change.
 
-What is reloaded: `file:` secrets, and in the settings file `sources.<name>.secrets` and `control.keys`.
-Everything else, the environment too, stays as it was at the start. A change that can't be read is logged
-once and tried again at every look; what worked last stays in force meanwhile: a half-written file must
-not lock every sender out.
+What is reloaded: `file:` secrets, and in the settings file `sources.<name>.secrets` and `verify_tokens` and
+`control.keys`. Everything else, the environment too, stays as it was at the start. A change that can't be
+read is logged once and tried again at every look; what worked last stays in force meanwhile: a half-written
+file must not lock every sender out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from tidemill.kernel.settings.sections import ApiKey
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 1.0
-Resolved = dict[str, tuple[tuple[Secret, datetime | None], ...]]
+_SECRETS: Final = "secrets"
+_TOKENS: Final = "verify_tokens"
+Entries = tuple[tuple[Secret, datetime | None], ...]
+Resolved = dict[str, Entries]
 Stamp = tuple[int, int, int] | None
 
 
@@ -42,16 +45,20 @@ class LiveSettings:
         self._monotonic = monotonic
         self._settings = settings
         self._stamps = _stamps(settings)
-        self._secrets = _resolve(settings)
+        self._secrets = _resolve(settings, _SECRETS)
+        self._tokens = _resolve(settings, _TOKENS)
         self._next_look = monotonic() + CHECK_SECONDS
         self._problem = ""
 
     def secrets(self, source: str, moment: datetime | None = None) -> tuple[Secret, ...]:
         """Return the secrets of a source that count at an instant, by default now; none if it is unknown."""
         self._look()
-        now = moment or clock.now()
-        entries = self._secrets.get(source, ())
-        return tuple(secret for secret, until in entries if until is None or now < until)
+        return _active(self._secrets.get(source, ()), moment)
+
+    def verify_tokens(self, source: str, moment: datetime | None = None) -> tuple[Secret, ...]:
+        """Return the verify tokens of a source that count at an instant, as for `secrets`."""
+        self._look()
+        return _active(self._tokens.get(source, ()), moment)
 
     def api_keys(self) -> tuple[ApiKey, ...]:
         """Return the API keys of the control listener."""
@@ -71,11 +78,12 @@ class LiveSettings:
         try:
             settings = self._settings.reload()
             stamps = _stamps(settings) | {settings.inputs.file: before}
-            secrets = _resolve(settings)
+            secrets, tokens = _resolve(settings, _SECRETS), _resolve(settings, _TOKENS)
         except SettingsError as error:
             self._complain(str(error))
             return
-        self._settings, self._secrets, self._stamps, self._problem = settings, secrets, stamps, ""
+        self._settings, self._secrets, self._tokens = settings, secrets, tokens
+        self._stamps, self._problem = stamps, ""
         log.info("secrets and API keys were reloaded")
 
     def _complain(self, problem: str) -> None:
@@ -84,21 +92,26 @@ class LiveSettings:
         self._problem = problem
 
 
-def _resolve(settings: Settings) -> Resolved:
+def _resolve(settings: Settings, key: str) -> Resolved:
     """Resolve every secret that still counts: one that has run out may be gone from where it stood."""
     now, environ = clock.now(), settings.inputs.environ
     return {
         name: tuple(
-            (entry.value.resolve(environ), entry.until) for entry in source.secrets if entry.active(now)
+            (entry.value.resolve(environ), entry.until) for entry in getattr(source, key) if entry.active(now)
         )
         for name, source in settings.sources.items()
     }
 
 
+def _active(entries: Entries, moment: datetime | None) -> tuple[Secret, ...]:
+    now = moment or clock.now()
+    return tuple(secret for secret, until in entries if until is None or now < until)
+
+
 def _files(settings: Settings) -> Iterator[Path]:
     yield settings.inputs.file
     for source in settings.sources.values():
-        for entry in source.secrets:
+        for entry in (*source.secrets, *source.verify_tokens):
             if entry.value.path is not None:
                 yield entry.value.path
 

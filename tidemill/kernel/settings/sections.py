@@ -256,6 +256,8 @@ class SourceSettings(Section):
     """Signature scheme written out, for a provider without a preset."""
     secrets: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
     """Signing secrets; every active one is accepted."""
+    verify_tokens: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
+    """What the sender shows in its handshake, or what its answer is made of; not what it signs with."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None

@@ -1,0 +1,75 @@
+"""Introductions: what a handshake needs besides its answer: a secret that is learned, an address visited."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Protocol
+
+import httpx
+
+from gateway.handshakes import TAKEN
+from gateway.verdict import Refused
+
+if TYPE_CHECKING:
+    from gateway.verdict import Handshaken
+    from tidemill.kernel.services.learned import LearnedSecrets
+
+_log = logging.getLogger(__name__)
+VISIT_SECONDS: Final = 5.0
+_OF_TENANT: Final = Refused(
+    HTTPStatus.CONFLICT, "handshake_taken", "The secret of a tenant isn't learned from a request."
+)
+
+
+class Visit(Protocol):
+    """Fetches an address and says whether that went well."""
+
+    async def __call__(self, url: str) -> bool:
+        """Fetch it."""
+
+
+class UnvisitedError(Exception):
+    """The address that confirms couldn't be fetched just now."""
+
+
+class Introductions:
+    """Finishes handshakes before they are answered."""
+
+    def __init__(self, learned: LearnedSecrets, visit: Visit | None = None) -> None:
+        self._learned = learned
+        self._visit = visit or fetch
+
+    async def finish(
+        self, handshaken: Handshaken, source: str, tenant: str | None, client: str
+    ) -> Refused | None:
+        """Do what a handshake asks for; say why it isn't answered as it wants.
+
+        Raises:
+            BrokerError: the secret couldn't be kept.
+            UnvisitedError: the address couldn't be fetched.
+        """
+        if handshaken.learn is not None:
+            if tenant is not None:
+                return _OF_TENANT
+            if not await self._learned.learn(source, handshaken.learn, client):
+                return TAKEN
+        if handshaken.visit is not None and not await self._visit(handshaken.visit):
+            raise UnvisitedError
+        _log.info("source %s answered the handshake %r of %s", source, handshaken.name, client)
+        return None
+
+
+async def fetch(url: str) -> bool:
+    """Fetch an address, follow no redirection, read no body."""
+    try:
+        async with (
+            httpx.AsyncClient(timeout=VISIT_SECONDS, follow_redirects=False) as client,
+            client.stream("GET", url) as answer,
+        ):
+            if answer.is_success:
+                return True
+            _log.warning("a confirmation was answered %d by %s", answer.status_code, answer.url.host)
+    except httpx.HTTPError as error:
+        _log.warning("a confirmation failed: %s: %s", type(error).__name__, error)
+    return False
