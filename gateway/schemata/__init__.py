@@ -1,0 +1,1 @@
+"""Work on JSON Schemas of events: checking, comparing, inferring, models, and drift."""
