@@ -172,8 +172,6 @@ class _Compiled:
         self._body = _compiled_tree(answer.body)
         usual = _TEXT if isinstance(answer.body, str) else _JSON
         self._content_type = (answer.content_type or usual).encode()
-        if self._content_type == b"text/plain":
-            self._content_type = _TEXT.encode()
 
     def matches(self, look: _Look) -> bool:
         """Say whether a request is this handshake."""

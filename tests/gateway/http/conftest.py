@@ -70,14 +70,16 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def reply(self) -> Reply:
+    async def reply(self, *, without_body: bool = False) -> Reply:
+        """Read an answer; that to a HEAD announces a body that doesn't come."""
         async with asyncio.timeout(TIMEOUT):
             head = await self.reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")
             headers = {
                 name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines if x)
             }
-            body = await self.reader.readexactly(int(headers["content-length"]))
+            length = 0 if without_body else int(headers.get("content-length", 0))
+            body = await self.reader.readexactly(length)
         return Reply(int(first.split()[1]), headers, body)
 
     async def at_end(self) -> bool:
@@ -230,6 +232,11 @@ def listening() -> Callable[..., Any]:
 def bundled() -> SchemaStore:
     """The product's own schemas; compiling them takes a moment."""
     return SchemaStore()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
 
 
 @pytest.fixture
