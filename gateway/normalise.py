@@ -196,17 +196,23 @@ def _getter(found: selector.Selector) -> _Renderer:
         return lambda delivery: selector.text_of(selector.find(delivery.item, path))
     if found.place in _FIXED:
         return _FIXED[found.place]
-    if found.place == "form":
-        return lambda delivery: (delivery.content.form or {}).get(found.name) or None
     if found.place == "header":
         name = found.key
         return lambda delivery: _decoded(delivery.inbound.header(name))
+    if found.place in _NAMED:
+        return _NAMED[found.place](found.name)
     return lambda delivery: _decoded(value_of(found, delivery.inbound))
 
 
 _FIXED: Final[dict[str, _Renderer]] = {
     "id": lambda delivery: delivery.verified.id,
     "timestamp": lambda delivery: delivery.verified.timestamp,
+}
+
+
+_NAMED: Final[dict[str, Callable[[str], _Renderer]]] = {
+    "form": lambda name: lambda delivery: (delivery.content.form or {}).get(name) or None,
+    "key": lambda names: lambda delivery: selector.first_key(delivery.content.document, names),
 }
 
 

@@ -97,7 +97,7 @@ class Draft:
 
 def _set(holder: Any, last: str | int, value: str | int) -> bool:
     if isinstance(holder, dict):
-        holder[str(last)] = value
+        holder[str(last)] = str(value) if isinstance(holder.get(str(last)), str) else value
         return True
     if isinstance(holder, list) and isinstance(last, int) and last < len(holder):
         holder[last] = value

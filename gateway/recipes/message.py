@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-from gateway import strictjson
+from gateway import multipart, strictjson
+from gateway.mediatype import media_type
 from gateway.recipes import selector
+from gateway.verdict import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.inbound import Inbound
+    from gateway.mediatype import MediaType
 
 _MAX_FIELDS: Final = 1000
 Fields = list[tuple[bytes, bytes]]
@@ -22,10 +27,17 @@ class Message:
         inbound: the request.
     """
 
-    __slots__ = ("_document", "_form", "_query", "inbound")
+    __slots__ = ("_document", "_fields", "_form", "_query", "inbound")
 
-    def __init__(self, inbound: Inbound) -> None:
+    def __init__(self, inbound: Inbound, fields: Sequence[bytes] = ()) -> None:
+        """Wrap a request.
+
+        Args:
+            inbound: the request.
+            fields: those of a form that may hold the JSON in which `body:` selects.
+        """
         self.inbound = inbound
+        self._fields = fields
         self._document: Any = None
         self._form: Fields | None = None
         self._query: Fields | None = None
@@ -34,14 +46,16 @@ class Message:
     def document(self) -> Any:
         """The body's JSON, `selector.MISSING` where it isn't sound JSON."""
         if self._document is None:
-            self._document = _loaded(self.inbound.body)
+            held = next((value for name, value in self.form if name in self._fields), None)
+            self._document = _loaded(self.inbound.body if held is None else held)
         return self._document
 
     @property
     def form(self) -> Fields:
-        """The fields of a form-encoded body, percent-decoded, in their order."""
+        """The fields of a form, decoded, in their order; a body that is no form has none."""
         if self._form is None:
-            self._form = fields_of(self.inbound.body)
+            media = media_type(self.inbound.header(b"content-type"))
+            self._form = _form_fields(self.inbound.body, media)
         return self._form
 
     @property
@@ -88,6 +102,17 @@ def fields_of(text: bytes) -> Fields:
         return []
     pairs = (pair.partition(b"=") for pair in text.split(b"&") if pair)
     return [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+
+
+def _form_fields(body: bytes, media: MediaType) -> Fields:
+    if media.reads_as == "form":
+        return fields_of(body)
+    if media.reads_as != "multipart":
+        return []
+    parts = multipart.parse(body, media.boundary)
+    if isinstance(parts, Reason):
+        return []
+    return [(part.name.encode(), part.content) for part in parts if part.filename is None]
 
 
 def _decoded(text: bytes) -> bytes:

@@ -117,6 +117,11 @@ class SignedProof(Part):
         description="what is signed; a variable that is missing refuses the request",
     )
     signed_headers: SignedHeaders | None = None
+    body_hash: _Carrier | None = Field(
+        default=None,
+        description="header:NAME or query:NAME of the body's SHA-256 in hex, which is signed in the body's "
+        "place; a request without it isn't signed in this way",
+    )
     body_unsigned: bool = Field(
         default=False,
         description="the provider doesn't sign the body: a captured signature fits any other body",
@@ -128,7 +133,7 @@ class SignedProof(Part):
     @model_validator(mode="after")
     def _signs_what_it_relies_on(self) -> Self:
         holes = {str(hole) for hole in template.selectors(template.parse(self.signed))}
-        covered = bool(holes & _COVER) or _covers_form(holes, self.signature)
+        covered = bool(holes & _COVER) or _covers_form(holes, self.signature) or self._covers_hash(holes)
         if covered == self.body_unsigned:
             raise ValueError("signed must contain {body}, or anybody could change it; or say body_unsigned")
         self._check_timestamp(holes, covered=covered)
@@ -139,6 +144,13 @@ class SignedProof(Part):
             raise ValueError("signed_headers and the {signed_headers} in signed belong together")
         self._check_signature(holes)
         return self
+
+    def _covers_hash(self, holes: set[str]) -> bool:
+        if self.body_hash is None:
+            return False
+        if self.body_hash in holes or (self.body_hash.startswith("query:") and holes & {"url", "path_query"}):
+            return True
+        raise ValueError("body_hash must be a part of what is signed")
 
     def _check_timestamp(self, holes: set[str], *, covered: bool) -> None:
         at = self.timestamp.at if self.timestamp else None

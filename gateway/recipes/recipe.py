@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BODY_LIMIT: Final = 1024 * 1024
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_NAMEABLE: Final = ("header:", "query:", "body:", "item:", "form:", "timestamp", "id")
+_NAMEABLE: Final = ("header:", "query:", "body:", "item:", "form:", "key:", "timestamp", "id")
 _Naming = Annotated[str, Field(min_length=1), AfterValidator(checked_template(*_NAMEABLE))]
 _Namings = Annotated[
     list[_Naming],
@@ -105,6 +105,8 @@ class Provider(Part):
         default=None, description="seconds that it waits for an answer"
     )
     retries: str = Field(default="", description="what it does after a failure")
+    secret: str = Field(default="", description="what it calls the secret, or where that comes from")
+    notes: list[str] = Field(default=[], description="what else one has to know to use it")
 
 
 class Sender(Part):
@@ -112,6 +114,7 @@ class Sender(Part):
 
     headers: dict[str, str] = Field(default={}, description="sent as they are: User-Agent and the like")
     id_prefix: str = Field(default="", description="of its ids, before 24 hex digits; empty: a UUID")
+    numeric_ids: bool = Field(default=False, description="its ids are whole numbers")
     indented: bool = Field(default=False, description="its JSON is indented by two spaces")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import orjson
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.recipes.recipe import Recipe
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_MOST_IDS: Final = 10**9
 
 
 def sample_types(source: str, directories: Sequence[Path] = (BUNDLED,)) -> list[str]:
@@ -49,6 +53,8 @@ def find_sample(source: str, event_type: str, directories: Sequence[Path] = (BUN
 
 def new_id(recipe: Recipe) -> str:
     """Return a fresh delivery id of the provider's form."""
+    if recipe.sender.numeric_ids:
+        return str(secrets.randbelow(_MOST_IDS))
     prefix = recipe.sender.id_prefix
     return f"{prefix}{secrets.token_hex(12)}" if prefix else str(uuid.uuid4())
 
@@ -67,7 +73,18 @@ def body_of(recipe: Recipe, document: Any, *, event_id: str, timestamp: float) -
         _set(copy, template.lone_selector(text), event_id)
     for moment in recipe.event.time[:1]:
         _set(copy, selector.parse(moment.at), _written(timestamp, moment.unit))
-    return orjson.dumps(copy, option=orjson.OPT_INDENT_2 if recipe.sender.indented else 0)
+    return _encoded(recipe, copy)
+
+
+def _encoded(recipe: Recipe, document: Any) -> bytes:
+    """Write a document as the provider does: as JSON, or as a form where it sends nothing else."""
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2 if recipe.sender.indented else 0)
+    if "body" in recipe.event.data and not recipe.sender.headers.get("Content-Type", "").startswith(_FORM):
+        return text
+    if "form" in recipe.event.data and isinstance(document, dict):
+        return urlencode(document, doseq=True).encode()
+    name = next((data.removeprefix("form:") for data in recipe.event.data if data.startswith("form:")), None)
+    return text if name is None else urlencode({name: text}).encode()
 
 
 def _set(document: Any, found: selector.Selector | None, value: str | int) -> None:
@@ -76,8 +93,12 @@ def _set(document: Any, found: selector.Selector | None, value: str | int) -> No
         return
     *path, last = selector.path_of(found.name)
     holder = selector.find(document, tuple(path))
-    if isinstance(holder, dict) and last in holder:
-        holder[last] = value
+    if not isinstance(holder, dict) or last not in holder:
+        return
+    if isinstance(holder[last], int) and isinstance(value, str):
+        holder[last] = int(value) if value.isascii() and value.isdigit() else holder[last]
+    else:
+        holder[last] = str(value) if isinstance(holder[last], str) else value
 
 
 def _written(timestamp: float, unit: str) -> str | int:

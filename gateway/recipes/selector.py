@@ -5,6 +5,7 @@
     body:PATH       a value in the body's JSON: keys and array indexes joined by dots, `data.object.id`
     item:PATH       a value in one item of a batch
     form:NAME       a field of a form-encoded body
+    key:NAME,NAME   the first of these names that is a key of the body's JSON object
     signature:KEY   an item beside the signature in its header, `t` in `t=1,v1=…`
     timestamp id             what a recipe's `verify` found at its keys of these names, and signed
     body method path path_query url    the request's own parts, in what is signed
@@ -26,12 +27,12 @@ from typing import Any, Final
 
 from tidemill.kernel.errors import SettingsError
 
-PLACES: Final = ("header", "query", "body", "item", "form", "signature")
+PLACES: Final = ("header", "query", "body", "item", "form", "key", "signature")
 PARTS: Final = (
     *("body", "form", "text", "timestamp", "id", "method", "path", "path_query", "url"),
     *("sha256_hex_body", "sorted_form", "signed_headers", "signed_header_names", "secret"),
 )
-PATTERN: Final = r"^(header|query|body|item|form|signature):[^{}\s]+$"
+PATTERN: Final = r"^(header|query|body|item|form|key|signature):[^{}\s]+$"
 _NAME = re.compile(r"[^{}\s]+")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
@@ -96,6 +97,13 @@ def find(document: Any, path: Path) -> Any:
         else:
             return MISSING
     return here
+
+
+def first_key(document: Any, names: str) -> str | None:
+    """Return the first of some names, with commas between them, that a JSON object has as a key."""
+    if type(document) is not dict:
+        return None
+    return next((name for name in names.split(",") if name in document), None)
 
 
 def text_of(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -129,6 +130,8 @@ class _Signer:
         if self._proof.id is not None:
             draft.put(selector.parse(self._proof.id), self._facts.event_id)
         stamp = self._stamp(draft)
+        if self._proof.body_hash is not None:
+            draft.put(selector.parse(self._proof.body_hash), hashlib.sha256(draft.body).hexdigest())
         self._fill(draft)
         if self._proof.signed_headers is not None:
             self._list_headers(draft, self._proof.signed_headers)

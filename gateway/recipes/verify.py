@@ -6,6 +6,8 @@ constant time, so that of several spellings of one signature only the recipe's o
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import TYPE_CHECKING
 
 from gateway.recipes import selector
@@ -47,17 +49,22 @@ class SignatureVerifier:
         self._signed = signed_content(recipe, public_url)
         self._id = selector.parse(recipe.id) if recipe.id else None
         self._stamp = StampReader(recipe.timestamp, tolerance) if recipe.timestamp else None
+        self._body_hash = selector.parse(recipe.body_hash) if recipe.body_hash else None
         self._simple = not (recipe.timestamp or recipe.id or recipe.require or recipe.signed_headers)
         self._require = [(selector.parse(at), text.encode()) for at, text in recipe.require.items()]
 
     def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
         """Verify a request; None where it carries no signature of this kind at all."""
+        if self._body_hash is not None and message.value(self._body_hash) is None:
+            return None
         found = [reader.read(message) for reader in self._readers]
         if all(offer is ABSENT for offer in found):
             return None
         problem = count_problem(found)
         if problem is not None:
             return problem
+        if self._body_hash is not None and not _hashes(message, self._body_hash):
+            return _OTHER_BODY
         if self._simple:
             match = self._match(message, _NOTHING, found, secrets)
             return match if isinstance(match, Refused) else Verified(match)
@@ -131,16 +138,23 @@ class Verification:
         Raises:
             SettingsError: a hash that the recipe needs can't be computed on this system.
         """
+        data = [selector.parse(text) for text in recipe.event.data]
+        self._fields = tuple(one.key for one in data if one.kind == "form:")
         self._ways = tuple(_verifier(one, tolerance, public_url) for one in recipe.verify)
 
     def verify(self, inbound: Inbound, secrets: Sequence[Secret]) -> Verified | Refused | None:
         """Verify a request; None where it carries no signature that the recipe knows."""
-        message = Message(inbound)
+        message = Message(inbound, self._fields)
         for way in self._ways:
             outcome = way.verify(message, secrets)
             if outcome is not None:
                 return outcome
         return None
+
+
+def _hashes(message: Message, at: selector.Selector) -> bool:
+    expected = hashlib.sha256(message.inbound.body).hexdigest().encode()
+    return hmac.compare_digest(message.value(at) or b"", expected)
 
 
 def signed_content(recipe: SignedProof, public_url: str | None) -> SignedContent:
@@ -179,6 +193,7 @@ def _verifier(
 
 
 _OTHER_VERSION = refused("version_unknown", "The signature is of a version that this source doesn't accept.")
+_OTHER_BODY = refused("signature_mismatch", "The hash of the body that is signed isn't that of the body.")
 _PART_MISSING = refused("signed_part_missing", "Something that is a part of what is signed is missing.")
 _MISMATCH = refused("signature_mismatch", "No signature matches the body with an active secret.")
 _NO_SECRET = refused("secret_missing", "This source has no active secret to verify with.")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
-from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.presets import preset
 from gateway.recipes.recipe import parse_recipe
 from gateway.recipes.samples import body_of, find_sample
 from gateway.recipes.sign import sign
@@ -374,7 +374,7 @@ def test_body_limits() -> None:
 
 _INTAKES = [
     intake(name, policy=policy, allow_unsigned=unsigned)
-    for name in preset_names()
+    for name in ("github", "standard-webhooks", "stripe")
     for policy in ("quarantine", "flag", "reject")
     for unsigned in (False, True)
 ]

@@ -12,19 +12,18 @@ import pytest
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.samples import body_of, new_id
-from gateway.recipes.sign import sign
+from gateway.recipes.sign import sign_request
 from gateway.schemas import BUNDLED, SchemaStore
 from gateway.verdict import Accepted
-from tidemill.kernel.settings.secrets import Secret
 from tidemill.kernel.subjects import unescape_type
 
 STORE: Final = SchemaStore()
 SAMPLES: Final = sorted(path for path in BUNDLED.glob("*/*/samples/*.json"))
 SIGNABLE: Final = [path for path in SAMPLES if path.parents[2].name in preset_names()]
 NOW: Final = 1_793_000_000.0
-SECRET: Final = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 EXAMPLES: Final[dict[str, Any]] = {
     "null": None, "boolean": True, "integer": 7, "number": 7.5, "string": "text", "array": [], "object": {},
 }  # fmt: skip
@@ -149,11 +148,13 @@ def test_a_signed_sample_is_accepted_with_its_schema(sample: Path) -> None:
     source, event_type = place_of(sample)
     recipe, event_id = preset(source), new_id(preset(source))
     body = body_of(recipe, orjson.loads(sample.read_bytes()), event_id=event_id, timestamp=NOW)
-    url = "https://hooks.example.com/webhooks/x"
-    headers = sign(recipe, SECRET, body, event_type=event_type, event_id=event_id, timestamp=NOW, url=url)
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    intake = Intake(source, recipe, secrets=(SECRET,), schemas=STORE, public_url="https://hooks.example.com")
-    verdict = intake.receive(Inbound("POST", "/webhooks/x", "", raw, body, NOW))
+    url, secret = "https://hooks.example.com/webhooks/x", new_secret(recipe.verify[0])
+    sent = sign_request(
+        recipe, secret, body, event_type=event_type, event_id=event_id, timestamp=NOW, url=url
+    )
+    raw = [(name.lower().encode(), value.encode()) for name, value in sent.headers.items()]
+    intake = Intake(source, recipe, secrets=(secret,), schemas=STORE, public_url="https://hooks.example.com")
+    verdict = intake.receive(Inbound("POST", "/webhooks/x", "", raw, sent.body, NOW))
     assert isinstance(verdict, Accepted), verdict
     expected = STORE.find((source,), (event_type,))
     assert verdict.schema == (expected.identifier if expected else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
-from gateway.recipes.sign import sign
+from gateway.recipes.sign import sign_request
 from gateway.schemas import BUNDLED
 from gateway.sources import recipe_of
 from tidemill.kernel.errors import SettingsError
@@ -26,6 +26,7 @@ class Posting:
     event_id: str
     body: bytes
     headers: dict[str, str]
+    url: str = ""
 
 
 def build(  # noqa: PLR0913 - what makes a delivery, each by name
@@ -57,8 +58,8 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
         document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
         body = body_of(recipe, document, event_id=identity, timestamp=now)
     signing, secret = _signing(settings, source, recipe)
-    headers = sign(signing, secret, body, event_type=wanted, event_id=identity, timestamp=now, url=url)
-    return Posting(identity, body, headers)
+    sent = sign_request(signing, secret, body, event_type=wanted, event_id=identity, timestamp=now, url=url)
+    return Posting(identity, sent.body, sent.headers, sent.url)
 
 
 def directories(settings: Settings) -> tuple[Path, ...]:

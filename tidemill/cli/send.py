@@ -58,7 +58,7 @@ def send(  # noqa: PLR0913 - one parameter an option
     body = _read(data) if data is not None else None
     posting = build(settings, source, event_type, body=body, event_id=event_id, url=url)
     sent = _tampered(posting.body) if tamper else posting.body
-    response = _post(url, sent, posting.headers)
+    response = _post(posting.url, sent, posting.headers)
     document = _document(response)
     if as_json:
         sent_as = {"url": url, "sent_id": posting.event_id, "status_code": response.status_code}

@@ -13,9 +13,8 @@ import stripe
 import svix.webhooks
 
 from gateway.inbound import Inbound
-from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.presets import preset
 from gateway.recipes.recipe import parse_recipe
-from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
 from gateway.recipes.sign import sign
 from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
@@ -151,18 +150,6 @@ def test_an_action_that_stands_in_the_body_is_not_a_part_of_the_type_header() ->
             timestamp=0,
         )
         assert headers["X-GitHub-Event"] == "issues"
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_every_sample_of_every_preset_is_signed_and_verified(name: str) -> None:
-    recipe = preset(name)
-    assert sample_types(name)
-    for event_type in sample_types(name):
-        event_id = new_id(recipe)
-        body = body_of(recipe, find_sample(name, event_type), event_id=event_id, timestamp=NOW)
-        headers = sign(recipe, Secret(WHSEC), body, event_type=event_type, event_id=event_id, timestamp=NOW)
-        assert judge(name, headers, body) == "accepted"
-        assert judge(name, headers, body[:-1]) == "signature_mismatch"
 
 
 def test_a_recipe_of_one_s_own_signs_what_it_verifies() -> None:
