@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
     from conftest import Call
 
-SECRETS = {
-    name: new_secret(preset(name).verify[0]).reveal() for name in preset_names() if preset(name).verify
-}
+STORE = SchemaStore()
+SECRETS = {name: new_secret(preset(name).verify[0]).reveal() for name in preset_names() if sample_types(name)}
 URL = "https://hooks.example.com/webhooks/acme"
 SAMPLES = [(name, kind) for name in SECRETS for kind in sample_types(name)]
 
