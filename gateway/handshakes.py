@@ -75,12 +75,14 @@ class Means(NamedTuple):
         verify_tokens: the active verify tokens.
         public_url: under which the sender knows the gateway.
         rate: requests a minute that the source takes, None without a limit.
+        learn: whether the first secret that the sender brings is taken.
     """
 
     secrets: Callable[[], Sequence[Secret]]
     verify_tokens: Callable[[], Sequence[Secret]]
     public_url: str | None = None
     rate: int | None = None
+    learn: bool = False
 
 
 class Handshaker:
@@ -202,7 +204,7 @@ class _Compiled:
         """Learn nothing where there is a secret: the same one again is answered, another one is refused."""
         active = self._means.secrets()
         if not active:
-            return shaken
+            return shaken if self._means.learn else _UNSET
         known = any([secret == one for one in active])  # noqa: C419 - all are compared
         return shaken._replace(learn=None) if known else TAKEN
 

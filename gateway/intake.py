@@ -78,6 +78,7 @@ class Intake:
         tolerance: float | None = None,
         max_body: int | None = None,
         verify_tokens: Callable[[], Sequence[Secret]] | Sequence[Secret] = (),
+        learn: bool = False,
         rate: int | None = None,
         by_body: bool = False,
     ) -> None:
@@ -95,6 +96,7 @@ class Intake:
             tolerance: seconds that a signed timestamp may be off, both ways, instead of the recipe's.
             max_body: instead of the recipe's limit; a compressed body counts as it was before.
             verify_tokens: what senders show in handshakes, as for `secrets`.
+            learn: take the first secret that the sender brings, where a handshake of the recipe does.
             rate: requests a minute that the source takes, which CloudEvents senders may ask for.
             by_body: recognise deliveries without an id or a signed time by their bodies.
 
@@ -112,7 +114,7 @@ class Intake:
         self._secrets = secrets if callable(secrets) else lambda: secrets
         self._allow_unsigned = allow_unsigned
         self._policy = policy
-        self._handshaker = self._shaking(recipe, verify_tokens, public_url, rate)
+        self._handshaker = self._shaking(verify_tokens, public_url, rate, learn=learn)
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
         self.derived = DerivedIds(by_body=by_body)
         self._verification = Verification(recipe, tolerance=tolerance, public_url=public_url)
@@ -125,15 +127,16 @@ class Intake:
 
     def _shaking(
         self,
-        recipe: Recipe,
         tokens: Callable[[], Sequence[Secret]] | Sequence[Secret],
         public_url: str | None,
         rate: int | None,
+        *,
+        learn: bool,
     ) -> Handshaker | None:
-        if not recipe.handshake:
+        if not self.recipe.handshake:
             return None
         given = tokens if callable(tokens) else lambda: tokens
-        return Handshaker(recipe.handshake, Means(self._secrets, given, public_url, rate))
+        return Handshaker(self.recipe.handshake, Means(self._secrets, given, public_url, rate, learn))
 
     def receive(self, inbound: Inbound, tenant: str | None = None) -> Verdict:
         """Judge a request; never raises, whatever its bytes."""

@@ -15,6 +15,7 @@ from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
+from gateway.api.secrets import SecretsApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.introductions import Introductions
@@ -69,7 +70,7 @@ class Gateway:
         ingress = Ingress(intakes, publisher, self._recorder, self.metrics, introductions=introductions)
         ready = Readiness(broker, publisher.storing).problems
         control = build_control(
-            _routes(broker, tuple(intakes)),
+            [*_routes(broker, tuple(intakes)), *SecretsApi(self._learned).routes()],
             self.metrics,
             ready,
             live.api_keys,

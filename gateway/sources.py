@@ -9,6 +9,7 @@ from gateway.intake import Intake
 from gateway.recipes.presets import preset
 from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
+from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,8 @@ def build_intakes(
         intakes[name] = Intake(
             name,
             recipe,
-            secrets=_secrets(name, recipe, live, learned),
+            secrets=_secrets(name, source, recipe, live, learned),
+            learn=source.learn,
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
@@ -53,12 +55,17 @@ def build_intakes(
 
 
 def _secrets(
-    name: str, recipe: Recipe, live: LiveSettings, learned: LearnedSecrets | None
+    name: str, source: SourceSettings, recipe: Recipe, live: LiveSettings, learned: LearnedSecrets | None
 ) -> Callable[[], tuple[Secret, ...]]:
     configured = partial(live.secrets, name)
-    if learned is None or not any(handshake.learn for handshake in recipe.handshake):
+    if not source.learn:
         return configured
-    return lambda: configured() + learned.secrets(name)
+    if not any(handshake.learn for handshake in recipe.handshake):
+        raise SettingsError(
+            f"sources.{name}.learn: senders of {recipe.name!r} bring no secret",
+            hint="set its secrets instead",
+        )
+    return configured if learned is None else lambda: configured() + learned.secrets(name)
 
 
 def recipe_of(name: str, source: SourceSettings) -> Recipe:

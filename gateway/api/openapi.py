@@ -109,6 +109,12 @@ def control_document() -> Schema:
         "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},
         "/api/v1/dead/{key}/retry": {"post": _operation("Retry a dead letter's run", path=["key"])},
         "/api/v1/workers": {"get": _operation("List workers")},
+        "/api/v1/sources/{source}/secret/reveal": {
+            "post": _operation("Show the secret that a source has learned", path=["source"])
+        },
+        "/api/v1/sources/{source}/secret": {
+            "delete": _operation("Forget the secret that a source has learned", path=["source"])
+        },
         "/api/v1/tasks": {"get": _operation("List tasks")},
         "/api/v1/tasks/{task}": {
             "get": _operation("Show a task", path=["task"]),

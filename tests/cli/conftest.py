@@ -34,6 +34,11 @@ secrets = ["one of them", {value = "an old one", until = 2020-01-01T00:00:00Z}]
 [sources.stripe]
 preset = "stripe"
 secrets = ["whsec_mill"]
+[sources.desk]
+learn = true
+[sources.desk.recipe]
+verify = { signature = { at = "header:X-Sig" } }
+handshake = { name = "hook", when = { "header:X-Hook" = true }, learn = "header:X-Hook" }
 """
 TASKS = '''\
 """Tasks of the tests."""

@@ -15,7 +15,9 @@ import pytest
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import open_broker
+from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
     from conftest import Call, Mill
@@ -262,3 +264,16 @@ def test_the_doctor_is_content(call: Call, way: Way) -> None:
     assert result.code == 0
     assert "control" in {row["subject"] for row in findings}
     assert call(*way, "doctor").code == 0
+
+
+def test_what_was_learned_is_shown_and_forgotten(call: Call, way: Way, mill: Mill) -> None:
+    async def learn() -> None:
+        async with open_broker(Settings.load(mill.folder / "tidemill.toml"), name="test") as broker:
+            await LearnedSecrets(broker.secrets).learn("desk", Secret("brought-along"), "203.0.113.9")
+
+    asyncio.run(learn())
+    shown = call(*way, "sources", "show", "desk", "--json").json()["learned"]
+    assert (shown["secret"], shown["client"]) == ("brought-along", "203.0.113.9")
+    assert call(*way, "sources", "forget", "desk", "--json").json() == {"forgotten": "desk"}
+    assert call(*way, "sources", "forget", "desk").code == 1
+    assert call(*way, "sources", "show", "desk", "--json").json()["learned"] == "nothing yet"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.mark.usefixtures("project")
 def test_sources_show_where_to_post_and_hide_secrets(call: Call) -> None:
     rows = {row["name"]: row for row in call("sources", "list", "--json").json()}
-    assert set(rows) == {"github", "stripe"}
+    assert set(rows) == {"github", "stripe", "desk"}
     assert rows["github"]["url"] == "http://127.0.0.1:8080/webhooks/github"
     assert rows["github"]["secrets"] == "*** (active), *** (expired)"
     for words in (("list",), ("show", "github"), ("show", "github", "--json")):
@@ -64,3 +64,16 @@ def test_schemas_are_listed_with_ones_own(call: Call, project: Path) -> None:
     assert json.loads(call("schemas", "show", "github", "github.push").out)["type"] == "object"
     assert call("schemas", "show", "github", "nothing").code == 1
     assert {row["source"] for row in call("schemas", "list", "--source", "acme", "--json").json()} == {"acme"}
+
+
+def test_a_learning_source_says_what_it_has_learned(call: Call, project: Path) -> None:
+    recipe = {
+        "verify": {"signature": {"at": "header:X-Sig"}},
+        "handshake": {"name": "hook", "when": {"header:X-Hook": True}, "learn": "header:X-Hook"},
+    }
+    (project / "tidemill.toml").write_text(f"[sources.desk]\nrecipe = '{json.dumps(recipe)}'\nlearn = true\n")
+    row = call("sources", "show", "desk", "--json").json()
+    assert (row["handshakes"], row["learned"]) == (["hook"], "nothing yet")
+    gone = call("sources", "forget", "desk")
+    assert gone.code == 1
+    assert "tidemill dev" in gone.err

@@ -78,5 +78,11 @@ class Remote(Protocol):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
 
+    async def learned_secret(self, source: str) -> Row:
+        """Return the secret that a source has learned, when and from which address."""
+
+    async def forget_secret(self, source: str) -> Row:
+        """Forget it; return the source as `forgotten`."""
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

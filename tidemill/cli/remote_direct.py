@@ -12,6 +12,7 @@ from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events, StoredEvent
+from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs, RunView
@@ -143,6 +144,15 @@ class DirectRemote(Remote):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
         return {"run_id": key, "answer": await self._dead.retry(key)}
+
+    async def learned_secret(self, source: str) -> Row:
+        """Return the secret that a source has learned."""
+        return (await LearnedSecrets(self._broker.secrets).find(source)).revealed()
+
+    async def forget_secret(self, source: str) -> Row:
+        """Forget it."""
+        await LearnedSecrets(self._broker.secrets).forget(source)
+        return {"forgotten": source}
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -97,6 +97,14 @@ class HttpRemote(HttpTransport, Remote):
         """Bring a dead letter's run back."""
         return await self._post("dead", key, "retry")
 
+    async def learned_secret(self, source: str) -> Row:
+        """Return the secret that a source has learned."""
+        return await self._post("sources", source, "secret", "reveal")
+
+    async def forget_secret(self, source: str) -> Row:
+        """Forget it."""
+        return await self._request("DELETE", _path("sources", source, "secret"))
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
         return await self._list("workers")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
 from tidemill.kernel import clock
-from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.errors import BrokerError, ControlError, NotFoundError, SettingsError
 
 if TYPE_CHECKING:
     from tidemill.kernel.settings.model import Settings
@@ -48,15 +49,40 @@ def show_source(
         "max_body": found.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
         "tolerance": found.tolerance,
         "allow_unsigned": found.allow_unsigned,
+        "handshakes": [handshake.name for handshake in recipe.handshake],
         "samples": sample_types(recipe.name),
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
     }
+    if any(handshake.learn for handshake in recipe.handshake):
+        row["learned"] = _learned(context, source)
     if as_json:
         show_json(row)
         return
     show_record({name: value for name, value in row.items() if name != "recipe"}, as_json=False)
     say("\nrecipe")
     show_json(row["recipe"])
+
+
+@app.command("forget", epilog=examples("sources forget notion"))
+def forget(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the settings.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Forget the secret that a source has learned from its sender, so that the next one is learned."""
+    row = ask(context, lambda remote: remote.forget_secret(source))
+    show_record(row, as_json=as_json)
+
+
+def _learned(context: typer.Context, source: str) -> Any:
+    """Return the secret that a source's sender brought: its operator has to enter it there, or to keep it."""
+    try:
+        return ask(context, lambda remote: remote.learned_secret(source))
+    except NotFoundError:
+        return "nothing yet"
+    except (BrokerError, ControlError) as error:
+        return f"unknown: {error.sentence}"
 
 
 def _summary(settings: Settings, name: str) -> dict[str, Any]:

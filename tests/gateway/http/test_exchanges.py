@@ -353,6 +353,7 @@ async def providers(
             verify_tokens=(Secret(TOKEN), Secret(TOPIC)),
             schemas=bundled,
             public_url=URL,
+            learn=learns,
             rate=100 if source == "cloudevents" else None,
         )
 

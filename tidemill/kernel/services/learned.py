@@ -37,6 +37,10 @@ class LearnedSecret:
     at: str
     client: str
 
+    def revealed(self) -> dict[str, str]:
+        """Return it as its operator sees it."""
+        return {"source": self.source, "secret": self.secret.reveal(), "at": self.at, "client": self.client}
+
     def to_json(self) -> bytes:
         """Return it as it is kept on the broker."""
         return orjson.dumps({"secret": self.secret.reveal(), "at": self.at, "client": self.client})

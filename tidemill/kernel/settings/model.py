@@ -192,5 +192,5 @@ def _broker_contradictions(nats: NatsSettings) -> Iterator[str]:
 def _source_contradictions(where: str, source: SourceSettings) -> Iterator[str]:
     if (source.preset is None) == (source.recipe is None):
         yield f"{where} needs either preset or recipe"
-    if not source.secrets and not source.allow_unsigned:
+    if not source.secrets and not source.allow_unsigned and not source.learn:
         yield f"{where}.secrets is missing: nothing could be verified (allow_unsigned = true accepts that)"

@@ -258,6 +258,8 @@ class SourceSettings(Section):
     """Signing secrets; every active one is accepted."""
     verify_tokens: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
     """What the sender shows in its handshake, or what its answer is made of; not what it signs with."""
+    learn: bool = False
+    """Trust on first use: take the secret that the sender brings first, where its preset or recipe can."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
