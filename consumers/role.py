@@ -15,7 +15,7 @@ from tidemill.kernel.services.broker import Broker
 
 POISON_LIMIT: Final = 3
 """How often a message may fail in one process before it becomes a dead letter."""
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 3.0
 _log = logging.getLogger(__name__)
 
 

@@ -38,7 +38,7 @@ MAX_CRASHES: Final = 3
 RELEASE_SECONDS: Final = 10.0
 """How long handlers may take to stop once they were interrupted."""
 LAST_SECONDS: Final = 2.0
-"""How long they may take once their tasks were cancelled."""
+"""How long they may take once their tasks were cancelled, and the broker to take what is said last."""
 PRESENCE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -175,7 +175,19 @@ class Worker:
         if self._shared.work:
             _log.warning("%d runs are interrupted and given back", len(self._shared.executions))
             interrupt(self._shared)
-            await asyncio.wait(self._shared.work, timeout=RELEASE_SECONDS)
+            await self._handlers_over()
+            # What is left tells the broker what became of its runs; one that doesn't answer isn't waited for.
+            if self._shared.work:
+                await asyncio.wait(self._shared.work, timeout=LAST_SECONDS)
+
+    async def _handlers_over(self) -> None:
+        """Wait until no handler executes any more, for as long as they may take to stop."""
+        executions = [held.execution for held in self._shared.executions.values() if held.execution]
+        over = [asyncio.create_task(one.lingering(), name=f"the end of {one.name}") for one in executions]
+        if over:
+            _, going_on = await asyncio.wait(over, timeout=RELEASE_SECONDS)
+            for one in going_on:
+                one.cancel()
 
     async def _cancel_work(self) -> None:
         """End what is still in work, without a word to the broker: the leases run out."""
@@ -201,9 +213,10 @@ class Worker:
             except TimeoutError:
                 continue
         try:
-            await self._broker.workers.delete(self.identity.id)
-        except BrokerError as error:
-            _log.debug("the worker's entry is left to expire: %s", error.sentence)
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._broker.workers.delete(self.identity.id)
+        except (BrokerError, TimeoutError) as error:
+            _log.debug("the worker's entry is left to expire: %s", error)
 
     def _presence(self) -> bytes:
         return orjson.dumps(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -281,6 +282,25 @@ async def test_a_survivor_takes_the_embedded_broker_over(
     second.signal(signal.SIGTERM)
     assert await second.exits() == 0
     assert "this process takes it over" in second.text()
+
+
+async def test_a_worker_leaves_a_frozen_broker_behind(
+    start_worker: StartWorker, tmp_path: Path, settings: Settings
+) -> None:
+    """It waits for its handlers, not for answers that nobody gives."""
+    embedded = {
+        "TIDEMILL_NATS__URL": "embedded",
+        "TIDEMILL_NATS__DATA_DIR": str(tmp_path / "data"),
+        "TIDEMILL_WORKER__SHUTDOWN_TIMEOUT": "0.5",
+    }
+    worker = await start_worker(HANDLERS, **embedded)
+    settings = Settings.load(environ=embedded, overrides={"nats": {"namespace": settings.nats.namespace}})
+    async with open_broker(settings, name="test", prepare=False) as broker:
+        await Mill(settings, broker).trigger("slow", 60.0)
+    await until(lambda: _notes(tmp_path))
+    os.kill(int((tmp_path / "data" / "broker.pid").read_text()), signal.SIGSTOP)
+    worker.signal(signal.SIGTERM)
+    assert await worker.exits(within=12) == 0
 
 
 EMBEDDED = (

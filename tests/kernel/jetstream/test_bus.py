@@ -9,6 +9,7 @@ import pytest
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError, WrongSequenceError
 from tidemill.kernel.jetstream.api import error_of
 from tidemill.kernel.jetstream.bus import Bus, Message, Stored
+from tidemill.kernel.jetstream.messages import STOP_LIMIT
 from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:
@@ -253,3 +254,22 @@ async def test_drain_lets_open_publishes_finish(own_broker: BrokerProcess) -> No
     await bus.drain()
     assert sorted(stored.seq for stored in await asyncio.gather(*publishes)) == list(range(1, 201))
     assert bus.closed.is_set()
+
+
+@pytest.mark.crash
+async def test_nobody_waits_long_for_a_frozen_broker_on_the_way_out(own_broker: BrokerProcess) -> None:
+    bus = await Bus.connect([own_broker.url], name="drain", names=Names("d"))
+    subscription = await bus.subscribe("news", lambda _: None)
+    await bus.subscribe("other", lambda _: None)
+    own_broker.signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(STOP_LIMIT + 1):
+            await subscription.stop()
+        publish = asyncio.create_task(bus.publish(bus.names.subject("s", "a"), timeout=60))
+        async with asyncio.timeout(5):
+            await bus.drain()
+        with pytest.raises(BrokerUnavailableError):
+            await publish
+        assert bus.closed.is_set()
+    finally:
+        own_broker.signal(signal.SIGCONT)

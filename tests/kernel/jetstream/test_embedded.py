@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from tidemill.kernel.errors import BrokerError, EmbeddedBrokerError
-from tidemill.kernel.jetstream import embedded, embedded_binary, embedded_server
+from tidemill.kernel.jetstream import embedded, embedded_binary, embedded_server, guard
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.embedded import EmbeddedBroker
 
@@ -223,6 +223,18 @@ async def test_nothing_is_orphaned_when_the_last_owner_is_killed(tmp_path: Path)
         pid = server_pid(tmp_path)
         owner.kill()
         await gone(pid)
+
+
+@pytest.mark.crash
+async def test_a_frozen_server_is_stopped_like_any_other(tmp_path: Path) -> None:
+    broker = await EmbeddedBroker.acquire(tmp_path)
+    pid = server_pid(tmp_path)
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(guard.GRACE / 2):
+        await broker.release()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert "Server Exiting" in (tmp_path / "broker.log").read_text()  # in order, not by force
 
 
 @pytest.mark.crash

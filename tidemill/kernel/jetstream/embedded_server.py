@@ -21,6 +21,7 @@ Durability = Literal["fsync", "os"]
 
 _POLL: Final = 0.02
 _CONNECT_LIMIT: Final = 1.0
+_GRACE: Final = 5  # seconds that it may take to stop; it recovers from being killed
 _LAST_LINES: Final = 8
 _LOG_LIMIT: Final = 10_000_000  # bytes of a log file before it is rotated
 _LOG_FILES: Final = 3
@@ -97,6 +98,7 @@ class Server:
             "-I",
             "-S",
             guard.__file__,
+            f"--grace={_GRACE}",
             str(binary),
             "-c",
             str(self._folder / "broker.conf"),

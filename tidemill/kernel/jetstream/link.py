@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 PING_INTERVAL: Final = 5
 WATCH_INTERVAL: Final = 1.0
-_CLOSE_LIMIT: Final = 2.0
+_CLOSE_LIMIT: Final = 1.0
 _REFUSALS: Final = ("authorization violation", "authentication", "user authentication expired")
 
 

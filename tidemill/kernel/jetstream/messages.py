@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription as NatsSubscription
 
+STOP_LIMIT: Final = 1.0
 AWAY: Final = "the broker is away"
 RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with the same message id"
 TOO_LARGE: Final = 10054
@@ -49,12 +51,20 @@ class Subscription:
         self._inner = inner
 
     async def stop(self) -> None:
-        """Take back the interest; what the broker had sent before still reaches the handler."""
+        """Take back the interest; what the broker had sent before still reaches the handler.
+
+        A broker that doesn't answer isn't waited for.
+        """
         with suppress(NatsError, OSError):  # a connection that is gone has no interest left to take back
             if not self._client.is_connected:
                 await self._inner.unsubscribe()  # so that it isn't renewed with the link
                 return
-            await self._inner.drain()  # type: ignore[no-untyped-call] # nats-py left it without types
+            try:
+                async with asyncio.timeout(STOP_LIMIT):
+                    await self._inner.drain()  # type: ignore[no-untyped-call] # nats-py left it without types
+            except TimeoutError:
+                self._inner._stop_processing()  # noqa: SLF001 - as the drain would have done at its end
+                self._client._remove_sub(self._inner._id)  # noqa: SLF001 - the same
 
 
 def message_of(message: Msg) -> Message:
