@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN: Final = "unknown"
@@ -59,6 +59,9 @@ class Metrics(Collector):
         self.control_requests: dict[Labels, int] = defaultdict(int)
         self.unreadable: dict[Labels, int] = defaultdict(int)
         self.durations: dict[Labels, Histogram] = defaultdict(Histogram)
+        self._validated: Mapping[Labels, int] = {}
+        self._looked: Mapping[Labels, int] = {}
+        self._drifting: Mapping[Labels, int] = {}
         self._connected: Callable[[], bool] = lambda: False
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -66,6 +69,15 @@ class Metrics(Collector):
     def watch_broker(self, connected: Callable[[], bool]) -> None:
         """Say how to find out whether the broker is connected."""
         self._connected = connected
+
+    def watch_schemas(
+        self,
+        validated: Mapping[Labels, int],
+        looked: Mapping[Labels, int],
+        drifting: Mapping[Labels, int],
+    ) -> None:
+        """Say where validated events and drift are counted."""
+        self._validated, self._looked, self._drifting = validated, looked, drifting
 
     def request(self, source: str, verdict: str, size: int, seconds: float) -> None:
         """Count one webhook request that was answered."""
@@ -107,6 +119,21 @@ class Metrics(Collector):
             ("method", "route", "status"),
             self.control_requests,
         )
+        yield _counter(
+            "tidemill_events_validated",
+            "Data held against schemas",
+            ("source", "outcome"),
+            self._validated,
+        )
+        yield _counter(
+            "tidemill_drift_looked", "Events looked at for drift", ("source", "type"), self._looked
+        )
+        yield _counter(
+            "tidemill_drift",
+            "Of them events that differ from what was known",
+            ("source", "type", "kind"),
+            self._drifting,
+        )
         yield GaugeMetricFamily(
             "tidemill_broker_connected", "1 while the broker is connected", value=float(self._connected())
         )
@@ -122,7 +149,7 @@ class Metrics(Collector):
         return family
 
 
-def _counter(name: str, text: str, labels: Labels, values: dict[Labels, int]) -> Metric:
+def _counter(name: str, text: str, labels: Labels, values: Mapping[Labels, int]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(key, value)

@@ -1,4 +1,4 @@
-"""Records of what became of requests that made no event: refused ones and duplicates, in RECORDS.
+"""Records of requests that made no event, refused ones and duplicates, and of drift, in RECORDS.
 
 They are kept for operators, as well as possible: a bounded queue and one task that empties it, so that
 nothing here delays or fails an answer. Under load refused requests are sampled; a record then says how
@@ -33,6 +33,7 @@ PUBLISH_TIMEOUT: Final = 2.0
 PAUSE: Final = 0.5
 REFUSED: Final = "refused"
 DUPLICATE: Final = "duplicate"
+DRIFT: Final = "drift"
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Recorder:
         self._buckets = {
             REFUSED: TokenBucket(rate=20, burst=200),
             DUPLICATE: TokenBucket(rate=100, burst=1000),
+            DRIFT: TokenBucket(rate=10, burst=500),
         }
         self._missed = dict.fromkeys(self._buckets, 0)
 
@@ -112,6 +114,11 @@ class Recorder:
         if self._pass(DUPLICATE):
             facts = {"id": envelope.id, "source": envelope.source, "type": envelope.type, "client": client}
             self._offer(DUPLICATE, envelope.source, envelope.deliverykey, facts)
+
+    def drift(self, source: str, facts: dict[str, Any]) -> None:
+        """Keep a report of how a source's events differ from what was known of them."""
+        if self._pass(DRIFT):
+            self._offer(DRIFT, source, secrets.token_hex(10), facts)
 
     async def run(self) -> None:
         """Send what is kept to the broker, until cancelled."""

@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jsonschema
 import jsonschema_rs
@@ -34,8 +34,6 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _MAX_DETAIL: Final = 300
 _MAX_PROBLEMS: Final = 100
 _MAX_DIGITS: Final = 9
-
-Outcome = Literal["fits", "misfit", "unvalidated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,8 @@ UNVALIDATED: Final = Judgement(None, None)
 class Watcher(Protocol):
     """Gets a look at documents that fit their schema; it has to be quick."""
 
-    def __call__(self, source: str, schema: EventSchema, document: Any) -> None:
-        """See one document of a configured source."""
+    def __call__(self, source: str, event_type: str, schema: EventSchema, document: Any) -> None:
+        """See one document of a configured source, with the provider's type and its action."""
 
 
 class SchemaStore:
@@ -107,7 +105,7 @@ class SchemaStore:
     def __init__(self, directories: Sequence[Path] = (BUNDLED,)) -> None:
         self._files: dict[tuple[str, str], dict[int, Path]] = {}
         self._compiled: dict[tuple[str, str], tuple[EventSchema, ...]] = {}
-        self.outcomes: dict[tuple[str, Outcome], int] = defaultdict(int)
+        self.outcomes: dict[tuple[str, ...], int] = defaultdict(int)
         self.watcher: Watcher | None = None
         for directory in directories:
             if not directory.is_dir():
@@ -116,7 +114,7 @@ class SchemaStore:
                 )
             self._files.update(_versions(directory))
 
-    def judge(self, sources: Sequence[str], types: Iterable[str | None], document: Any) -> Judgement:
+    def judge(self, sources: Sequence[str], types: Sequence[str | None], document: Any) -> Judgement:
         """Hold a document against the schema of the first pair that has one, types before sources.
 
         Args:
@@ -132,7 +130,7 @@ class SchemaStore:
             if schema.validator.is_valid(document):
                 self.outcomes[source, "fits"] += 1
                 if self.watcher is not None:
-                    self.watcher(source, schema, document)
+                    self.watcher(source, types[0] or schema.event_type, schema, document)
                 return Judgement(schema, None)
         self.outcomes[source, "misfit"] += 1
         return Judgement(None, versions[0].check(document))

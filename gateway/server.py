@@ -24,7 +24,9 @@ from gateway.metrics import Metrics
 from gateway.public import build_public
 from gateway.publisher import Publisher
 from gateway.recorder import Recorder
-from gateway.sources import build_intakes
+from gateway.schemata.drift import DriftWatch
+from gateway.schemata.history import StoredHistory
+from gateway.sources import build_intakes, schema_store
 from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.jetstream.topology import TopologyLimits
 from tidemill.kernel.services.broker import Broker, open_broker
@@ -59,7 +61,11 @@ class Gateway:
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
         self._learned = LearnedSecrets(broker.secrets)
-        intakes = build_intakes(settings, live, self._learned)
+        schemas = schema_store(settings)
+        self._drift = DriftWatch(StoredHistory(Events(broker.bus, broker.blobs)), self._recorder.drift)
+        schemas.watcher = self._drift
+        self.metrics.watch_schemas(schemas.outcomes, self._drift.looked, self._drift.drifting)
+        intakes = build_intakes(settings, live, self._learned, schemas)
         publisher = Publisher(
             broker.bus,
             broker.blobs,
@@ -105,6 +111,7 @@ class Gateway:
             background = [
                 group.create_task(self._recorder.run(), name="recorder"),
                 group.create_task(self._learned.follow(), name="learned-secrets"),
+                group.create_task(self._drift.run(), name="drift-watch"),
             ]
             await stopping.wait()
             for one in listeners:

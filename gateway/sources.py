@@ -21,8 +21,20 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.sections import SourceSettings
 
 
+def schema_store(settings: Settings) -> SchemaStore:
+    """Return the schemas of the product and of the settings' directories.
+
+    Raises:
+        SettingsError: a directory isn't there.
+    """
+    return SchemaStore((BUNDLED, *settings.schemas.directories))
+
+
 def build_intakes(
-    settings: Settings, live: LiveSettings, learned: LearnedSecrets | None = None
+    settings: Settings,
+    live: LiveSettings,
+    learned: LearnedSecrets | None = None,
+    schemas: SchemaStore | None = None,
 ) -> dict[str, Intake]:
     """Return the intake of every configured source; secrets are asked for at each request.
 
@@ -30,11 +42,12 @@ def build_intakes(
         settings: which sources there are.
         live: their secrets.
         learned: the secrets that senders brought themselves, for recipes that learn.
+        schemas: what events are held against; by default what `schema_store` returns.
 
     Raises:
         SettingsError: a preset or recipe is wrong, or a schema is broken.
     """
-    schemas = SchemaStore((BUNDLED, *settings.schemas.directories))
+    schemas = schemas or schema_store(settings)
     intakes = {}
     for name, source in settings.sources.items():
         recipe = recipe_of(name, source)

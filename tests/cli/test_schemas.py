@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tidemill.cli.schemas_drift import _summed
+
 if TYPE_CHECKING:
     from conftest import Call, Mill
 
@@ -113,3 +115,32 @@ def test_models_are_written_for_types_that_have_schemas(call: Call, project: Pat
     assert "id: int | None = None" in call("schemas", "models", "acme").out
     assert "there are: paid" in call("schemas", "models", "acme", "void").err
     assert call("schemas", "models", "nobody").code == 1
+
+
+def test_reports_of_drift_are_added_up_by_place() -> None:
+    field = {"kind": "new_field", "path": "$.tide", "events": 2, "example": None}
+    value = {"kind": "new_value", "path": "$.state", "events": 1, "example": "void"}
+    reports = [
+        {"source": "acme", "type": "paid", "at": "2026-10-26T08:00:00+00:00", "findings": [field, value]},
+        {"source": "acme", "type": "paid", "at": "2026-10-26T07:00:00+00:00", "findings": [field]},
+        {"source": "acme", "type": "void", "at": "2026-10-26T07:30:00+00:00", "findings": [field]},
+    ]
+    rows = {(row["type"], row["path"]): row for row in _summed(reports)}
+    assert len(rows) == 3
+    assert rows["paid", "$.tide"] == {
+        "source": "acme",
+        "type": "paid",
+        "kind": "new_field",
+        "path": "$.tide",
+        "events": 4,
+        "example": None,
+        "first_seen": "2026-10-26T07:00:00+00:00",
+        "last_seen": "2026-10-26T08:00:00+00:00",
+    }
+    assert rows["paid", "$.state"]["example"] == "void"
+
+
+@pytest.mark.integration
+def test_drift_is_asked_for_over_either_way(call: Call, way: tuple[str, ...]) -> None:
+    assert call(*way, "schemas", "drift", "--source", "nobody").out == "no drift was seen\n"
+    assert call(*way, "schemas", "drift", "--source", "nobody", "--json").json() == []

@@ -149,7 +149,7 @@ def test_of_several_versions_the_newest_that_fits_counts(tmp_path: Path) -> None
     write(tmp_path, "acme/orders%2Fpaid/2.json", {"required": ["id"]})
     write(tmp_path, "acme/orders%2Fpaid/10.json", {"required": ["id", "total"]})
     store, seen = SchemaStore((tmp_path,)), []
-    store.watcher = lambda source, schema, document: seen.append((source, schema.event_type, document))
+    store.watcher = lambda *seen_now: seen.append((*seen_now[:2], seen_now[2].event_type, seen_now[3]))
     types = ("orders/paid.now", "orders/paid")
     newest, older = {"id": 1, "total": 2}, {"id": 1}
     assert store.judge(("acme",), types, newest).identifier == "tidemill:schemas/acme/orders%2Fpaid/10"
@@ -160,7 +160,7 @@ def test_of_several_versions_the_newest_that_fits_counts(tmp_path: Path) -> None
     assert "orders%2Fpaid/10" in judged.reason.detail
     assert store.judge(("acme", "github"), ("orders/refunded", None), older) == (None, None)
     assert store.outcomes == {("acme", "fits"): 2, ("acme", "misfit"): 1, ("acme", "unvalidated"): 1}
-    assert seen == [("acme", "orders/paid", newest), ("acme", "orders/paid", older)]
+    assert seen == [("acme", *types, newest), ("acme", *types, older)]
 
 
 @pytest.mark.parametrize("broken", ["{", {"type": "objekt"}, {"$ref": "#/$defs/missing"}])

@@ -58,4 +58,5 @@ def _full() -> Metrics:
     metrics.records_dropped["k",] += 1
     metrics.control_requests["GET", "e", "200"] += 1
     metrics.unreadable["public", "bad-request"] += 1
+    metrics.watch_schemas({("s", "fits"): 1}, {("s", "t"): 1}, {("s", "t", "new_field"): 1})
     return metrics

@@ -68,6 +68,11 @@ def read_event(message: StoredMessage) -> StoredEvent:
     return StoredEvent(message.seq, message.at, facts, raw)
 
 
+def _escaped(pattern: str) -> str:
+    """Return a type or a pattern as it stands in subjects; wildcards stay."""
+    return ".".join(part if part in ("*", ">") else escape(part) for part in pattern.split("."))
+
+
 class Events:
     """The events of one namespace."""
 
@@ -94,7 +99,8 @@ class Events:
         Raises:
             BrokerError: the stream can't be read.
         """
-        subject = self._bus.names.subject("events", escape(source) if source else "*", event_type or ">")
+        wanted = _escaped(event_type) if event_type else ">"
+        subject = self._bus.names.subject("events", escape(source) if source else "*", wanted)
         found: list[StoredEvent] = []
         async for message in newest(self._bus, STREAM, subject, before=before):
             found.append(read_event(message))
