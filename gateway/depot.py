@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 IN_FLIGHT: Final = 64
 """Events of one batch that are published at the same time."""
-BATCH_BLOB: Final = "batchblob"
 
 
 class Depot:
@@ -59,6 +58,8 @@ class Depot:
         Raises:
             BrokerError: as for `store`; a part of the batch may be stored.
         """
+        if batch.items:
+            await self._publisher.keep_batch(batch.key, batch.raw)
         taken: list[Taken] = []
         for start in range(0, len(batch.items), IN_FLIGHT):
             portion = batch.items[start : start + IN_FLIGHT]

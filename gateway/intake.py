@@ -25,6 +25,7 @@ from gateway.splitting import MAX_ITEMS, Splitter
 from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdict
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.jetstream.blobs import blob_name
 from tidemill.kernel.subjects import delivery_key
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _UNSIGNED: Final = Refused(
 _BAD_REQUEST: Final = 400
 _TOO_LARGE: Final = 413
 BATCH: Final = "batchid"
+BATCH_BLOB: Final = "batchblob"
 _OF_COMPRESSED: Final = frozenset({b"content-encoding", b"content-length"})
 _SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}
@@ -218,23 +220,29 @@ class Intake:
         if len(items) > MAX_ITEMS:
             detail = f"The batch has {len(items)} items; at most {MAX_ITEMS} can be stored together."
             return self._unread(arrival, verified, Reason("too_many_items", detail))
-        base = self.derived.of(arrival.inbound, verified)
+        base, raw = self.derived.of(arrival.inbound, verified), arrival.inbound.body
+        key = delivery_key(self._source_of(arrival), base)
+        origin: dict[str, str | int | bool] = {BATCH: base, BATCH_BLOB: blob_name(key, raw)}
         judged = [
             self._judge_event(
-                arrival, Delivery(arrival.inbound, content, verified, item, f"{base}-{index}"), item, base
+                arrival, Delivery(arrival.inbound, content, verified, item, f"{base}-{index}"), item, origin
             )
             for index, item in enumerate(items)
         ]
-        return Batch(tuple(judged), base, arrival.inbound.body)
+        return Batch(tuple(judged), base, key, raw)
 
     def _judge_event(
-        self, arrival: _Arrival, delivery: Delivery, data: Any, batch: str = ""
+        self,
+        arrival: _Arrival,
+        delivery: Delivery,
+        data: Any,
+        origin: dict[str, str | int | bool] | None = None,
     ) -> Accepted | Quarantined:
-        """Judge one event; `batch` is the id of the delivery that it is an item of."""
+        """Judge one event; `origin` says which delivery it is an item of."""
         identity = self._normaliser.identify(delivery)
         attributes = self._attributes(arrival, delivery, identity)
-        if batch:
-            attributes |= {"raw": orjson.dumps(data), "value": None, "extensions": {BATCH: batch}}
+        if origin:
+            attributes |= {"raw": orjson.dumps(data), "value": None, "extensions": origin}
         reason = self._nameless(identity)
         if reason is not None:
             return Quarantined(Envelope(**attributes), reason)
@@ -266,7 +274,7 @@ class Intake:
         return Reason("bad_type", problem) if problem else None
 
     def _attributes(self, arrival: _Arrival, delivery: Delivery, identity: Identity) -> dict[str, Any]:
-        source = f"{self.source}/{arrival.tenant}" if arrival.tenant else self.source
+        source = self._source_of(arrival)
         headers = kept_headers(delivery.inbound)
         return {
             "id": identity.id,
@@ -281,6 +289,9 @@ class Intake:
             "raw": delivery.inbound.body,
             **trace_context(headers),
         }
+
+    def _source_of(self, arrival: _Arrival) -> str:
+        return f"{self.source}/{arrival.tenant}" if arrival.tenant else self.source
 
     def _type(self, identity: Identity) -> str:
         name = identity.provider_type

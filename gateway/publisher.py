@@ -83,6 +83,21 @@ class Publisher:
             return await self._publish(subject, pack(facts, envelope.raw), envelope.deliverykey)
         return await self._publish_large(subject, envelope, facts, self._quarantine_blobs)
 
+    async def keep_batch(self, key: str, raw: bytes) -> None:
+        """Store the body that several events came in, for as long as they are kept.
+
+        Raises:
+            BrokerError: as for `accept`.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT + len(raw) / SLOWEST):
+                await self._blobs.put(key, raw, keep=self._quarantine_blobs, timeout=TIMEOUT)
+        except TimeoutError as error:
+            raise BrokerUnavailableError(
+                f"a batch of {len(raw)} bytes wasn't stored in time, the outcome is unknown",
+                hint="the broker, or the way to it, is slow: repeat it",
+            ) from error
+
     async def _publish_large(
         self, subject: str, envelope: Envelope, facts: dict[str, Any], keep: float
     ) -> Stored:

@@ -74,11 +74,13 @@ class Batch(NamedTuple):
     Attributes:
         items: what becomes of each, in the order in which they came.
         id: the delivery's.
+        key: under which the delivery's body is stored, once for all items.
         raw: the delivery's body.
     """
 
     items: tuple[Accepted | Quarantined, ...]
     id: str
+    key: str
     raw: bytes
 
 

@@ -127,6 +127,7 @@ class Store:
     error: BrokerError | None = None
     accepted: dict[str, Envelope] = field(default_factory=dict)
     quarantined: dict[str, tuple[Envelope, Reason]] = field(default_factory=dict)
+    batches: dict[str, bytes] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     duplicates: list[Envelope] = field(default_factory=list)
 
@@ -144,6 +145,11 @@ class Store:
         known = envelope.deliverykey in self.quarantined
         self.quarantined.setdefault(envelope.deliverykey, (envelope, reason))
         return Stored("QUARANTINE", 1, duplicate=known)
+
+    async def keep_batch(self, key: str, raw: bytes) -> None:
+        if self.error:
+            raise self.error
+        self.batches[key] = raw
 
     def refused(self, refusal: Refusal) -> None:
         self.refusals.append(refusal)

@@ -35,6 +35,11 @@ _CHUNK: Final = 512 * 1024
 _DIGEST_LENGTH: Final = 64
 
 
+def blob_name(owner: str, data: bytes) -> str:
+    """Return the name under which an owner's bytes are stored."""
+    return f"{owner}/{hashlib.sha256(data).hexdigest()}"
+
+
 class Blobs:
     """The blobs of a namespace."""
 
@@ -54,8 +59,8 @@ class Blobs:
         Raises:
             BrokerError: they were not stored, or not all; putting them again is safe.
         """
-        digest = hashlib.sha256(data).hexdigest()
-        name = f"{owner}/{digest}"
+        name = blob_name(owner, data)
+        digest = name.rpartition("/")[2]
         if await self._meta(name, timeout) is not None:
             return name
         ttl = {} if keep is None else {"Nats-TTL": f"{max(1, math.ceil(keep))}s"}
