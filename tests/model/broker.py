@@ -58,7 +58,7 @@ class Broker:
             Ack: self._acknowledge,
             GiveBack: self._give_back,
             TicketOutstanding: lambda world, _actor, _asked: (world, bool(world.stored("tickets"))),
-            TimerPending: lambda world, _actor, _asked: (world, world.timer is not None),
+            TimerPending: self._timer_pending,
             DeadLettered: lambda world, _actor, _asked: (world, bool(world.letters)),
             Close: self._close,
             Isolate: lambda world, _actor, _asked: (world, None),
@@ -103,10 +103,9 @@ class Broker:
         leased = message._replace(out=True, delivered=message.delivered + 1, kind=kind)
         return world.with_message(message, leased), leased
 
-    def fire(self, world: World) -> World:
-        """Publish the ticket of the pending timer."""
-        assert world.timer is not None
-        return self.store_ticket(world._replace(timer=None), world.timer.seq, "timer", fast=world.timer.fast)
+    def fire(self, world: World, timer: Timer) -> World:
+        """Publish the ticket of a pending timer."""
+        return self.store_ticket(world.with_timer(timer.seq, None), timer.seq, "timer", fast=timer.fast)
 
     def store_ticket(self, world: World, seq: int, kind: str, *, fast: bool) -> World:
         """Store a ticket under the next sequence of its stream."""
@@ -140,11 +139,12 @@ class Broker:
         return world, world.log.tail
 
     def _send_ticket(self, world: World, _actor: Actor, send: SendTicket) -> Outcome:
-        if send.cancels_timer:
-            world = world._replace(timer=None)
         key = self.ticket_id(send)
         if key in world.ids:
+            # The broker drops a duplicate whole: the timer that it was to cancel stays.
             return world, None
+        if send.cancels_timer:
+            world = world.with_timer(send.seq, None)
         if key is not None:
             world = world._replace(ids=world.ids | {key})
         return self.store_ticket(world, send.seq, send.kind, fast=send.created is not None), None
@@ -154,10 +154,13 @@ class Broker:
         return ("ticket", send.seq) if send.once else None
 
     def _schedule(self, world: World, _actor: Actor, schedule: Schedule) -> Outcome:
-        return world._replace(timer=Timer(schedule.seq, schedule.created is not None)), None
+        return world.with_timer(schedule.seq, Timer(schedule.seq, schedule.created is not None)), None
 
-    def _cancel_timer(self, world: World, _actor: Actor, _operation: CancelTimer) -> Outcome:
-        return world._replace(timer=None), None
+    def _cancel_timer(self, world: World, _actor: Actor, cancel: CancelTimer) -> Outcome:
+        return world.with_timer(cancel.seq, None), None
+
+    def _timer_pending(self, world: World, _actor: Actor, asked: TimerPending) -> Outcome:
+        return world, any(timer.seq == asked.seq for timer in world.timers)
 
     def _bury(self, world: World, _actor: Actor, bury: Bury) -> Outcome:
         key = ("letter", bury.seq)

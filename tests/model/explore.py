@@ -66,7 +66,7 @@ class Model:
         cause = Message("events", 1, kind=kind)
         signals = [Message("signals", q, kind=kind) for q, kind in enumerate(self.scenario.signals, 1)]
         messages = tuple(sorted([cause, *signals]))
-        return World(Log(), messages, None, (), frozenset(), (), (), self.scenario.budget, 1)
+        return World(Log(), messages, (), (), frozenset(), (), (), self.scenario.budget, 1)
 
     def moves(self, world: World) -> Iterator[Move]:
         """Yield all that can happen next."""
@@ -76,8 +76,8 @@ class Model:
             yield from self._accidents(world, actor)
         for actor in world.limbo:
             yield from self._arrivals(world, actor)
-        if world.timer is not None:
-            yield Move("timer fires", self.broker.fire(world))
+        for timer in world.timers:
+            yield Move("timer fires", self.broker.fire(world, timer))
         yield from self._troubles(world)
 
     def _deliveries(self, world: World) -> Iterator[Move]:
@@ -131,9 +131,10 @@ class Model:
 
     def _troubles(self, world: World) -> Iterator[Move]:
         budget, tickets = world.budget, world.stored("tickets")
-        if world.timer is not None and budget[Fault.DUPLICATE]:
-            twice = self.broker.fire(world.spend(Fault.DUPLICATE))
-            yield Move("TIMER FIRES TWICE", self.broker.fire(twice._replace(timer=world.timer)))
+        if budget[Fault.DUPLICATE]:
+            for timer in world.timers:
+                once = self.broker.fire(world.spend(Fault.DUPLICATE), timer)
+                yield Move("TIMER FIRES TWICE", self.broker.fire(once, timer))
         if budget[Fault.RESTART]:
             known = {("ticket", ticket.seq) for ticket in tickets}
             known |= {("letter", seq) for seq in world.letters}

@@ -23,7 +23,7 @@ from tidemill.kernel.protocol.operations import (
     Schedule,
     SendTicket,
 )
-from tidemill.kernel.protocol.records import BURIED, Claim, Record
+from tidemill.kernel.protocol.records import Claim, Record
 from tidemill.kernel.protocol.state import Phase, State, fold
 from tidemill.kernel.protocol.tickets import Admission, Ticket
 
@@ -52,6 +52,16 @@ class TicketsReplaced(Broker):
         for ticket in world.stored("tickets"):
             world = world.with_message(ticket, None)
         return super().store_ticket(world, seq, kind, fast=fast)
+
+
+class OneTimerPerRun(Broker):
+    """A run's timer isn't told by its record: setting one replaces another, and cancelling removes any."""
+
+    def _schedule(self, world: World, actor: Actor, schedule: Schedule) -> Outcome:
+        return super()._schedule(world._replace(timers=()), actor, schedule)
+
+    def _cancel_timer(self, world: World, _actor: Actor, _cancel: CancelTimer) -> Outcome:
+        return world._replace(timers=()), None
 
 
 class ScheduleWithMessageId(Broker):
@@ -198,7 +208,7 @@ def commit_blindly(session: Session, record: Record) -> Procedure[Commit]:
             return Commit.LOST
 
 
-right_owns, right_claimed = attempt.owns, attempt.claimed
+right_owns, right_claimed, right_end_effects = attempt.owns, attempt.claimed, attempt.end_effects
 
 
 def owns_nothing(_state: State, _claim: Claim) -> bool:
@@ -229,10 +239,8 @@ def execute_if_begun(session: Session) -> Procedure[Conclusion]:
 
 def end_effects_with_timer(run: str, state: State) -> Procedure[None]:
     """An end that may be reopened cancels the run's timer."""
-    if state.end is not None and state.end.outcome in BURIED:
-        yield Bury(run, state.end_seq, state)
-    if state.timed:
-        yield CancelTimer(run, state.task)
+    yield from right_end_effects(run, state)
+    yield CancelTimer(run, state.task, state.epoch)
 
 
 def effects_if_ready(signal: mailman.Signal, state: State) -> Procedure[None]:

@@ -154,7 +154,7 @@ class Properties:
         # A mailman counts: its signal may be gone when a slow colleague has refused it before this one
         # could accept it. Should it die too, the sweeper finds the run.
         mailman = any(actor.stream == "signals" for actor in world.actors)
-        carried = messages or mailman or world.timer or world.limbo
+        carried = messages or mailman or world.timers or world.limbo
         return None if carried else f"nothing carries the run any more, and it is {world.log.state.phase}"
 
 

@@ -135,17 +135,21 @@ PLANTS = [
         flaws.deliver_and_leave,
     ),
     in_closer("F17 journals stay open", combine("closing"), "never closed", flaws.close_never),
-    in_attempt(
+    Plant(
         "an old timer in the place of the present one",
         combine("retry", "expiry"),
         UNCARRIED,
+        flaws.OneTimerPerRun,
+        attempt,
         "judge",
         flaws.judge_redoes_own,
     ),
-    in_attempt(
+    Plant(
         "a late end cancels the timer of the next opening",
         combine("retry", "reopen", workers=2),
         UNCARRIED,
+        flaws.OneTimerPerRun,
+        attempt,
         "end_effects",
         flaws.end_effects_with_timer,
     ),

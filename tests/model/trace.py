@@ -7,7 +7,7 @@ from typing import Any
 from tests.model.explore import Findings, Move
 from tests.model.journal import Log
 from tests.model.world import Actor, World
-from tidemill.kernel.protocol.operations import Append, Execute, Schedule, SendTicket
+from tidemill.kernel.protocol.operations import Append, CancelTimer, Execute, Schedule, SendTicket
 
 ROLES = {"tickets": "worker", "signals": "mailman", "events": "router", "ends": "closer", "sweeps": "sweeper"}
 
@@ -43,8 +43,8 @@ def operation(actor: Actor | None) -> str:
             return f"Append {record.KIND} {record.rid} at {expect}"
         case SendTicket(seq=seq, kind=kind):
             return f"SendTicket {kind} for {seq}"
-        case Schedule(seq=seq):
-            return f"Schedule for {seq}"
+        case Schedule(seq=seq) | CancelTimer(seq=seq):
+            return f"{type(asked).__name__} for {seq}"
         case Execute():
             return "Execute"
         case _:
@@ -61,7 +61,7 @@ def brief(world: World) -> str:
     tickets = " ".join(
         f"q{ticket.q}:{ticket.seq}{'*' if ticket.out else ''}" for ticket in world.stored("tickets")
     )
-    timer = f" timer:{world.timer.seq}" if world.timer else ""
+    timer = "".join(f" timer:{timer.seq}" for timer in world.timers)
     letters = f" dead:{world.letters}" if world.letters else ""
     return f"| {world.log.state.phase} {world.log.tail} [{tickets}]{timer}{letters}"
 

@@ -73,7 +73,7 @@ class Actor(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """The run's pending schedule: the ticket that it will publish."""
+    """A pending schedule: the ticket that it will publish."""
 
     seq: int
     fast: bool
@@ -84,7 +84,7 @@ class World(NamedTuple):
 
     log: Log
     messages: tuple[Message, ...]
-    timer: Timer | None
+    timers: tuple[Timer, ...]
     letters: tuple[int, ...]
     ids: frozenset[tuple[str, int]]
     actors: tuple[Actor, ...]
@@ -119,6 +119,11 @@ class World(NamedTuple):
         """Return the world with one actor replaced, added or removed."""
         kept = [actor for actor in self.actors if actor is not old]
         return self._replace(actors=tuple(sorted([*kept, new] if new else kept)))
+
+    def with_timer(self, seq: int, new: Timer | None) -> World:
+        """Return the world with the timer of one record set or removed (no new one)."""
+        kept = [timer for timer in self.timers if timer.seq != seq]
+        return self._replace(timers=tuple(sorted([*kept, new] if new else kept)))
 
     def spend(self, fault: Fault) -> World:
         """Return the world with one fault less to come."""

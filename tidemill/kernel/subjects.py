@@ -105,6 +105,11 @@ def run_of_key(task: str, idempotency_key: str) -> str:
     return _derived("key", task, idempotency_key)
 
 
+def child_index(key: str, number: int) -> str:
+    """Return what tells a run's children apart: the key of the call that starts them, and their number."""
+    return f"{key}/{number}"
+
+
 def run_of_child(parent: str, index: str) -> str:
     """Return the id of a run's child: a crash of the parent never starts another one."""
     return _derived("child", parent, index)
@@ -154,9 +159,9 @@ class Names:
         """Return the filter for all tickets of a task."""
         return self.subject("tickets", escape(task), ">")
 
-    def timer(self, task: str, run: str) -> str:
-        """Return `timers.<task>.<run>`: the one pending schedule of a run."""
-        return self.subject("timers", escape(task), run)
+    def timer(self, task: str, run: str, seq: int) -> str:
+        """Return `timers.<task>.<run>.<seq>`: the pending schedule that continues a run from a record."""
+        return self.subject("timers", escape(task), run, str(seq))
 
     def signal(self, run: str) -> str:
         """Return `signals.<run>`: news for a run from outside."""

@@ -94,15 +94,15 @@ async def test_a_scheduled_ticket_fires_and_a_ticket_published_for_it_cancels_it
     async def schedule(run: str, seconds: float) -> None:
         due = clock.rfc3339(clock.now() + timedelta(seconds=seconds))
         headers = {"Nats-Schedule": f"@at {due}", "Nats-Schedule-Target": names.ticket("t", run, 1)}
-        await bus.publish(names.timer("t", run), b"body", headers=headers)
+        await bus.publish(names.timer("t", run, 1), b"body", headers=headers)
 
     async def subjects() -> set[str]:
         info = await bus.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
         return set(info["state"].get("subjects") or {})
 
     await schedule("run_a", 3600)
-    assert await subjects() == {names.timer("t", "run_a")}
-    headers = {"Nats-Scheduler": names.timer("t", "run_a"), "Nats-Schedule-Next": "purge"}
+    assert await subjects() == {names.timer("t", "run_a", 1)}
+    headers = {"Nats-Scheduler": names.timer("t", "run_a", 1), "Nats-Schedule-Next": "purge"}
     await bus.publish(names.ticket("t", "run_a", 1), headers=headers)
     assert await subjects() == {names.ticket("t", "run_a", 1)}
     await schedule("run_b", 0.05)

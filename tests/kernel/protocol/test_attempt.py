@@ -44,6 +44,7 @@ from tidemill.kernel.protocol.records import (
     Cancel,
     Claim,
     Created,
+    End,
     Fault,
     Orphaned,
     Record,
@@ -59,6 +60,7 @@ WOKEN = Ticket(RUN, TASK, 3, q=8, delivered=1, delivery="w3", kind="timer")
 EXPIRING = replace(CREATED, expires_at=99.0)
 FAULT = Fault("ValueError", "no")
 CANCEL = Cancel(rid="s", reason="asked")
+CANCELLED = End(rid="s", outcome="cancelled", task=TASK)
 SECOND = Claim(rid="w2", q=5, n=2, worker="w")
 
 
@@ -122,7 +124,7 @@ def test_a_claim_whose_answer_was_lost_is_recognised() -> None:
 
 
 def test_a_resumed_run_is_read_from_any_replica_and_claimed() -> None:
-    claim = Claim(rid="w3", q=8, n=1, worker="w")
+    claim = Claim(rid="w3", q=8, n=1, worker="w", timer=True)
     play(
         work(WOKEN, POLICY, "w"),
         (Read(RUN), journal(CREATED, CLAIM, SUSPEND)),
@@ -188,7 +190,7 @@ def test_one_permitted_death_is_no_reason_to_wait() -> None:
 
 
 def test_what_a_stale_replica_says_is_asked_of_the_leader() -> None:
-    claim = Claim(rid="w3", q=8, n=1, worker="w")
+    claim = Claim(rid="w3", q=8, n=1, worker="w", timer=True)
     play(
         work(WOKEN, POLICY, "w"),
         (Read(RUN), journal(CREATED, CLAIM)),
@@ -212,14 +214,14 @@ def test_what_a_stale_replica_says_is_asked_of_the_leader() -> None:
         pytest.param((CREATED, CLAIM, COMPLETED), (Ack(),), id="died between end and acknowledgement"),
         pytest.param((CREATED, CLAIM, FAILED), (Bury, Ack()), id="died between end and dead letter"),
         pytest.param(
-            (CREATED, CLAIM, SUSPEND, SECOND, replace(COMPLETED, rid="w2.1")),
-            (CancelTimer(RUN, TASK), Ack()),
-            id="the run had a timer",
+            (CREATED, CLAIM, SUSPEND, CANCELLED),
+            (CancelTimer(RUN, TASK, 3), Ack()),
+            id="it was cancelled, and its timer may stand",
         ),
         pytest.param(
-            (CREATED, CLAIM, SUSPEND, SECOND, replace(FAILED, rid="w2.1")),
-            (Bury, Ack()),
-            id="the timer of a run that may be reopened stays",
+            (CREATED, CLAIM, SUSPEND, SECOND, replace(COMPLETED, rid="w2.1")),
+            (Ack(),),
+            id="whoever woke the run has removed its timer",
         ),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_run_that_nobody_owns_is_ended_at_once() -> None:
         deliver(CANCEL),
         (ReadLeader(RUN), journal(CREATED, CLAIM, SUSPEND)),
         (Append(RUN, replace(CANCELLED, records=(1, 2, 3)), 3), 4),
-        (CancelTimer(RUN, TASK), None),
+        (CancelTimer(RUN, TASK, 3), None),
         (Ack(), None),
     )
 

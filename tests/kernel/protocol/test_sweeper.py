@@ -29,7 +29,7 @@ from tidemill.kernel.protocol.records import Orphaned, Record, Reopened
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 
 LATER = replace(CREATED, start_at=5000.0)
-TIMER, TICKET = TimerPending(RUN, TASK), TicketOutstanding(RUN, TASK)
+TIMER, TICKET = TimerPending, TicketOutstanding(RUN, TASK)
 ORPHANED = Orphaned(rid="sweep")
 
 

@@ -6,6 +6,7 @@ has just read that something else carries the run (A2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -18,11 +19,10 @@ from tidemill.kernel.protocol.conclusions import (
     Policy,
     decide,
 )
+from tidemill.kernel.protocol.effects import end_effects, suspend_effects
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
-    Bury,
-    CancelTimer,
     Clock,
     Execute,
     GiveBack,
@@ -30,9 +30,8 @@ from tidemill.kernel.protocol.operations import (
     Procedure,
     Read,
     ReadLeader,
-    Schedule,
 )
-from tidemill.kernel.protocol.records import BURIED, Claim, Fault, Record, Suspend
+from tidemill.kernel.protocol.records import Claim, Fault, Record, Suspend
 from tidemill.kernel.protocol.state import Phase, State, fold
 from tidemill.kernel.protocol.tickets import Admission, Ticket, judge
 
@@ -76,10 +75,17 @@ def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | No
 
     What isn't a claim is decided on the leader's answer alone: a replica's may be stale (A7).
     """
-    claim = Claim(rid=ticket.delivery, q=ticket.q, n=ticket.delivered, worker=worker)
+    claim = Claim(
+        rid=ticket.delivery,
+        q=ticket.q,
+        n=ticket.delivered,
+        worker=worker,
+        timer=ticket.kind == "timer",
+        at=ticket.now,
+    )
     if ticket.created is not None and ticket.delivered == 1:
         state = State()
-        state.apply(ticket.seq, ticket.created)
+        state.apply(ticket.seq, ticket.created, ticket.at)
         if (yield from claimed(ticket, claim, state, policy)):
             return Session(ticket, claim, state, policy)
     else:
@@ -147,6 +153,10 @@ def execute(session: Session) -> Procedure[Conclusion]:
         if began > expires_at:
             fault = Fault("Expired", "it didn't start before its time to live had passed")
             return Failed(fault, "expired", final=True)
+    deadline = policy.deadline(state)
+    if deadline is not None and max((yield Clock()), state.passed) >= deadline:
+        sentence = f"it took longer than its max_duration of {policy.max_duration:g} s"
+        return Failed(Fault("TimedOut", sentence, attempt=state.attempt), "timed_out", final=True)
     conclusion: Conclusion = yield Execute(session)
     return conclusion
 
@@ -180,7 +190,13 @@ def settle(session: Session, conclusion: Conclusion) -> Procedure[None]:
 
 
 def commit(session: Session, record: Record) -> Procedure[Commit]:
-    """Append an owner's record; on a conflict read what is new, and stop where the run is lost."""
+    """Append an owner's record; on a conflict read what is new, and stop where the run is lost.
+
+    An owner that has read of its loss (behind a lost answer, or by `refresh`) knows a tail at which its
+    append would be accepted: it must not even try.
+    """
+    if not owns(session.state, session.claim):
+        return Commit.LOST
     seq: int | None = yield Append(session.ticket.run, record, session.state.tail)
     if seq is not None:
         session.state.apply(seq, record)
@@ -191,19 +207,23 @@ def commit(session: Session, record: Record) -> Procedure[Commit]:
     return Commit.NEWS if owns(session.state, session.claim) else Commit.LOST
 
 
-def suspend_effects(run: str, state: State) -> Procedure[None]:
-    """Set the timer of a suspended run; repeating it sets the same one again."""
-    if state.wait is not None and state.wait.until is not None:
-        yield Schedule(run, state.task, state.epoch, state.wait.until)
+def remember(
+    session: Session, record: Record, unless: Callable[[State], bool] | None = None
+) -> Procedure[Commit]:
+    """Append what the owner's code has come to, behind whatever news there is.
 
-
-def end_effects(run: str, state: State) -> Procedure[None]:
-    """Tell everybody who must know of the end; repeating it tells nobody twice.
-
-    A run that may be reopened keeps its timer, if there is one: by the time a slow actor comes to cancel
-    it, it may be the timer of the next opening. One that is left over fires and finds nothing to do.
+    News that make `unless` true are its caller's to decide on: then nothing was appended. The handler's
+    code goes on meanwhile, so that several of these may be under way: one at a time.
     """
-    if state.end is not None and state.end.outcome in BURIED:
-        yield Bury(run, state.end_seq, state)
-    elif state.timed:
-        yield CancelTimer(run, state.task)
+    while True:
+        outcome = yield from commit(session, record)
+        if outcome is Commit.DONE and not owns(session.state, session.claim):
+            return Commit.LOST
+        if outcome is not Commit.NEWS or (unless is not None and unless(session.state)):
+            return outcome
+
+
+def refresh(session: Session) -> Procedure[bool]:
+    """Read what is new in the run's journal; False: the run is lost."""
+    session.state = fold((yield ReadLeader(session.ticket.run)))
+    return owns(session.state, session.claim)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from tidemill.kernel.protocol.operations import (
     Close,
     DeadLettered,
     Erase,
+    Living,
     Procedure,
     TicketOutstanding,
 )
@@ -29,6 +30,7 @@ class Mark:
     keyed: bool = False
     lasting: bool = False
     blobs: bool = False
+    parent: str = ""
     records: tuple[int, ...] = ()
 
 
@@ -61,7 +63,7 @@ def erasable(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> bool:
     horizon = keeping.key if mark.keyed else keeping.tombstone
     kept = max(keeping.journal, horizon)
     over = now >= mark.at + kept and mark.event_seq <= routed
-    return over and bool(mark.records) and not mark.lasting
+    return over and bool(mark.records) and not mark.lasting and not mark.parent
 
 
 def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure[Closing]:
@@ -73,6 +75,11 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
     """
     if now < mark.at + keeping.journal or mark.event_seq > routed:
         return Closing.LATER
+    if mark.parent:
+        # The parent may still read the result, or create its children again: not once it has ended.
+        if (yield Living(mark.parent)):
+            return Closing.LATER
+        mark = replace(mark, parent="")
     if mark.lasting:
         # The ticket first: once it is gone, the dead letter that it carries has been published.
         if (yield TicketOutstanding(mark.run, mark.task)):

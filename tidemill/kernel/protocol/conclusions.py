@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from tidemill.kernel.backoff import delay
-from tidemill.kernel.protocol.records import BURIED, End, Fault, Outcome, Released, Suspend
+from tidemill.kernel.protocol.records import BURIED, End, Fault, Outcome, Reason, Released, Suspend, Wait
 from tidemill.kernel.protocol.state import State
 
 
@@ -20,6 +21,11 @@ class Policy:
     max_delay: float = 60.0
     jitter: bool = True
     max_crashes: int = 3
+    max_duration: float | None = None
+
+    def deadline(self, state: State) -> float | None:
+        """Return the moment at which a run's whole time is over; that of a reopened run begins anew."""
+        return None if self.max_duration is None else state.opened_at + self.max_duration
 
     def suspects(self, state: State) -> bool:
         """Say whether the next owner of a run is the last that may die: whose fault that is must be known.
@@ -60,6 +66,20 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """The handler can't go on before something happens: until then it needs nobody."""
+
+    waits: tuple[Wait, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The handler must not go on before a person has looked at it, for this reason."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The worker is shutting down and the handler was stopped: the run goes back unharmed."""
 
@@ -69,7 +89,7 @@ class Lost:
     """Somebody else owns the run: nothing may be sent for this message any more."""
 
 
-Conclusion = Completed | Failed | Cancelled | Interrupted | Lost
+Conclusion = Completed | Failed | Cancelled | Waiting | Parked | Interrupted | Lost
 
 
 def decide(
@@ -82,19 +102,32 @@ def decide(
     match conclusion:
         case Completed(result=result, blob=blob):
             return ending(state, rid, "completed", result=result, blob=blob)
+        case Failed():
+            return _after_failure(state, conclusion, policy, now=now, rid=rid)
+        case Waiting() | Parked() if state.cancel is None:
+            return _let_go(state, conclusion, policy, rid)
+        case Waiting() | Parked() | Cancelled():
+            asked = state.cancel.reason if state.cancel is not None else ""
+            return ending(state, rid, "cancelled", reason=getattr(conclusion, "reason", asked))
         case Interrupted():
             return Released(rid=rid)
-        case Failed() if state.cancel is None and _may_retry(state, conclusion, policy):
-            return _retry(state, conclusion, policy, now=now, rid=rid)
-        case Failed(fault=fault) if state.cancel is None:
-            return ending(state, rid, conclusion.outcome, fault=fault)
-        case Failed(fault=fault):
-            reason = state.cancel.reason if state.cancel else ""
-            return ending(state, rid, "cancelled", fault=fault, reason=reason)
-        case Cancelled(reason=reason):
-            return ending(state, rid, "cancelled", reason=reason)
         case Lost():
             raise AssertionError("who has lost a run decides nothing about it")
+
+
+def _after_failure(state: State, failed: Failed, policy: Policy, *, now: float, rid: str) -> End | Suspend:
+    if state.cancel is not None:
+        return ending(state, rid, "cancelled", fault=failed.fault, reason=state.cancel.reason)
+    if _may_retry(state, failed, policy):
+        return _retry(state, failed, policy, now=now, rid=rid)
+    return ending(state, rid, failed.outcome, fault=failed.fault)
+
+
+def _let_go(state: State, conclusion: Waiting | Parked, policy: Policy, rid: str) -> Suspend:
+    if isinstance(conclusion, Parked):
+        return _suspend(state, rid, "parked", fault=conclusion.fault)
+    until = _next(state, conclusion.waits, policy)
+    return _suspend(state, rid, "news", until=until, waits=conclusion.waits)
 
 
 def ending(  # noqa: PLR0913 - an end is made of exactly these
@@ -121,7 +154,8 @@ def ending(  # noqa: PLR0913 - an end is made of exactly these
         keyed=bool(created and created.key),
         # A reopened run may still have the dead letter of an earlier end: who takes it back may have died.
         lasting=outcome in BURIED or bool(state.reopenings),
-        blobs=bool(blob or (created and created.blob)),
+        blobs=bool(blob or (created and created.blob) or _has_blobs(state)),
+        parent=created.parent.run if created and created.parent else "",
         records=tuple(state.seqs),
     )
 
@@ -131,8 +165,6 @@ def _may_retry(state: State, failed: Failed, policy: Policy) -> bool:
 
 
 def _retry(state: State, failed: Failed, policy: Policy, *, now: float, rid: str) -> Suspend:
-    if state.owner is None:
-        raise AssertionError("only an owner retries")
     pause = failed.delay
     if pause is None:
         pause = delay(
@@ -142,4 +174,33 @@ def _retry(state: State, failed: Failed, policy: Policy, *, now: float, rid: str
             max_delay=policy.max_delay,
             jitter=failed.roll if policy.jitter else None,
         )
-    return Suspend(rid=rid, q=state.owner.q, wait="retry", until=now + pause, fault=failed.fault)
+    until = min(now + pause, policy.deadline(state) or math.inf)
+    return _suspend(state, rid, "retry", until=until, fault=failed.fault)
+
+
+def _suspend(  # noqa: PLR0913 - a suspension is made of exactly these
+    state: State,
+    rid: str,
+    reason: Reason,
+    *,
+    until: float | None = None,
+    waits: tuple[Wait, ...] = (),
+    fault: Fault | None = None,
+) -> Suspend:
+    if state.owner is None:
+        raise AssertionError("only an owner suspends its run")
+    return Suspend(rid=rid, q=state.owner.q, wait=reason, until=until, waits=waits, fault=fault)
+
+
+def _next(state: State, waits: tuple[Wait, ...], policy: Policy) -> float | None:
+    """Return when the first wait is over by itself, or the run's whole time."""
+    moments = [wait.until for wait in waits if wait.until is not None]
+    if (deadline := policy.deadline(state)) is not None:
+        moments.append(deadline)
+    return min(moments, default=None)
+
+
+def _has_blobs(state: State) -> bool:
+    """Say whether a step or a piece of news has left a blob that the run owns."""
+    steps = any(step.blob for step in state.steps.values())
+    return steps or any(item.blob for box in state.boxes.values() for item in box.values())

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from tidemill.kernel.protocol.records import Created, Record
+from tidemill.kernel.protocol.records import Created, Item, Record
 from tidemill.kernel.protocol.state import State
 
 TicketKind = Literal["start", "timer", "signal"]
@@ -47,7 +47,7 @@ class SendTicket:
     """Publish permission to continue `run` from record `seq`.
 
     `created` goes along with a first ticket, so that its worker needs no read. `once` deduplicates by
-    (run, seq); `cancels_timer` removes the run's pending schedule in the same operation.
+    (run, seq); `cancels_timer` removes that record's timer in the same operation.
     """
 
     run: str
@@ -61,7 +61,10 @@ class SendTicket:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Set the run's one timer: at the moment `at` the broker publishes the ticket (run, seq)."""
+    """Set the timer of record `seq`: at the moment `at` the broker publishes the ticket (run, seq).
+
+    Each suspension has a timer of its own: what a slow actor sets or cancels is never a later one's.
+    """
 
     run: str
     task: str
@@ -72,10 +75,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class CancelTimer:
-    """Remove the run's pending timer, if there is one."""
+    """Remove the timer of record `seq`, if it is pending."""
 
     run: str
     task: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,29 @@ class Exhume:
     run: str
     task: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send an item to a run's mailbox, durably; it is deduplicated by its id."""
+
+    run: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRuns:
+    """Ask for the end of runs, durably; repetitions do nothing."""
+
+    runs: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """Result: whether a run exists and hasn't ended, asked of the leader."""
+
+    run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +156,11 @@ class TicketOutstanding:
 
 @dataclass(frozen=True, slots=True)
 class TimerPending:
-    """Result: whether the run has a pending timer, asked of the leader."""
+    """Result: whether record `seq` of the run has a pending timer, asked of the leader."""
 
     run: str
     task: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +230,9 @@ Operation = (
     | CancelTimer
     | Bury
     | Exhume
+    | Tell
+    | CancelRuns
+    | Living
     | Hint
     | Ack
     | GiveBack

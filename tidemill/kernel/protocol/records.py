@@ -7,6 +7,7 @@ What every run needs isn't frozen, since that would treble the cost of making on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal
 
@@ -14,7 +15,9 @@ from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.frames import pack, unpack
 
 Outcome = Literal["completed", "failed", "cancelled", "expired", "timed_out", "crashed"]
-Wait = Literal["retry"]
+Reason = Literal["retry", "news", "parked"]
+"""Why a run is suspended: a failed attempt is tried again; it waits for time or news; a person must look."""
+StepOutcome = Literal["done", "failed", "timed_out", "again"]
 BURIED: Final[frozenset[str]] = frozenset({"failed", "expired", "timed_out", "crashed"})
 """Outcomes that leave a dead letter."""
 
@@ -28,6 +31,51 @@ class Fault:
     traceback: str = ""
     attempt: int = 0
     at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A piece of news from outside: a signal, a decision, an event, the end of a child.
+
+    `box` is the mailbox that it is for, `who` tells items of a box apart (a box holds the first of each),
+    `ok` whether it speaks for what is waited for. `run` is the child that it speaks of; a result that is
+    too large to travel is read from that child's journal.
+    """
+
+    id: str
+    box: str
+    who: str
+    ok: bool = True
+    data: Any = None
+    blob: str | None = None
+    run: str | None = None
+    fault: Fault | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """One thing that a suspended run waits for: until a moment, for items in a mailbox, or for either.
+
+    `key` names the wait in the run's code, `kind` is what users call it. With `spare` the box must hold
+    `need` items that are ok, and decides too when more than `spare` of them aren't; without it all count.
+    """
+
+    key: str
+    kind: str
+    until: float | None = None
+    box: str = ""
+    need: int = 1
+    spare: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Who started a child and hears of its end: in mailbox `box`, as number `index`."""
+
+    run: str
+    box: str
+    index: int = 0
 
 
 @dataclass(slots=True, unsafe_hash=True, kw_only=True)
@@ -49,30 +97,85 @@ class Created:
     key: str | None = None
     tags: tuple[str, ...] = ()
     replayof: str | None = None
+    parent: Parent | None = None
     blob: str | None = None
     raw: bytes = b""
 
 
 @dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Claim:
-    """A worker owns the run: ticket `q` (its stream sequence) was delivered to it for the `n`-th time."""
+    """A worker owns the run: ticket `q` (its stream sequence) was delivered to it for the `n`-th time.
+
+    `timer` says that the ticket was published by the run's timer: by the broker's clock its moment has come.
+    `at` is the worker's time.
+    """
 
     KIND: ClassVar[str] = "claim"
     rid: str
     q: int
     n: int
     worker: str
+    timer: bool = False
+    at: float = 0.0
+
+
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
+class Step:
+    """The owner has finished a named part of the run, which is never executed again.
+
+    `after` is the key of the part before it in its branch of the code, by which changed code is told. A
+    failed step is forgotten when the attempt fails; one that is to be tried `again` at the moment `until`
+    isn't finished. `at` is the time by which the code has seen it.
+    """
+
+    KIND: ClassVar[str] = "step"
+    rid: str
+    key: str
+    after: str = ""
+    outcome: StepOutcome = "done"
+    result: Any = None
+    blob: str | None = None
+    fault: Fault | None = None
+    until: float | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """The owner is about to create children 0 to `count` - 1 of `task` under this key.
+
+    Written before them, so that whoever cancels the run finds them all.
+    """
+
+    KIND: ClassVar[str] = "spawned"
+    rid: str
+    key: str
+    task: str
+    count: int = 1
+    after: str = ""
+    detached: bool = False
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What has arrived from outside, many items in one record."""
+
+    KIND: ClassVar[str] = "news"
+    rid: str
+    items: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspend:
-    """The owner of ticket `q` let go of the run until the moment `until`, or until news satisfies `wait`."""
+    """The owner of ticket `q` let go of the run until the moment `until`, or until news satisfies a wait."""
 
     KIND: ClassVar[str] = "suspend"
     rid: str
     q: int
-    wait: Wait
+    wait: Reason
     until: float | None = None
+    waits: tuple[Wait, ...] = ()
     fault: Fault | None = None
 
 
@@ -115,7 +218,8 @@ class End:
     """The run has ended.
 
     `lasting` says that it has a dead letter, or that an earlier end may have left one; `keyed` that an
-    idempotency key must go on finding it; `blobs` that it owns some. `task`, `event_seq` and `records` (the
+    idempotency key must go on finding it; `blobs` that it owns some; `parent` is the run that may still
+    read its result. `task`, `event_seq` and `records` (the
     sequences of all records before this one) are what its closer needs to know.
     """
 
@@ -131,12 +235,26 @@ class End:
     keyed: bool = False
     lasting: bool = False
     blobs: bool = False
+    parent: str = ""
     records: tuple[int, ...] = ()
 
 
-Record = Created | Claim | Suspend | Cancel | Released | Orphaned | Reopened | End
+Record = Created | Claim | Step | Spawned | News | Suspend | Cancel | Released | Orphaned | Reopened | End
 _KINDS: Final[dict[str, type[Any]]] = {
-    cls.KIND: cls for cls in (Created, Claim, Suspend, Cancel, Released, Orphaned, Reopened, End)
+    cls.KIND: cls
+    for cls in (
+        Created,
+        Claim,
+        Step,
+        Spawned,
+        News,
+        Suspend,
+        Cancel,
+        Released,
+        Orphaned,
+        Reopened,
+        End,
+    )
 }
 _STORED: Final[dict[type[Any], tuple[tuple[str, Any], ...]]] = {
     cls: tuple((field.name, field.default) for field in fields(cls) if field.name != "raw")
@@ -180,12 +298,31 @@ def decode(body: bytes) -> Record | None:
         )
     try:
         if cls is Created:
-            facts |= {"raw": raw, "tags": tuple(facts.get("tags", ()))}
-        elif cls is End:
-            facts |= {"records": tuple(facts.get("records", ()))}
-        if facts.get("fault") is not None:
-            facts["fault"] = Fault(**facts["fault"])
+            facts["raw"] = raw
+        for name, build in _NESTED.items():
+            if (given := facts.get(name)) is not None:
+                facts[name] = build(given)
         record: Record = cls(**facts)
     except TypeError as error:
         raise PayloadError(f"malformed {kind!r} record: {error}") from error
     return record
+
+
+def item_of(facts: dict[str, Any]) -> Item:
+    """Read an item that came as JSON.
+
+    Raises:
+        TypeError: a field is missing or unknown.
+    """
+    fault = facts.get("fault")
+    return Item(**facts | {"fault": Fault(**fault) if fault is not None else None})
+
+
+_NESTED: Final[dict[str, Callable[[Any], Any]]] = {
+    "tags": tuple,
+    "records": tuple,
+    "fault": lambda facts: Fault(**facts),
+    "parent": lambda facts: facts if isinstance(facts, str) else Parent(**facts),
+    "waits": lambda facts: tuple(Wait(**one) for one in facts),
+    "items": lambda facts: tuple(item_of(one) for one in facts),
+}

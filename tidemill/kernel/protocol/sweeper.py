@@ -38,7 +38,7 @@ def sweep(run: str, *, patience: float, now: float, rid: str) -> Procedure[Sweep
     if not stale(state, patience=patience, now=now):
         return Sweep.NOTHING
     # The timer first: when it fires between the two questions, its ticket answers the second one.
-    if (yield TimerPending(run, state.task)) or (yield TicketOutstanding(run, state.task)):
+    if (yield TimerPending(run, state.task, state.epoch)) or (yield TicketOutstanding(run, state.task)):
         return Sweep.NOTHING
     if state.phase is Phase.OWNED:
         seq: int | None = yield Append(run, Orphaned(rid=rid), state.tail)
@@ -62,4 +62,5 @@ def sweep(run: str, *, patience: float, now: float, rid: str) -> Procedure[Sweep
 def stale(state: State, *, patience: float, now: float) -> bool:
     """Say whether a run is in a phase in which something should carry it, and has been for long."""
     living = state.phase in (Phase.READY, Phase.OWNED, Phase.SUSPENDED)
-    return living and now - state.changed_at >= patience
+    for_news = state.phase is Phase.SUSPENDED and not state.satisfied and state.timer == 0
+    return living and not for_news and now - state.changed_at >= patience

@@ -15,7 +15,8 @@ class Ticket:
     """One delivery of a ticket.
 
     `q` is the ticket's own stream sequence, stable over redeliveries; `delivered` the broker's count of
-    this delivery; `delivery` an id that no other delivery has.
+    this delivery; `delivery` an id that no other delivery has; `at` is when the ticket was stored and
+    `now` the worker's time.
     """
 
     run: str
@@ -26,6 +27,8 @@ class Ticket:
     delivery: str
     kind: TicketKind = "start"
     created: Created | None = None
+    at: float = 0.0
+    now: float = 0.0
 
 
 class Admission(Enum):

@@ -197,7 +197,7 @@ class Performer:
         if operation.once:
             headers["Nats-Msg-Id"] = f"{operation.run}:{operation.seq}"
         if operation.cancels_timer:
-            headers["Nats-Scheduler"] = self.names.timer(operation.task, operation.run)
+            headers["Nats-Scheduler"] = self.names.timer(operation.task, operation.run, operation.seq)
             headers["Nats-Schedule-Next"] = "purge"
         subject = self.names.ticket(operation.task, operation.run, operation.seq)
         await self.bus.publish(
@@ -210,10 +210,11 @@ class Performer:
             "Nats-Schedule-Target": self.names.ticket(operation.task, operation.run, operation.seq),
         }
         body = _ticket_body("timer", operation.created)
-        await self.bus.publish(self.names.timer(operation.task, operation.run), body, headers=headers)
+        subject = self.names.timer(operation.task, operation.run, operation.seq)
+        await self.bus.publish(subject, body, headers=headers)
 
     async def _cancel_timer(self, operation: op.CancelTimer) -> None:
-        await self._purge("TICKETS", self.names.timer(operation.task, operation.run))
+        await self._purge("TICKETS", self.names.timer(operation.task, operation.run, operation.seq))
 
     async def _bury(self, operation: op.Bury) -> None:
         subject = self.names.dead(operation.state.task, operation.run)
@@ -240,7 +241,7 @@ class Performer:
         return (*filter_tokens[:-1], operation.run, ">")
 
     async def _timer_pending(self, operation: op.TimerPending) -> bool:
-        return await self._stored("TICKETS", self.names.timer(operation.task, operation.run))
+        return await self._stored("TICKETS", self.names.timer(operation.task, operation.run, operation.seq))
 
     async def _dead_lettered(self, operation: op.DeadLettered) -> bool:
         return await self._stored("DEAD", self.names.dead(operation.task, operation.run))
