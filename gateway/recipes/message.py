@@ -77,10 +77,11 @@ class Message:
         return [] if text is None else [text]
 
     def value(self, found: selector.Selector) -> bytes | None:
-        """Return what a selector finds, None where that is empty or nothing."""
+        """Return what a selector finds, None where that is empty, nothing, or a field that is repeated."""
         if found.place == "header":
             return self.inbound.header(found.key) or None
-        return next((value for value in self.values(found) if value), None)
+        values = self.values(found)
+        return (values[0] or None) if len(values) == 1 else None
 
     def text(self, path: str) -> bytes | None:
         """Return the text at a path of the body's JSON."""

@@ -13,8 +13,8 @@ from gateway.recipes.draft import Draft
 from gateway.recipes.moment import datetime_of
 from gateway.recipes.proofs import SharedSecret
 from gateway.recipes.schemes.shared_secret import SharedSecretVerifier
+from gateway.recipes.signature_verifier import scheme_of, signed_content
 from gateway.recipes.signed import Given
-from gateway.recipes.verify import scheme_of, signed_content
 from tidemill.kernel.clock import rfc3339
 from tidemill.kernel.errors import SettingsError
 

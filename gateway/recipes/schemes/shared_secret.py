@@ -94,9 +94,10 @@ class SharedSecretVerifier:
 
 def _decoded(text: bytes) -> bytes | None:
     try:
-        return base64.b64decode(text, validate=True)
+        decoded = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         return None
+    return decoded if base64.b64encode(decoded) == text else None
 
 
 def item_holders(document: Any, each: str | None) -> list[Any]:

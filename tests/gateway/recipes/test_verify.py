@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.inbound import Inbound
+from gateway.recipes.candidates import MAX_CANDIDATES
 from gateway.recipes.presets import preset
 from gateway.recipes.recipe import Recipe, parse_recipe
-from gateway.recipes.verify import MAX_CANDIDATES, Verification, Verified
+from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
 from tidemill.kernel.settings.secrets import Secret
 
