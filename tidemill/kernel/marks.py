@@ -22,7 +22,9 @@ _FACTS: Final = frozenset(field.name for field in fields(Mark))
 
 def end_header(end: End) -> str:
     """Return the header's value for an end record."""
-    facts = {name: getattr(end, name) for name in ("task", "event_seq", "keyed", "lasting", "blobs")}
+    facts = {
+        name: getattr(end, name) for name in ("task", "event_seq", "keyed", "lasting", "blobs", "parent")
+    }
     return orjson.dumps({name: value for name, value in facts.items() if value}).decode()
 
 
@@ -46,6 +48,7 @@ def mark_of(run: str, seq: int, end: End) -> Mark:
         keyed=end.keyed,
         lasting=end.lasting,
         blobs=end.blobs,
+        parent=end.parent,
         records=(*end.records, seq),
     )
 

@@ -14,9 +14,12 @@ Kind = Literal["cancel", "retry"]
 KINDS: tuple[Kind, ...] = ("cancel", "retry")
 
 
-def write_signal(kind: Kind, reason: str, reply: str) -> bytes:
-    """Return a signal's body; `reply` is the subject on which its sender waits, or empty."""
-    return orjson.dumps({"kind": kind, "reason": reason, "reply": reply})
+def write_signal(kind: Kind, reason: str, reply: str, parent: str = "") -> bytes:
+    """Return a signal's body.
+
+    `reply` is the subject on which its sender waits, or empty; `parent` the run that ends its child.
+    """
+    return orjson.dumps({"kind": kind, "reason": reason, "reply": reply, "parent": parent})
 
 
 def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Signal, str]:
@@ -28,10 +31,10 @@ def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Sign
     try:
         facts = orjson.loads(body)
         kind = facts["kind"]
-        reason, reply = str(facts.get("reason", "")), str(facts.get("reply", ""))
+        reason, reply, parent = (str(facts.get(name, "")) for name in ("reason", "reply", "parent"))
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise PayloadError(f"{subject} holds no signal ({type(error).__name__}: {error})") from error
     if kind not in KINDS:
         raise PayloadError(f"{subject} holds an unknown kind of signal, {kind!r}")
     run = names.tokens(subject)[1]
-    return Signal(f"signal-{seq}", run, cast("Kind", kind), reason), reply
+    return Signal(f"signal-{seq}", run, cast("Kind", kind), reason, parent), reply

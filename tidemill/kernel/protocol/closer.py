@@ -9,7 +9,7 @@ from tidemill.kernel.protocol.operations import (
     Close,
     DeadLettered,
     Erase,
-    Living,
+    JournalOpen,
     Procedure,
     TicketOutstanding,
 )
@@ -76,8 +76,9 @@ def close(mark: Mark, keeping: Keeping, *, routed: int, now: float) -> Procedure
     if now < mark.at + keeping.journal or mark.event_seq > routed:
         return Closing.LATER
     if mark.parent:
-        # The parent may still read the result, or create its children again: not once it has ended.
-        if (yield Living(mark.parent)):
+        # The parent may still read the result, or create its children again: also after a failure, as long as
+        # it can be reopened.
+        if (yield JournalOpen(mark.parent)):
             return Closing.LATER
         mark = replace(mark, parent="")
     if mark.lasting:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tidemill.kernel.protocol.effects import obituary
 from tidemill.kernel.protocol.operations import Append, Procedure, ReadLeader, Schedule, SendTicket
-from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.protocol.records import Created, Item
 from tidemill.kernel.protocol.state import Phase, State, fold
 
 
@@ -24,6 +25,18 @@ def create(run: str, created: Created) -> Procedure[State]:
     if state.phase is Phase.READY and state.starts == 0 and state.epoch == state.created_seq:
         yield from send_first(run, state)
     return state
+
+
+def create_child(run: str, created: Created) -> Procedure[Item | None]:
+    """Create a run's child; return the news of its end where it has ended already.
+
+    That is what a parent goes by that was reopened: a child whose end came while its parent had ended has
+    told nobody.
+    """
+    state = yield from create(run, created)
+    if state.end is None or state.created is None or created.parent is None:
+        return None
+    return obituary(run, created.parent, state.end)
 
 
 def send_first(run: str, state: State) -> Procedure[None]:

@@ -50,7 +50,7 @@ def end_effects(run: str, state: State) -> Procedure[None]:
     if end is not None and created is not None and created.parent is not None:
         yield Tell(created.parent.run, obituary(run, created.parent, end))
     if end is not None and end.outcome == "cancelled" and (children := unfinished_children(run, state)):
-        yield CancelRuns(children, f"its parent {run} was cancelled")
+        yield CancelRuns(children, f"its parent {run} was cancelled", run)
 
 
 def obituary(run: str, parent: Parent, end: End) -> Item:

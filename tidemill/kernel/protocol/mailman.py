@@ -27,12 +27,16 @@ Answer = Literal["done", "gone", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """News for a run; `id` is unique and stable over redeliveries."""
+    """News for a run; `id` is unique and stable over redeliveries.
+
+    `parent` is the run whose owner asks for the end of its child.
+    """
 
     id: str
     run: str
     kind: Literal["cancel", "retry"]
     reason: str = ""
+    parent: str = ""
 
 
 def deliver(signal: Signal) -> Procedure[Answer]:
@@ -58,6 +62,9 @@ def deliver(signal: Signal) -> Procedure[Answer]:
 
 def respond(state: State, signal: Signal) -> Record | Answer:
     """Return the record that a signal becomes in this state, or why it becomes none."""
+    if state.phase is Phase.ABSENT and signal.kind == "cancel" and signal.parent:
+        # A slow owner of the parent may be about to create it: this end keeps it from ever coming to life.
+        return ending(state, signal.id, "cancelled", reason=signal.reason)
     if state.created is None or state.phase is Phase.CLOSED:
         return "gone"
     if signal.kind == "retry":

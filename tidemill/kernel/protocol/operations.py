@@ -110,15 +110,19 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class CancelRuns:
-    """Ask for the end of runs, durably; repetitions do nothing."""
+    """Ask for the end of runs, durably; repetitions do nothing.
+
+    They are children of `parent`: one that doesn't exist is never to be created.
+    """
 
     runs: tuple[str, ...]
     reason: str
+    parent: str
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
-    """Result: whether a run exists and hasn't ended, asked of the leader."""
+class JournalOpen:
+    """Result: whether a run has a journal that isn't closed, asked of the leader."""
 
     run: str
 
@@ -232,7 +236,7 @@ Operation = (
     | Exhume
     | Tell
     | CancelRuns
-    | Living
+    | JournalOpen
     | Hint
     | Ack
     | GiveBack

@@ -192,6 +192,8 @@ class State:
         self.phase, self.epoch, self.epoch_rid = Phase.READY, seq, record.rid
         self.opened_at = at
         self.wait, self.timer = None, 0
+        # The end of a child that came while the run had ended was told to nobody: each is looked at again.
+        self.children = {}
         self._forget_failures()
         self.reopenings[record.rid] = self.end_seq
         self.end, self.cancel = None, None
