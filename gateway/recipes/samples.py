@@ -64,16 +64,28 @@ def body_of(recipe: Recipe, document: Any, *, event_id: str, timestamp: float) -
 
     Args:
         recipe: the provider's, which says where id and time stand in the body, if they do.
-        document: the sample; it stays as it is.
+        document: the sample; it stays as it is. Of a provider that sends batches it is one item.
         event_id: the delivery's id.
         timestamp: seconds since the epoch.
     """
     copy = orjson.loads(orjson.dumps(document))
+    place = "item" if recipe.event.split else "body"
     for text in recipe.event.id:
-        _set(copy, template.lone_selector(text), event_id)
+        _set(copy, template.lone_selector(text), event_id, place)
     for moment in recipe.event.time[:1]:
-        _set(copy, selector.parse(moment.at), _written(timestamp, moment.unit))
-    return _encoded(recipe, copy)
+        _set(copy, selector.parse(moment.at), _written(timestamp, moment.unit), place)
+    return _encoded(recipe, _batch(recipe.event.split, copy))
+
+
+def _batch(split: Sequence[str], item: Any) -> Any:
+    """Return the delivery that brings an item alone, where its provider sends batches."""
+    if not split:
+        return item
+    name = selector.parse(split[0]).name
+    batch: Any = [item]
+    for part in reversed(selector.path_of(name) if name else ()):
+        batch = {str(part): batch}
+    return batch
 
 
 def _encoded(recipe: Recipe, document: Any) -> bytes:
@@ -87,9 +99,9 @@ def _encoded(recipe: Recipe, document: Any) -> bytes:
     return text if name is None else urlencode({name: text}).encode()
 
 
-def _set(document: Any, found: selector.Selector | None, value: str | int) -> None:
-    """Replace what stands at a `body:` selector; what isn't there isn't added."""
-    if found is None or found.place != "body":
+def _set(document: Any, found: selector.Selector | None, value: str | int, place: str) -> None:
+    """Replace what stands at a selector of a place, `body` or `item`; what isn't there isn't added."""
+    if found is None or found.place != place:
         return
     *path, last = selector.path_of(found.name)
     holder = selector.find(document, tuple(path))

@@ -20,7 +20,7 @@ from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.samples import sample_types
 from gateway.schemas import SchemaStore
-from gateway.verdict import Accepted, Refused
+from gateway.verdict import Accepted, Batch, Refused
 from tidemill.cli.posting import Posting, build
 from tidemill.kernel.errors import NotFoundError, SettingsError
 from tidemill.kernel.settings.model import Settings
@@ -44,7 +44,8 @@ def settings(name: str, **source: Any) -> Settings:
 
 def judge(posting: Posting, name: str, secret: str) -> Any:
     raw = [(key.lower().encode(), value.encode()) for key, value in posting.headers.items()]
-    inbound = Inbound("POST", urlsplit(URL).path, "", raw, posting.body, time.time())
+    parts = urlsplit(posting.url)
+    inbound = Inbound("POST", parts.path, parts.query, raw, posting.body, time.time())
     intake = Intake(
         "acme",
         preset(name),
@@ -57,13 +58,16 @@ def judge(posting: Posting, name: str, secret: str) -> Any:
 
 def posting_action(posting: Posting) -> Any:
     """Return GitLab's action, which doesn't stand where a sample's file is named after it."""
-    return json.loads(posting.body).get("object_attributes", {}).get("action")
+    document = json.loads(posting.body) if posting.body.startswith(b"{") else {}
+    return document.get("object_attributes", {}).get("action")
 
 
 @pytest.mark.parametrize(("name", "kind"), SAMPLES)
 def test_every_sample_is_accepted(name: str, kind: str) -> None:
     posting = build(settings(name), "acme", kind, url=URL)
     verdict = judge(posting, name, SECRETS[name])
+    if isinstance(verdict, Batch):
+        (verdict,) = verdict.items
     assert isinstance(verdict, Accepted), verdict
     assert verdict.envelope.type in {f"acme.{kind}", f"acme.{kind}.{posting_action(posting)}"}
     carried = posting.event_id.encode() in posting.body or posting.event_id in posting.headers.values()
