@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import jsonschema
@@ -25,11 +24,14 @@ from gateway.recipes.selector import json_path
 from gateway.verdict import Reason
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.subjects import unescape_type
+from tidemill.samples import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
-BUNDLED: Final = Path(__file__).resolve().parent.parent / "schemas"
+__all__ = ["BUNDLED", "DIALECT", "EventSchema", "Judgement", "SchemaStore", "Watcher", "compile_schema"]
+
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _MAX_DETAIL: Final = 300
 _MAX_PROBLEMS: Final = 100

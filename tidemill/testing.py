@@ -11,6 +11,8 @@ While `active` is in force a task that wants a context gets one, and `trigger` r
         report = await deploy(Push(after="f00", ref="refs/heads/main"))
         assert report.ok
         assert tidemill_session.triggered[0].task_id == "notify"
+
+`sample` returns an event's data as its provider sends it.
 """
 
 from __future__ import annotations
@@ -25,15 +27,17 @@ from tidemill.direct import supplying
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.trigger import TriggerRequest
+from tidemill.samples import BUNDLED, find_sample
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from tidemill.task import Task
 
-__all__ = ["Cancelled", "Session", "Triggered", "active"]
+__all__ = ["Cancelled", "Session", "Triggered", "active", "sample"]
 
 Out = TypeVar("Out")
 
@@ -147,3 +151,17 @@ def active(*, attempt: int = 1, now: datetime | None = None) -> Iterator[Session
     session = Session(attempt, now)
     with supplying(session), use_everywhere(Client(session)):
         yield session
+
+
+def sample(source: str, event_type: str, *, directory: Path | None = None) -> Any:
+    """Return the data of a golden sample: `sample("github", "issues.opened")`, a fresh one each time.
+
+    Args:
+        source: a preset, or a source that has samples of its own.
+        event_type: the provider's type, with its action or without.
+        directory: a folder of schemas of one's own, looked through first.
+
+    Raises:
+        NotFoundError: there is none of that type; the hint names those that there are.
+    """
+    return find_sample(source, event_type, (BUNDLED, directory) if directory else (BUNDLED,))

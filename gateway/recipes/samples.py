@@ -1,8 +1,4 @@
-"""Golden samples: events as a provider sends them, under `schemas/<source>/<type>/samples/*.json`.
-
-A type with an action, `issues.opened`, is the sample `opened` of `issues`; a type alone is its first
-sample by name.
-"""
+"""Golden samples as bodies of deliveries, written as their providers write them."""
 
 from __future__ import annotations
 
@@ -16,39 +12,18 @@ import orjson
 
 from gateway.recipes import selector, template
 from gateway.recipes.moment import datetime_of
-from gateway.schemas import BUNDLED
 from tidemill.kernel.clock import rfc3339
-from tidemill.kernel.errors import NotFoundError
-from tidemill.kernel.subjects import unescape_type
+from tidemill.samples import find_sample, sample_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from gateway.recipes.recipe import Recipe
 
+__all__ = ["body_of", "find_sample", "new_id", "sample_types"]
+
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_IDS: Final = 10**9
-
-
-def sample_types(source: str, directories: Sequence[Path] = (BUNDLED,)) -> list[str]:
-    """Return the types, with their actions, that there are samples of."""
-    return sorted({_type_of(path) for path in _paths(source, directories)})
-
-
-def find_sample(source: str, event_type: str, directories: Sequence[Path] = (BUNDLED,)) -> Any:
-    """Return the document of a sample.
-
-    Raises:
-        NotFoundError: there is none of that type.
-    """
-    for path in _paths(source, directories):
-        if event_type in (_type_of(path), _base_of(path)):
-            return orjson.loads(path.read_bytes())
-    known = ", ".join(sample_types(source, directories)) or "none at all"
-    raise NotFoundError(
-        f"there is no sample of {event_type!r} for {source!r}", hint=f"there are: {known}; or give a file"
-    )
 
 
 def new_id(recipe: Recipe) -> str:
@@ -117,19 +92,3 @@ def _written(timestamp: float, unit: str) -> str | int:
     if unit == "rfc3339":
         return rfc3339(datetime_of(timestamp) or datetime.fromtimestamp(0, UTC))
     return int(timestamp * (1000 if unit == "ms" else 1))
-
-
-def _paths(source: str, directories: Sequence[Path]) -> Iterator[Path]:
-    for directory in reversed(directories):
-        yield from sorted((directory / source).glob("*/samples/*.json"))
-
-
-def _type_of(path: Path) -> str:
-    document = orjson.loads(path.read_bytes())
-    action = document.get("action") if isinstance(document, dict) else None
-    base = _base_of(path)
-    return f"{base}.{action}" if action == path.stem else base
-
-
-def _base_of(path: Path) -> str:
-    return unescape_type(path.parent.parent.name)
