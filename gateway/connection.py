@@ -5,6 +5,8 @@
   arrived, so that large bodies may take longer, and a client that trickles may not.
 - Bytes that are neither head nor body (trailers, chunk extensions) are bounded by the body's size: 400.
 - Bytes between two requests are a request that doesn't arrive: the connection is closed.
+- HTTP/1.1 without exactly one Host: 400, as RFC 9112 (3.2) asks.
+- A client that closes its writing side behind a request still gets its answer.
 
 A request that arrives in one piece starts no timer.
 """
@@ -31,6 +33,7 @@ MIN_RATE: Final = 64 * 1024
 _FRAMING_FACTOR: Final = 8
 
 Refusal = tuple[HTTPStatus, str]
+_NO_HOST: Final = (HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 names its Host, once.")
 _HEAD_TOO_LARGE: Final = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
 
 
@@ -128,6 +131,18 @@ class Connection(HttpToolsProtocol):
             if self._timer is None:
                 self._arm()
 
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's gives nothing, which closes
+        """Answer what arrived whole before the client closed its writing side, then close.
+
+        Returns:
+            Whether the connection stays until then.
+        """
+        cycle: RequestResponseCycle | None = self.pipeline[0][0] if self.pipeline else self.cycle
+        if self._ended or self._open or cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._begun = self._open = self._in_head = True
@@ -145,6 +160,9 @@ class Connection(HttpToolsProtocol):
             raise HeadError
         if self.parser.should_upgrade():
             return  # the parser will begin with this request again
+        if sum(name == b"host" for name, _ in self.headers) != 1 and self._needs_host():
+            self._refusal = _NO_HOST
+            raise HeadError
         super().on_headers_complete()
         self._in_head = False
         self.headers = []  # fields that still come are trailers: they stay out of the head, and are bounded
@@ -177,6 +195,10 @@ class Connection(HttpToolsProtocol):
         self._open = self._in_head = True
         self._begun = False
         self._received, self._body_bytes = self._chunk, 0
+
+    def _needs_host(self) -> bool:
+        """Say whether the version of the request demands it; later ones of HTTP/1 are read as 1.1."""
+        return self.parser.get_http_version() != "1.0"
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

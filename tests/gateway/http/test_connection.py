@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
@@ -252,3 +252,70 @@ async def test_random_bytes_get_an_answer_or_an_end_and_the_server_goes_on(
         )
         await connection.close()
     assert (await site.deliver(BODY)).status == 202
+
+
+@pytest.mark.parametrize("hosts", [0, 2])
+async def test_a_request_of_http_1_1_names_one_host(site: Site, connect: Connect, hosts: int) -> None:
+    connection = await connect(site.address)
+    await connection.send(b"GET /healthz HTTP/1.1\r\n" + b"Host: a\r\n" * hosts + b"\r\n")
+    reply = await connection.reply()
+    assert (reply.status, reply.json()["type"]) == (400, "urn:tidemill:problem:bad-request")
+    assert "Host" in reply.json()["detail"]
+    assert await connection.at_end()
+    assert site.endings == ["bad-request"]
+
+
+async def test_a_request_of_http_1_0_needs_no_host(site: Site, connect: Connect) -> None:
+    connection = await connect(site.address)
+    await connection.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (await connection.reply()).status == 200
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+async def test_a_client_that_only_closes_its_writing_side_is_answered(  # noqa: PLR0913, PLR0917 - fixtures
+    site: Site,
+    connect: Connect,
+    http_request: Callable[..., bytes],
+    signed: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    requests: int,
+) -> None:
+    closed, accept = asyncio.Event(), site.store.accept
+
+    async def slowly(envelope: Any) -> Any:
+        await closed.wait()
+        return await accept(envelope)
+
+    monkeypatch.setattr(site.store, "accept", slowly)
+    connection = await connect(site.address)
+    for _ in range(requests):
+        connection.writer.write(http_request(PATH, BODY, signed(BODY)))
+    connection.writer.write_eof()
+    await connection.writer.drain()
+    asyncio.get_running_loop().call_later(0.05, closed.set)
+    replies = [await connection.reply() for _ in range(requests)]
+    assert [reply.status for reply in replies] == [202] * requests
+    assert await connection.at_end()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /webhooks/gi", b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab"]
+)
+async def test_what_doesnt_come_to_its_end_before_the_client_closes_is_given_up(
+    site: Site, connect: Connect, sent: bytes
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(sent)
+    connection.writer.write_eof()
+    async with asyncio.timeout(10):
+        assert b" 202 " not in await connection.reader.read()
+
+
+async def test_an_idle_connection_that_is_half_closed_is_closed(
+    site: Site, connect: Connect, http_request: Callable[..., bytes]
+) -> None:
+    connection = await connect(site.address)
+    await connection.send(http_request("/healthz", method="GET"))
+    assert (await connection.reply()).status == 200
+    connection.writer.write_eof()
+    assert await connection.at_end()
