@@ -52,11 +52,14 @@ def loads(raw: bytes) -> Any:
         raise UnsoundJsonError(_explain(raw, str(error))) from error
     if _too_deep(raw):
         raise UnsoundJsonError(_nesting(document if len(raw) <= EXAMINED else None))
-    if not _surely_unique(raw, document):
-        reason = _find_duplicate(raw)
-        if reason is not None:
-            raise UnsoundJsonError(reason)
+    if (reason := ambiguity(raw, document)) is not None:
+        raise UnsoundJsonError(reason)
     return document
+
+
+def ambiguity(raw: bytes, document: object) -> Reason | None:
+    """Say how a document, which was parsed, can be read in two ways: a name stands twice in an object."""
+    return None if _surely_unique(raw, document) else _find_duplicate(raw)
 
 
 def _surely_unique(raw: bytes, document: object) -> bool:

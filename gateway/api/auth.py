@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.answer import Answer
@@ -26,8 +27,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_FORWARDING: Final = frozenset({b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip"})
-_FORWARDING_PREFIXES: Final = (b"x-forwarded-", b"cf-connecting-")
+_FORWARDING: Final = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-original-forwarded-for",
+        b"x-envoy-external-address",
+        b"true-client-ip",
+        b"fastly-client-ip",
+    }
+)
+_FORWARDING_PREFIXES: Final = (b"x-forwarded", b"cf-connecting-")
+_AUTHORITY: Final = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]{1,5})?")
 _BEARER: Final = "bearer "
 _READING: Final = frozenset({"GET", "HEAD"})
 _KEY_HINT: Final = "send `Authorization: Bearer tm_…`; `tidemill keys create` makes a key"
@@ -107,8 +121,10 @@ def _local_problem(headers: Iterable[tuple[bytes, bytes]]) -> Problem | None:
 
 def _is_local(authority: bytes) -> bool:
     """Say whether `host[:port]` names this machine itself."""
-    text = authority.decode("latin-1").lower()
-    host = text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        return False
+    host = (parts[1] or parts[2]).decode("latin-1").lower()
     if host == "localhost":
         return True
     try:

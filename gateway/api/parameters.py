@@ -9,6 +9,7 @@ import orjson
 from starlette.exceptions import HTTPException
 
 from gateway.body import Budget, Fault, declared_length, read_body
+from gateway.strictjson import ambiguity
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.subjects import RUN_ID
 
@@ -75,7 +76,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     """Return the JSON object that a request carries, empty where it has no body.
 
     Raises:
-        HTTPException: the body is too large, or cut short.
+        HTTPException: the body is too large, cut short, or can be read in two ways.
         PayloadError: it is no JSON object.
     """
     length = declared_length(request.scope["headers"])
@@ -86,6 +87,9 @@ async def json_object(request: Request) -> dict[str, Any]:
         document = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError as error:
         raise PayloadError(f"the body is no JSON: {error}") from error
+    if (reason := ambiguity(body or b"{}", document)) is not None:
+        place = f" ({reason.path})" if reason.path else ""
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{reason.detail}{place}")
     if not isinstance(document, dict):
         raise PayloadError("the body is no JSON object", hint="send {…}")
     return document

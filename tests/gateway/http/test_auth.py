@@ -65,12 +65,26 @@ def test_without_keys_this_machine_is_served(host: str) -> None:
         ({"host": "127.0.0.1.nip.io"}, "foreign-host"),
         ({"host": "10.0.0.1:8081"}, "foreign-host"),
         ({"host": ""}, "foreign-host"),
+        ({"host": "[::1"}, "foreign-host"),
+        ({"host": "[::1]evil.example"}, "foreign-host"),
+        ({"host": "localhost:evil"}, "foreign-host"),
+        ({"host": "127.0.0.1:80@evil.example"}, "foreign-host"),
+        ({"host": "::1"}, "foreign-host"),
+        ({"origin": "http://[::1"}, "foreign-origin"),
         ({"x_forwarded_for": "203.0.113.7"}, "forwarded"),
         ({"x_forwarded_host": "localhost"}, "forwarded"),
         ({"x_forwarded_anything": "x"}, "forwarded"),
         ({"forwarded": "for=203.0.113.7"}, "forwarded"),
         ({"x_real_ip": "203.0.113.7"}, "forwarded"),
         ({"via": "1.1 proxy"}, "forwarded"),
+        ({"x_forwarded": "203.0.113.7"}, "forwarded"),
+        ({"x_forwarded_proto": "https"}, "forwarded"),
+        ({"x_client_ip": "203.0.113.7"}, "forwarded"),
+        ({"x_cluster_client_ip": "203.0.113.7"}, "forwarded"),
+        ({"x_original_forwarded_for": "203.0.113.7"}, "forwarded"),
+        ({"cf_connecting_ip": "203.0.113.7"}, "forwarded"),
+        ({"cf_connecting_ipv6": "2001:db8::7"}, "forwarded"),
+        ({"true_client_ip": "203.0.113.7"}, "forwarded"),
         ({"origin": "https://evil.example"}, "foreign-origin"),
         ({"origin": "null"}, "foreign-origin"),
     ],
@@ -146,4 +160,5 @@ def test_any_host_gets_an_answer(host: bytes) -> None:
     result: Any = _is_local(host)
     assert result in (True, False)
     if result:
-        assert host.lower().startswith((b"localhost", b"127.", b"[", b"::")) or b"127." in host
+        assert host.lower().startswith((b"localhost", b"127.", b"[")) or b"127." in host
+        assert host.startswith(b"[") == (b"]" in host)

@@ -90,6 +90,20 @@ async def test_what_is_wrong_with_a_trigger_is_named(
     assert named in reply.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"payload": {"name": "a"}, "payload": {"name": "b"}}', "$.payload"),
+        (b'{"payload": {"name": "a", "name": "b"}}', "$.payload.name"),
+        (b'{"payload": {"name": "a"}, "options": {"delay": 1, "\\u0064elay": 2}}', "$.options.delay"),
+    ],
+)
+async def test_a_name_that_stands_twice_is_refused(house: House, greet: str, body: bytes, place: str) -> None:
+    reply = await house.client.post(f"{house.control}/{greet}", content=body)
+    assert (reply.status_code, reply.json()["type"]) == (400, "urn:tidemill:problem:bad-request")
+    assert place in reply.json()["detail"]
+
+
 async def test_a_body_over_the_cap_is_refused_before_it_is_sent(
     house: House, greet: str, connect: Connect, http_request: Callable[..., bytes]
 ) -> None:
