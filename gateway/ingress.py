@@ -34,11 +34,15 @@ if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Quarantined
+    from tidemill.kernel.services.windows import Windows
 
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = b"/webhooks/"
-_TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NO_TENANT: Final = (
+    "A tenant is 1 to 64 letters, digits, dots, hyphens and underscores, and neither '.' nor '..'."
+)
+_TENANT: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}")
 _REFUSED, _UNAVAILABLE, _FAILED, _HANDSHAKE = "refused", "unavailable", "failed", "handshake"
 _POST: Final = "POST"
 
@@ -64,13 +68,14 @@ class Ingress:
         metrics: Metrics,
         *,
         introductions: Introductions | None = None,
+        windows: Windows | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
             PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
         }
-        self._depot = Depot(publisher, recorder)
+        self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
         self._recorder = recorder
         self._metrics = metrics
@@ -102,7 +107,7 @@ class Ingress:
         if len(segments) > 1:
             tenant = _decoded(segments[1]).decode("latin-1")
             if not _TENANT.fullmatch(tenant):
-                return self._unknown("A tenant is 1 to 64 letters, digits, dots, hyphens and underscores.")
+                return self._unknown(_NO_TENANT)
         return _Target(desk, tenant, raw.decode("latin-1"))
 
     def _unknown(self, detail: str) -> Answer:
@@ -146,10 +151,10 @@ class Ingress:
         derived = desk.intake.derived
         try:
             if isinstance(verdict, Batch):
-                taken = await self._depot.store_batch(verdict, client)
+                taken = await self._depot.store_batch(verdict, client, desk.intake.window)
                 outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
             else:
-                one = await self._depot.store(verdict, client)
+                one = await self._depot.store(verdict, client, desk.intake.window)
                 outcome = Outcome(desk.receipts.one(one), one.status, size)
         except BrokerError:
             derived.keep(*_delivery(verdict))

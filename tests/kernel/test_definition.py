@@ -117,7 +117,7 @@ def test_an_entry_that_cannot_be_read_says_where(stored: bytes, place: str) -> N
     assert place in caught.value.sentence
 
 
-@pytest.mark.parametrize("task_id", ["", "a" * 65, "a b", "größe", "<lambda>", "a/b", "a\n"])
+@pytest.mark.parametrize("task_id", ["", "a" * 65, "a b", "größe", "<lambda>", "a/b", "a\n", ".", ".."])
 def test_bad_ids_are_told_apart(task_id: str) -> None:
     assert id_problem(task_id)
     with pytest.raises(ValidationError):

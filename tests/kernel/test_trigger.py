@@ -44,6 +44,8 @@ def test_options_survive_the_journey_through_json(options: dict[str, Any]) -> No
         ({"delay": -1}, "options.delay: -1 is no duration", "write seconds"),
         ({"delay": "soon"}, "options.delay: 'soon' is no duration", "write seconds"),
         ({"delay": []}, "options.delay: [] is no duration", "write seconds"),
+        ({"delay": True}, "options.delay: True is no duration", "write seconds"),
+        ({"ttl": True}, "options.ttl: True is no duration", "write seconds"),
         ({"delay": 1e300}, "options.delay: 1e+300 is no duration", "write seconds"),
         ({"ttl": 0}, "options.ttl: 0 is no duration", "write seconds"),
         ({"at": datetime(2026, 1, 1)}, "is no instant", "with a time zone"),  # noqa: DTZ001 - the point

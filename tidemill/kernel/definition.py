@@ -23,7 +23,8 @@ from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.subjects import pattern_problem, type_matches
 
 Takes = Literal["none", "payload", "event"]
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# "." and ".." are steps in a path: the control API couldn't be asked for them.
+_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}")
 _MAX_VERSIONS: Final = 50
 _TICK: Final = timedelta(microseconds=1)
 
@@ -32,7 +33,7 @@ def id_problem(task_id: str) -> str | None:
     """Say what is wrong with a task's id, or None."""
     if _ID.fullmatch(task_id):
         return None
-    return "a task id is 1 to 64 letters, digits, '_', '-' or '.'"
+    return "a task id is 1 to 64 letters, digits, '_', '-' or '.', but not '.' or '..'"
 
 
 def _valid_id(value: str) -> str:

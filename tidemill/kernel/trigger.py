@@ -94,7 +94,7 @@ def _key(value: object) -> str:
 
 def _seconds(name: str, value: Any, least: float = 0.0) -> float:
     try:
-        duration = seconds(value)
+        duration = -1.0 if isinstance(value, bool) else seconds(value)
     except (SettingsError, TypeError, ValueError):
         duration = -1.0
     if duration < least:

@@ -123,6 +123,16 @@ async def test_a_tenant_becomes_a_part_of_the_source(
     }
 
 
+@pytest.mark.parametrize("tenant", [".", "..", "%2e", ".%2E", "a%20b", "x" * 65, ""])
+async def test_what_can_be_no_tenant_is_not_found(
+    site: Site, signed: Callable[..., dict[str, str]], tenant: str
+) -> None:
+    reply = await site.post(f"{PATH}/{tenant}", BODY, signed(BODY))
+    assert (reply.status, reply.json()["type"]) == (404, "urn:tidemill:problem:unknown-source")
+    assert "tenant" in reply.json()["detail"]
+    assert not site.store.accepted
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
 async def test_other_methods_are_not_allowed(site: Site, method: str) -> None:
     reply = await site.post(PATH, method=method)
