@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.event import Event, event_of
+from tidemill.kernel.codec import Codec
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import PayloadError
 
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidemill.context import Attempt
-    from tidemill.kernel.codec import Codec
 
 TRIGGERED_TYPE: Final = "tidemill.triggered"
 TRIGGERED_SOURCE: Final = "tidemill"
+_ANYTHING: Final[Codec[Any]] = Codec(Any, "data")
 
 
 @dataclass(slots=True)
@@ -59,16 +60,26 @@ class RunInput:
         Raises:
             PayloadError: the data doesn't fit the annotation.
         """
-        data = self.data(codec)
         envelope = self.envelope()
         if envelope is not None:
-            return event_of(envelope, data)
+            return event_of(envelope, self._any_data(codec) if codec.annotation is Any else self.data(codec))
+        data = self.data(codec)
         return triggered_event(attempt, data, self.raw if self.raw is not None else codec.encode(data))
 
     def untyped_event(self) -> Event[Any] | None:
         """Return the event for `ctx.event`, its data as plain JSON; None where the run was triggered."""
         envelope = self.envelope()
-        return None if envelope is None else event_of(envelope, envelope.data)
+        return None if envelope is None else event_of(envelope, self._any_data(_ANYTHING))
+
+    def _any_data(self, codec: Codec[Any]) -> Any:
+        """Return the data for whoever asks for none in particular: None where the body is no JSON.
+
+        Such an event was released from the quarantine; its bytes are what there is of it.
+        """
+        try:
+            return self.data(codec)
+        except PayloadError:
+            return None
 
 
 def triggered_event(attempt: Attempt, data: object, raw: bytes) -> Event[Any]:

@@ -70,6 +70,22 @@ async def test_an_event_reaches_its_handler_byte_for_byte(mill: Mill) -> None:
     assert event.headers == {"x-id": "7"}
 
 
+async def test_an_event_whose_body_is_no_json_reaches_a_handler_of_bytes(mill: Mill) -> None:
+    """As it was released from the quarantine."""
+    seen: list[tuple[bytes, object]] = []
+
+    @task(on="test.odd")
+    async def odd(event: Event) -> None:  # type: ignore[type-arg] # the point
+        seen.append((event.raw, event.data))
+
+    async with mill.engine(), mill.worker(odd):
+        await mill.post("test.odd", b"\xff no json")
+        await until(lambda: seen)
+        await mill.empty("TICKETS")
+    assert seen == [(b"\xff no json", None)]
+    assert await mill.count("DEAD") == 0
+
+
 async def test_a_payload_that_does_not_fit_fails_at_once_and_names_the_field(mill: Mill) -> None:
     @task(on="test.push", retry=QUICK)
     async def length(push: Push) -> int:

@@ -106,6 +106,21 @@ def test_data_that_is_no_json_of_the_body_comes_from_the_envelope() -> None:
     assert call.invoke() == "hi text=hi"
 
 
+def test_an_event_whose_body_is_no_json_reaches_whoever_asks_for_no_data_in_particular() -> None:
+    @task
+    def bytes_of(event: Event, ctx: SyncContext) -> object:  # type: ignore[type-arg] # the point
+        assert ctx.event is not None
+        return event.data, event.raw, ctx.event.data
+
+    assert bytes_of.bind(facts(), b"\xffno json", None, ATTEMPT).invoke() == (None, b"\xffno json", None)
+
+    @task
+    def typed(event: Event[dict[str, str]]) -> None: ...
+
+    with pytest.raises(PayloadError, match="Invalid JSON"):
+        typed.bind(facts(), b"\xffno json", None, ATTEMPT)
+
+
 @pytest.mark.parametrize(
     ("raw", "payload"), [(RAW, None), (None, {"ref": "main", "head_commit": {"id": "f00"}})]
 )
