@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Quarantined
-    from tidemill.kernel.services.windows import Windows
 
 _log = logging.getLogger(__name__)
 
@@ -68,14 +67,13 @@ class Ingress:
         metrics: Metrics,
         *,
         introductions: Introductions | None = None,
-        windows: Windows | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
             PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
         }
-        self._depot = Depot(publisher, recorder, windows)
+        self._depot = Depot(publisher, recorder)
         self._introductions = introductions
         self._recorder = recorder
         self._metrics = metrics
@@ -151,10 +149,10 @@ class Ingress:
         derived = desk.intake.derived
         try:
             if isinstance(verdict, Batch):
-                taken = await self._depot.store_batch(verdict, client, desk.intake.window)
+                taken = await self._depot.store_batch(verdict, client)
                 outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
             else:
-                one = await self._depot.store(verdict, client, desk.intake.window)
+                one = await self._depot.store(verdict, client)
                 outcome = Outcome(desk.receipts.one(one), one.status, size)
         except BrokerError:
             derived.keep(*_delivery(verdict))
