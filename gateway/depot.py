@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from gateway.derived import DERIVED
 from gateway.receipt import ACCEPTED, DUPLICATE, QUARANTINED, Taken
 from gateway.verdict import Quarantined
+from tidemill.kernel.services.windows import key_within
 
 if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Batch
+    from tidemill.kernel.services.windows import Windows
 
 IN_FLIGHT: Final = 64
 """Events of one batch that are published at the same time."""
@@ -27,19 +30,28 @@ class Depot:
     Args:
         publisher: puts events and entries of the quarantine onto the broker.
         recorder: notes duplicates.
+        windows: for sources that recognise deliveries for a time of their own.
     """
 
-    def __init__(self, publisher: Publisher, recorder: Recorder) -> None:
+    def __init__(self, publisher: Publisher, recorder: Recorder, windows: Windows | None = None) -> None:
         self._publisher = publisher
         self._recorder = recorder
+        self._windows = windows
 
-    async def store(self, verdict: Accepted | Quarantined, client: str) -> Taken:
-        """Store one event; `client` is the address that sent it.
+    async def store(self, verdict: Accepted | Quarantined, client: str, window: float | None = None) -> Taken:
+        """Store one event.
+
+        Args:
+            verdict: the event.
+            client: the address that sent it.
+            window: seconds for which its source recognises a delivery, where that isn't what the broker does.
 
         Raises:
             BrokerError: it wasn't stored, or nobody knows; storing it again is safe.
         """
         verdict = self._publisher.fit(verdict)
+        if window is not None and self._windows is not None:
+            verdict = await _within(verdict, self._windows, window)
         envelope = verdict.envelope
         if isinstance(verdict, Quarantined):
             stored = await self._publisher.quarantine(envelope, verdict.reason)
@@ -52,8 +64,8 @@ class Depot:
             status = DUPLICATE
         return Taken(envelope, status)
 
-    async def store_batch(self, batch: Batch, client: str) -> list[Taken]:
-        """Store all events of a batch.
+    async def store_batch(self, batch: Batch, client: str, window: float | None = None) -> list[Taken]:
+        """Store all events of a batch; the rest as for `store`.
 
         Raises:
             BrokerError: as for `store`; a part of the batch may be stored.
@@ -64,10 +76,23 @@ class Depot:
         for start in range(0, len(batch.items), IN_FLIGHT):
             portion = batch.items[start : start + IN_FLIGHT]
             outcomes = await asyncio.gather(
-                *(self.store(item, client) for item in portion), return_exceptions=True
+                *(self.store(item, client, window) for item in portion), return_exceptions=True
             )
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
                 taken.append(outcome)
         return taken
+
+
+async def _within(verdict: Accepted | Quarantined, windows: Windows, window: float) -> Accepted | Quarantined:
+    """Give an event the message id, and a derived id too, of the present window of its delivery."""
+    envelope = verdict.envelope
+    word = await windows.word(envelope.deliverykey, window)
+    update = {"deliverykey": key_within(envelope.deliverykey, word)}
+    if envelope.id.startswith(DERIVED):
+        update["id"] = f"{envelope.id}-{word}"
+    envelope = envelope.model_copy(update=update)
+    if isinstance(verdict, Quarantined):
+        return Quarantined(envelope, verdict.reason)
+    return verdict._replace(envelope=envelope)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_KEPT: Final = 1000
 KEEP_SECONDS: Final = 600.0
+DERIVED: Final = "sha256-"
 
 
 class DerivedIds:
@@ -43,7 +44,7 @@ class DerivedIds:
         """Return the id of a delivery."""
         if verified.timestamp or self._by_body:
             stamp = f"{verified.timestamp or ''}\n".encode("latin-1", "replace")
-            return f"sha256-{hashlib.sha256(stamp + inbound.body).hexdigest()}"
+            return f"{DERIVED}{hashlib.sha256(stamp + inbound.body).hexdigest()}"
         kept = self._kept.get(_digest(inbound.body)) if self._kept else None
         return kept[0] if kept and kept[1] > self._clock() else secrets.token_hex(16)
 

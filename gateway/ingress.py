@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Quarantined
+    from tidemill.kernel.services.windows import Windows
 
 _log = logging.getLogger(__name__)
 
@@ -67,13 +68,14 @@ class Ingress:
         metrics: Metrics,
         *,
         introductions: Introductions | None = None,
+        windows: Windows | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
             PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
         }
-        self._depot = Depot(publisher, recorder)
+        self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
         self._recorder = recorder
         self._metrics = metrics
@@ -149,10 +151,10 @@ class Ingress:
         derived = desk.intake.derived
         try:
             if isinstance(verdict, Batch):
-                taken = await self._depot.store_batch(verdict, client)
+                taken = await self._depot.store_batch(verdict, client, desk.intake.window)
                 outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
             else:
-                one = await self._depot.store(verdict, client)
+                one = await self._depot.store(verdict, client, desk.intake.window)
                 outcome = Outcome(desk.receipts.one(one), one.status, size)
         except BrokerError:
             derived.keep(*_delivery(verdict))

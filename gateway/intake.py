@@ -65,6 +65,9 @@ class Intake:
         source: the configured name.
         recipe: how the source signs and names its webhooks.
         max_body: the most bytes that a body may have.
+        methods: those besides POST in which handshakes come.
+        derived: the ids of deliveries without one.
+        window: seconds for which a delivery is recognised, None for as long as the broker does.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a source, each by name
@@ -83,6 +86,7 @@ class Intake:
         learn: bool = False,
         rate: int | None = None,
         by_body: bool = False,
+        window: float | None = None,
     ) -> None:
         """Compile a source.
 
@@ -101,6 +105,7 @@ class Intake:
             learn: take the first secret that the sender brings, where a handshake of the recipe does.
             rate: requests a minute that the source takes, which CloudEvents senders may ask for.
             by_body: recognise deliveries without an id or a signed time by their bodies.
+            window: seconds for which a delivery is recognised, None for as long as the broker does.
 
         Raises:
             SettingsError: the recipe verifies nothing and `allow_unsigned` is off; or a schema is broken.
@@ -118,6 +123,7 @@ class Intake:
         self._policy = policy
         self._handshaker = self._shaking(verify_tokens, public_url, rate, learn=learn)
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
+        self.window = window
         self.derived = DerivedIds(by_body=by_body)
         self._verification = Verification(recipe, tolerance=tolerance, public_url=public_url)
         self._reader = BodyReader(recipe.event.data, recipe.reads)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from gateway.storing import Storing
 from gateway.verdict import Accepted, Quarantined, Reason
 from tidemill.kernel.clock import now
@@ -54,6 +56,8 @@ class Publisher:
         """
         envelope = verdict.envelope
         if envelope.value is None or len(envelope.raw) <= self._bus.max_payload // 2:
+            return verdict
+        if len(orjson.dumps(envelope.value)) <= self._bus.max_payload // 2:
             return verdict
         detail = f"{len(envelope.raw)} bytes are too many for data that is wrapped: send it as a JSON body."
         reason = verdict.reason if isinstance(verdict, Quarantined) else Reason("too_large", detail)

@@ -36,6 +36,7 @@ from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.windows import Windows
 from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
@@ -73,7 +74,14 @@ class Gateway:
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
         introductions = Introductions(self._learned)
-        ingress = Ingress(intakes, publisher, self._recorder, self.metrics, introductions=introductions)
+        ingress = Ingress(
+            intakes,
+            publisher,
+            self._recorder,
+            self.metrics,
+            introductions=introductions,
+            windows=Windows(broker.windows),
+        )
         ready = Readiness(broker, publisher.storing).problems
         control = build_control(
             [*_routes(broker, tuple(intakes)), *SecretsApi(self._learned).routes()],

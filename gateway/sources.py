@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.intake import Intake
 from gateway.recipes.presets import preset
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.secrets import Secret
     from tidemill.kernel.settings.sections import SourceSettings
+
+BY_BODY: Final = ("body",)
+BODY_WINDOW: Final = 60.0
+"""Seconds: two equal bodies that are further apart are two events."""
 
 
 def schema_store(settings: Settings) -> SchemaStore:
@@ -50,12 +54,14 @@ def build_intakes(
     schemas = schemas or schema_store(settings)
     intakes = {}
     for name, source in settings.sources.items():
-        recipe = recipe_of(name, source)
+        recipe = _deduplicated(recipe_of(name, source), name, source)
         intakes[name] = Intake(
             name,
             recipe,
             secrets=_secrets(name, source, recipe, live, learned),
             learn=source.learn,
+            by_body=source.deduplicate == BY_BODY,
+            window=_window(name, source, settings),
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
@@ -65,6 +71,29 @@ def build_intakes(
             max_body=source.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
         )
     return intakes
+
+
+def _deduplicated(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
+    """Return a recipe whose deliveries are recognised as the source's settings say."""
+    if not source.deduplicate:
+        return recipe
+    names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
+    document = recipe.model_dump(mode="json", exclude_defaults=True)
+    document["event"] = {**document.get("event", {}), "id": names}
+    return parse_recipe(document, where=f"sources.{name}.deduplicate: recipe")
+
+
+def _window(name: str, source: SourceSettings, settings: Settings) -> float | None:
+    """Return for how many seconds a source recognises deliveries, None for as long as the broker does."""
+    window, longest = source.duplicate_window, settings.events.duplicate_window
+    if window is None:
+        return min(BODY_WINDOW, longest) if source.deduplicate == BY_BODY else None
+    if window > longest:
+        raise SettingsError(
+            f"sources.{name}.duplicate_window is longer than events.duplicate_window",
+            hint="a source's window can only be shorter than that of all: raise events.duplicate_window",
+        )
+    return window if window < longest else None
 
 
 def _secrets(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -45,9 +46,10 @@ class Bucket:
         self._stream = f"KV_{bucket}"
         self._prefix = f"$KV.{bucket}."
 
-    async def get(self, key: str) -> Value | None:
+    async def get(self, key: str, *, timeout: float = records.TIMEOUT) -> Value | None:
         """Return what a key holds, None where it holds nothing; asked of the leader, so never stale."""
-        record = await records.last_from_leader(self._bus, self._stream, self._prefix + key)
+        subject = self._prefix + key
+        record = await records.last_from_leader(self._bus, self._stream, subject, timeout=timeout)
         return None if record is None or _deleted(record) else _value(record)
 
     async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
@@ -58,6 +60,15 @@ class Bucket:
         """
         headers = None if revision is None else {_EXPECT: str(await self._expected(key, revision))}
         return (await self._bus.publish(self._prefix + key, value, headers=headers)).seq
+
+    async def create(self, key: str, value: bytes, *, keep: float, timeout: float = records.TIMEOUT) -> None:
+        """Set a key that was never deleted and holds nothing, for `keep` seconds, at least one.
+
+        Raises:
+            WrongSequenceError: it holds something.
+        """
+        headers = {_EXPECT: "0", "Nats-TTL": f"{max(1, math.ceil(keep))}s"}
+        await self._bus.publish(self._prefix + key, value, headers=headers, timeout=timeout)
 
     async def delete(self, key: str) -> None:
         """Make a key hold nothing."""

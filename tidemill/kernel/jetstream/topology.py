@@ -31,6 +31,7 @@ _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
 _UNLIMITED: Final = -1
+_WINDOWS_BYTES: Final = 64 * 1024 * 1024
 _ROLE_ACK_WAIT: Final = 30.0
 _ROLE_ACK_PENDING: Final = 20_000
 # Open pulls on one consumer: two for each process that serves it. The broker's default is 512.
@@ -196,6 +197,10 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "TASKS", limits, max_age=0),
         _bucket(names, "WORKERS", limits, max_age=limits.workers_ttl),
         _bucket(names, "SECRETS", limits, max_age=0),
+        # Notes of deliveries, each with a TTL of its own: where there are too many the oldest go first.
+        _bucket(
+            names, "WINDOWS", limits, max_age=0, discard="old", max_bytes=_WINDOWS_BYTES, allow_msg_ttl=True
+        ),
         StreamSpec(
             f"OBJ_{blobs}",
             _config(
@@ -210,16 +215,16 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
     )
 
 
-def _bucket(names: Names, name: str, limits: TopologyLimits, *, max_age: float) -> StreamSpec:
+def _bucket(names: Names, name: str, limits: TopologyLimits, *, max_age: float, **fields: Any) -> StreamSpec:
     bucket = names.stream(name)
     window = min(max_age, 2 * _MINUTE) if max_age else 2 * _MINUTE
     config = _config(
         limits,
         subjects=[f"$KV.{bucket}.>"],
-        discard="new",
         max_msgs_per_subject=1,
         allow_rollup_hdrs=True,
         deny_delete=True,
+        **{"discard": "new", **fields},
         **_ages(max_age, window),
     )
     return StreamSpec(f"KV_{bucket}", config)

@@ -62,6 +62,7 @@ class Broker:
         self.tasks = Bucket(bus, "TASKS")
         self.workers = Bucket(bus, "WORKERS")
         self.secrets = Bucket(bus, "SECRETS")
+        self.windows = Bucket(bus, "WINDOWS")
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
 
 

@@ -260,6 +260,10 @@ class SourceSettings(Section):
     """What the sender shows in its handshake, or what its answer is made of; not what it signs with."""
     learn: bool = False
     """Trust on first use: take the secret that the sender brings first, where its preset or recipe can."""
+    deduplicate: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ()
+    """What a delivery is recognised by: templates of its id, as in a recipe, or `body`."""
+    duplicate_window: Annotated[Seconds, Field(ge=1)] | None = None
+    """How long a delivery is recognised, if shorter than `events.duplicate_window`; with `body` 60 s."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
