@@ -7,24 +7,30 @@ HTTP/2 with every first request on a plain connection. Such a request is read ag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import httptools
 
 if TYPE_CHECKING:
     from array import array
 
-    from gateway.connection import Connection
-
 _CONNECT: Final = b"CONNECT"
 
 
-class Parser(httptools.HttpRequestParser):
-    """Calls its connection back, like the parser that it stands for."""
+class Reader(Protocol):
+    """Whoever is called back: it keeps what it is told of a head, and the parser that tells it."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._connection = connection
+    parser: httptools.HttpRequestParser
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+class Parser(httptools.HttpRequestParser):
+    """Calls its reader back, like the parser that it stands for."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader)
+        self._reader = reader
         # As uvicorn sets it: what follows a request that closes the connection doesn't spoil its answer.
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
@@ -41,14 +47,14 @@ class Parser(httptools.HttpRequestParser):
             except httptools.HttpParserUpgrade as upgrade:
                 if parser.get_method() == _CONNECT:
                     raise httptools.HttpParserError("there is no tunnel here") from upgrade
-                data = _head_of(self._connection, parser) + bytes(data[upgrade.args[0] :])
-                parser = self._connection.parser = Parser(self._connection)
+                data = _head_of(self._reader, parser) + bytes(data[upgrade.args[0] :])
+                parser = self._reader.parser = Parser(self._reader)
             else:
                 return
 
 
-def _head_of(connection: Connection, parser: Parser) -> bytes:
+def _head_of(reader: Reader, parser: Parser) -> bytes:
     """Write the head of the request that ended the parser again, without what it asked for."""
-    lines = [b"%s %s HTTP/%s" % (parser.get_method(), connection.url, parser.get_http_version().encode())]
-    lines += [b"%s: %s" % field for field in connection.headers if field[0] != b"upgrade"]
+    lines = [b"%s %s HTTP/%s" % (parser.get_method(), reader.url, parser.get_http_version().encode())]
+    lines += [b"%s: %s" % field for field in reader.headers if field[0] != b"upgrade"]
     return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -10,7 +10,8 @@ from typing import Final
 import orjson
 
 from tidemill.kernel.errors import BrokerUnavailableError, ConflictError, NotFoundError
-from tidemill.kernel.services.runs import Runs, RunView
+from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.transport import RunOutcome, Transport
 

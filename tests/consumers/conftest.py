@@ -23,7 +23,8 @@ from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
-from tidemill.kernel.services.runs import Runs, RunView
+from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.kernel.subjects import Names, delivery_key

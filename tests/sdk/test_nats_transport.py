@@ -12,7 +12,8 @@ from tidemill import nats_transport
 from tidemill.kernel.errors import BrokerUnavailableError, ConflictError, NotFoundError
 from tidemill.kernel.protocol.records import Claim, Created, End, Fault, Record
 from tidemill.kernel.protocol.state import State
-from tidemill.kernel.services.runs import Runs, RunView
+from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.nats_transport import NatsTransport
 

@@ -15,7 +15,8 @@ from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
-from tidemill.kernel.services.runs import Runs, RunView
+from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
 

@@ -10,24 +10,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from tidemill.kernel.clock import now, rfc3339_at
-from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, WrongSequenceError
+from tidemill.kernel.errors import BrokerUnavailableError, WrongSequenceError
 from tidemill.kernel.frames import pack
-from tidemill.kernel.jetstream.api import MESSAGE_NOT_FOUND
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.journal import Journal
-from tidemill.kernel.jetstream.records import delete, scan_leader
+from tidemill.kernel.jetstream.records import delete, next_from_leader, scan_leader
 from tidemill.kernel.letters import letter, open_letter
 from tidemill.kernel.marks import END_HEADER, end_header, mark_of
 from tidemill.kernel.protocol import operations as op
 from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.conclusions import Conclusion
 from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
+from tidemill.kernel.signals import write_item, write_signal
 
 T = TypeVar("T")
 Executor = Callable[[Any], Awaitable[Conclusion]]
 Isolator = Callable[[], Awaitable[None]]
 _MOST_ENDINGS: Final = 100_000
+_AT_ONCE: Final = 64
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _REPORT_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
@@ -74,6 +75,9 @@ class Performer:
             op.Bury: self._bury,
             op.Exhume: self._exhume,
             op.Hint: self._hint,
+            op.Tell: self._tell,
+            op.CancelRuns: self._cancel_runs,
+            op.JournalOpen: self._journal_open,
             op.Clock: self._clock,
             op.TicketOutstanding: self._ticket_outstanding,
             op.TimerPending: self._timer_pending,
@@ -230,6 +234,25 @@ class Performer:
     async def _hint(self, operation: op.Hint) -> None:
         await self.bus.send(self.names.subject("hints", operation.worker), operation.run.encode())
 
+    async def _tell(self, operation: op.Tell) -> None:
+        headers = {"Nats-Msg-Id": operation.item.id}
+        body = write_item(operation.item)
+        await self.bus.publish(self.names.signal(operation.run), body, headers=headers)
+
+    async def _cancel_runs(self, operation: op.CancelRuns) -> None:
+        places = asyncio.Semaphore(_AT_ONCE)
+        body = write_signal("cancel", operation.reason, "", operation.parent)
+
+        async def one(run: str) -> None:
+            async with places:
+                await self.bus.publish(self.names.signal(run), body)
+
+        await asyncio.gather(*map(one, operation.runs))
+
+    async def _journal_open(self, operation: op.JournalOpen) -> bool:
+        tail = await self.journal.tail_leader(operation.run)
+        return tail is not None and bool(tail.body)
+
     async def _clock(self, _: op.Clock) -> float:
         return now().timestamp()
 
@@ -295,15 +318,7 @@ class Performer:
 
     async def _stored(self, stream: str, subject: str) -> bool:
         """Ask the stream's leader whether any message stands under a subject."""
-        try:
-            await self.bus.api(
-                f"STREAM.MSG.GET.{self.names.stream(stream)}", {"seq": 1, "next_by_subj": subject}
-            )
-        except BrokerError as error:
-            if error.code != MESSAGE_NOT_FOUND:
-                raise
-            return False
-        return True
+        return await next_from_leader(self.bus, self.names.stream(stream), subject) is not None
 
 
 def _ticket_body(kind: op.TicketKind, created: Created | None) -> bytes:

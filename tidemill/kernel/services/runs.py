@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import jsonschema_rs
@@ -20,10 +20,11 @@ from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.protocol.creation import create
-from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Record, decode
-from tidemill.kernel.protocol.state import Phase, State, Status, fold
+from tidemill.kernel.protocol.records import Created, Entry, decode
+from tidemill.kernel.protocol.state import State, Status, fold
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.signals import Kind, write_signal
 from tidemill.kernel.subjects import new_run, run_of_event, run_of_key
 from tidemill.kernel.trigger import TriggerRequest
@@ -35,60 +36,6 @@ STALE_SECONDS: Final = 2.0
 SCAN_LIMIT: Final = 10_000
 """How many journals one listing looks into at most."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as users see it."""
-
-    id: str
-    state: State
-    entries: tuple[Entry, ...] = ()
-    result: Any = None
-
-    @property
-    def status(self) -> str:
-        """The run's state; `closed` where only its tombstone is left."""
-        return str(self.state.status or "closed")
-
-    @property
-    def ended(self) -> bool:
-        """Whether the run has come to its end."""
-        return self.state.phase in (Phase.ENDED, Phase.CLOSED)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the run as data."""
-        state, created, end = self.state, self.state.created, self.state.end
-        event = (created.event or {}) if created else {}
-        return {
-            "run_id": self.id,
-            "task": state.task,
-            "status": self.status,
-            "attempt": state.attempt if state.starts else 0,
-            "created_at": _stamp(state.began_at),
-            "changed_at": _stamp(state.changed_at),
-            "event": {name: event.get(name) for name in ("id", "source", "type")} if event else None,
-            "key": created.key if created else None,
-            "tags": list(created.tags) if created else [],
-            "replayof": created.replayof if created else None,
-            "next_at": _stamp(state.wait.until) if state.wait and state.wait.until else None,
-            "result": self.result,
-            "reason": end.reason if end else "",
-            "error": _error(end),
-            "errors": [asdict(fault) for fault in state.faults],
-        }
-
-    def timeline(self) -> list[dict[str, Any]]:
-        """Return what happened, one entry a record, without inputs, results and tracebacks."""
-        return [
-            {
-                "seq": entry.seq,
-                "at": _stamp(entry.at),
-                "kind": entry.record.KIND if entry.record else "closed",
-                **_told(entry.record),
-            }
-            for entry in self.entries
-        ]
 
 
 class Runs:
@@ -275,23 +222,3 @@ class Runs:
         if len(raw) > INLINE_LIMIT:
             return replace(record, blob=await self._broker.blobs.put(run, raw))
         return replace(record, raw=raw)
-
-
-def _told(record: Record | None) -> dict[str, Any]:
-    """Return what a record tells users, without what it leaves out."""
-    names = ("start_at", "worker", "until", "outcome", "reason")
-    told = {name: value for name in names if (value := getattr(record, name, None))}
-    told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
-    fault: Fault | None = getattr(record, "fault", None)
-    return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
-
-
-def _error(end: End | None) -> dict[str, str] | None:
-    if end is None or end.outcome == "completed":
-        return None
-    fault = end.fault
-    return {"type": fault.type if fault else end.outcome, "message": fault.message if fault else end.reason}
-
-
-def _stamp(moment: float | None) -> str | None:
-    return clock.rfc3339_at(moment) if moment else None

@@ -1,0 +1,84 @@
+"""A run as users see it: its state, what happened to it, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tidemill.kernel import clock
+from tidemill.kernel.protocol.records import End, Entry, Fault, Record
+from tidemill.kernel.protocol.state import Phase, State
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as users see it."""
+
+    id: str
+    state: State
+    entries: tuple[Entry, ...] = ()
+    result: Any = None
+
+    @property
+    def status(self) -> str:
+        """The run's state; `closed` where only its tombstone is left."""
+        return str(self.state.status or "closed")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.state.phase in (Phase.ENDED, Phase.CLOSED)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the run as data."""
+        state, created, end = self.state, self.state.created, self.state.end
+        event = (created.event or {}) if created else {}
+        return {
+            "run_id": self.id,
+            "task": state.task,
+            "status": self.status,
+            "attempt": state.attempt if state.starts else 0,
+            "created_at": _stamp(state.began_at),
+            "changed_at": _stamp(state.changed_at),
+            "event": {name: event.get(name) for name in ("id", "source", "type")} if event else None,
+            "key": created.key if created else None,
+            "tags": list(created.tags) if created else [],
+            "replayof": created.replayof if created else None,
+            "next_at": _stamp(state.wait.until) if state.wait and state.wait.until else None,
+            "result": self.result,
+            "reason": end.reason if end else "",
+            "error": _error(end),
+            "errors": [asdict(fault) for fault in state.faults],
+        }
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Return what happened, one entry a record, without inputs, results and tracebacks."""
+        return [
+            {
+                "seq": entry.seq,
+                "at": _stamp(entry.at),
+                "kind": entry.record.KIND if entry.record else "closed",
+                **_told(entry.record),
+            }
+            for entry in self.entries
+        ]
+
+
+def _told(record: Record | None) -> dict[str, Any]:
+    """Return what a record tells users, without what it leaves out."""
+    names = ("start_at", "worker", "until", "outcome", "reason")
+    told = {name: value for name in names if (value := getattr(record, name, None))}
+    told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
+    fault: Fault | None = getattr(record, "fault", None)
+    return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
+
+
+def _error(end: End | None) -> dict[str, str] | None:
+    if end is None or end.outcome == "completed":
+        return None
+    fault = end.fault
+    return {"type": fault.type if fault else end.outcome, "message": fault.message if fault else end.reason}
+
+
+def _stamp(moment: float | None) -> str | None:
+    return clock.rfc3339_at(moment) if moment else None
