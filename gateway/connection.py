@@ -85,10 +85,13 @@ class Connection(HttpToolsProtocol):
     """One connection of a client.
 
     Class attributes are the bounds: `seconds` for a request to arrive, to which every `MIN_RATE` bytes add
-    one. `ended_early` is told of every connection that was ended here, with a word for the reason.
+    one; bytes and fields of a head. `ended_early` is told of every connection that was ended here, with a
+    word for the reason.
     """
 
     seconds = SECONDS
+    max_head = MAX_HEAD
+    max_fields = MAX_FIELDS
     ended_early: Callable[[str], None] = staticmethod(lambda _reason: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -154,8 +157,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the application, unless the head is over a bound."""
-        large = self._first_chunk + self._received > MAX_HEAD and self._head_size() > MAX_HEAD
-        if large or len(self.headers) > MAX_FIELDS:
+        large = self._first_chunk + self._received > self.max_head and self._head_size() > self.max_head
+        if large or len(self.headers) > self.max_fields:
             self._refusal = _HEAD_TOO_LARGE
             raise HeadError
         if self.parser.should_upgrade():
@@ -204,7 +207,7 @@ class Connection(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _bound(self) -> None:
-        if self._in_head and self._received > MAX_HEAD:
+        if self._in_head and self._received > self.max_head:
             self._end(*_HEAD_TOO_LARGE)
         elif self._received - self._body_bytes > MAX_HEAD + _FRAMING_FACTOR * self._body_bytes:
             self._end(HTTPStatus.BAD_REQUEST, "The request has more framing than body.")

@@ -17,9 +17,11 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.answer import Answer
 from gateway.body import Budget, Fault, declared_length, read_body
+from gateway.clients import Clients
 from gateway.depot import Depot
 from gateway.inbound import Inbound
 from gateway.introductions import UnvisitedError
+from gateway.limits import gate_of
 from gateway.metrics import UNKNOWN, Metrics
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
 from gateway.receipt import Receipts, static_answer, status_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.body import Receive, Send
     from gateway.intake import Intake
     from gateway.introductions import Introductions
+    from gateway.limits import Gate
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Quarantined
@@ -69,12 +72,16 @@ class Ingress:
         *,
         introductions: Introductions | None = None,
         windows: Windows | None = None,
+        clients: Clients | None = None,
+        gate: Gate | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
             PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
         }
+        self._clients = clients or Clients()
+        self._gate = gate
         self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
         self._recorder = recorder
@@ -91,7 +98,9 @@ class Ingress:
             source, outcome = UNKNOWN, Outcome(target, _REFUSED)
         else:
             source = target.source
-            outcome = await self._safely(target, scope, receive)
+            unlimited = self._gate is None and target.desk.gate is None
+            serve = self._safely if unlimited else self._limited
+            outcome = await serve(target, scope, receive)
         self._metrics.request(source, outcome.verdict, outcome.size, time.perf_counter() - started)
         if outcome.answer is not None:
             await outcome.answer.send(send, receive)
@@ -114,6 +123,22 @@ class Ingress:
         self._metrics.refused[UNKNOWN, "unknown_source"] += 1
         return Answer.problem(Problem(404, "unknown-source", detail), unread=True)
 
+    async def _limited(self, target: _Target, scope: Scope, receive: Receive) -> Outcome:
+        """Answer a request within the limits of all sources and its own."""
+        client = self._clients.address(scope)
+        entered: list[Gate] = []
+        try:
+            for gate in (self._gate, target.desk.gate):
+                problem = gate.enter(client) if gate is not None else None
+                if problem is not None:
+                    return self._turned_away(target, problem.kind, problem, scope)
+                if gate is not None:
+                    entered.append(gate)
+            return await self._safely(target, scope, receive)
+        finally:
+            for gate in entered:
+                gate.leave()
+
     async def _safely(self, target: _Target, scope: Scope, receive: Receive) -> Outcome:
         try:
             return await self._handle(target, scope, receive)
@@ -129,7 +154,7 @@ class Ingress:
         method, intake = scope["method"], target.desk.intake
         if method != _POST and method not in intake.methods:
             allowed = ", ".join(sorted({_POST, *intake.methods}))
-            return self._turned_away(target, "method", method_not_allowed(allowed))
+            return self._turned_away(target, "method", method_not_allowed(allowed), scope)
         headers = scope["headers"]
         body = await read_body(receive, declared_length(headers), intake.max_body, self._budget)
         if isinstance(body, Fault):
@@ -147,7 +172,7 @@ class Ingress:
     async def _store(
         self, verdict: Accepted | Quarantined | Batch, target: _Target, scope: Scope, size: int
     ) -> Outcome:
-        desk, client = target.desk, _client(scope)
+        desk, client = target.desk, self._clients.address(scope)
         derived = desk.intake.derived
         try:
             if isinstance(verdict, Batch):
@@ -169,7 +194,7 @@ class Ingress:
     async def _shake(self, shaken: Handshaken, target: _Target, scope: Scope, size: int) -> Outcome:
         """Answer a handshake, after what it asks for is done."""
         if self._introductions is not None:
-            client = _client(scope)
+            client = self._clients.address(scope)
             refused = await self._introductions.finish(shaken, target.source, target.tenant, client)
             if refused is not None:
                 return self._refuse(refused, target, scope, size)
@@ -189,8 +214,9 @@ class Ingress:
         self._note(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_size", detail), target, scope, 0)
         return Outcome(Answer.problem(Problem(413, "body-size", detail), unread=True), _REFUSED)
 
-    def _turned_away(self, target: _Target, check: str, problem: Problem) -> Outcome:
-        self._metrics.refused[target.source, check] += 1
+    def _turned_away(self, target: _Target, check: str, problem: Problem, scope: Scope) -> Outcome:
+        """Refuse a request before its body is read."""
+        self._note(Refused(problem.status, check, problem.detail), target, scope, 0)
         return Outcome(Answer.problem(problem, unread=True), _REFUSED)
 
     def _refuse(self, verdict: Refused, target: _Target, scope: Scope, size: int) -> Outcome:
@@ -206,7 +232,13 @@ class Ingress:
         self._metrics.refused[source, verdict.check] += 1
         self._recorder.refused(
             Refusal(
-                source, target.tenant, verdict.status, verdict.check, verdict.detail, _client(scope), size
+                source,
+                target.tenant,
+                verdict.status,
+                verdict.check,
+                verdict.detail,
+                self._clients.address(scope),
+                size,
             )
         )
 
@@ -228,11 +260,13 @@ class _Desk(NamedTuple):
     intake: Intake
     receipts: Receipts
     refusal: Answer | None
+    gate: Gate | None
 
     @classmethod
     def of(cls, intake: Intake) -> _Desk:
         recipe = intake.recipe
-        return cls(intake, Receipts(recipe.answer), static_answer(recipe.refusal) if recipe.refusal else None)
+        refusal = static_answer(recipe.refusal) if recipe.refusal else None
+        return cls(intake, Receipts(recipe.answer), refusal, gate_of(intake.limits))
 
 
 class _Target(NamedTuple):
@@ -267,7 +301,3 @@ def _reason(error: BrokerError) -> str:
 
 def _decoded(segment: bytes) -> bytes:
     return unquote_to_bytes(segment) if b"%" in segment else segment
-
-
-def _client(scope: Scope) -> str:
-    return str((scope.get("client") or ("unknown",))[0])

@@ -17,6 +17,7 @@ from gateway.compressed import CODINGS, Fault, decompress
 from gateway.derived import DerivedIds
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
+from gateway.limits import NO_LIMITS, Limits
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
@@ -65,6 +66,7 @@ class Intake:
         source: the configured name.
         recipe: how the source signs and names its webhooks.
         max_body: the most bytes that a body may have.
+        limits: who may send, and how much.
         methods: those besides POST in which handshakes come.
         derived: the ids of deliveries without one.
         window: seconds for which a delivery is recognised, None for as long as the broker does.
@@ -84,8 +86,8 @@ class Intake:
         max_body: int | None = None,
         verify_tokens: Callable[[], Sequence[Secret]] | Sequence[Secret] = (),
         learn: bool = False,
-        rate: int | None = None,
         by_body: bool = False,
+        limits: Limits = NO_LIMITS,
         window: float | None = None,
     ) -> None:
         """Compile a source.
@@ -103,8 +105,8 @@ class Intake:
             max_body: instead of the recipe's limit; a compressed body counts as it was before.
             verify_tokens: what senders show in handshakes, as for `secrets`.
             learn: take the first secret that the sender brings, where a handshake of the recipe does.
-            rate: requests a minute that the source takes, which CloudEvents senders may ask for.
             by_body: recognise deliveries without an id or a signed time by their bodies.
+            limits: who may send, and how much.
             window: seconds for which a delivery is recognised, None for as long as the broker does.
 
         Raises:
@@ -121,7 +123,8 @@ class Intake:
         self._secrets = secrets if callable(secrets) else lambda: secrets
         self._allow_unsigned = allow_unsigned
         self._policy = policy
-        self._handshaker = self._shaking(verify_tokens, public_url, rate, learn=learn)
+        self.limits = limits
+        self._handshaker = self._shaking(verify_tokens, public_url, learn=learn)
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
         self.window = window
         self.derived = DerivedIds(by_body=by_body)
@@ -137,12 +140,12 @@ class Intake:
         self,
         tokens: Callable[[], Sequence[Secret]] | Sequence[Secret],
         public_url: str | None,
-        rate: int | None,
         *,
         learn: bool,
     ) -> Handshaker | None:
         if not self.recipe.handshake:
             return None
+        rate = max(1, int(self.limits.rate * 60)) if self.limits.rate else None
         given = tokens if callable(tokens) else lambda: tokens
         return Handshaker(self.recipe.handshake, Means(self._secrets, given, public_url, rate, learn))
 

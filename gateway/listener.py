@@ -16,7 +16,7 @@ from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.values import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import ASGIApp
     from uvicorn._types import ASGIApplication
@@ -61,14 +61,21 @@ def _hint(error: OSError) -> str:
 
 
 class Listener(uvicorn.Server):
-    """Serves one application on one socket; signals are handled by whoever started the process."""
+    """Serves one application on one socket; signals are handled by whoever started the process.
+
+    `bounds` are those of its connections, by the names of the class attributes.
+    """
 
     def __init__(
-        self, name: str, app: ASGIApp, bound: socket.socket, ended_early: Callable[[str], None]
+        self,
+        name: str,
+        app: ASGIApp,
+        bound: socket.socket,
+        ended_early: Callable[[str], None],
+        bounds: Mapping[str, float] | None = None,
     ) -> None:
-        connection = type(
-            f"{name.title()}Connection", (Connection,), {"ended_early": staticmethod(ended_early)}
-        )
+        attributes = {"ended_early": staticmethod(ended_early), **(bounds or {})}
+        connection = type(f"{name.title()}Connection", (Connection,), attributes)
         config = uvicorn.Config(
             cast("ASGIApplication", app),
             http=connection,

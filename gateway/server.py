@@ -16,9 +16,11 @@ from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
 from gateway.api.secrets import SecretsApi
+from gateway.clients import Clients
 from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.introductions import Introductions
+from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
 from gateway.public import build_public
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.sections import GatewaySettings
     from tidemill.kernel.settings.values import Address
 
 _log = logging.getLogger(__name__)
@@ -81,6 +84,8 @@ class Gateway:
             self.metrics,
             introductions=introductions,
             windows=Windows(broker.windows),
+            clients=Clients(settings.gateway.trusted_proxies),
+            gate=gate_of(_limits_of_all(settings)),
         )
         ready = Readiness(broker, publisher.storing).problems
         control = build_control(
@@ -97,7 +102,11 @@ class Gateway:
             public_socket.close()
             raise
         self._public = Listener(
-            "public", build_public(ingress, ready), public_socket, self._unreadable("public")
+            "public",
+            build_public(ingress, ready),
+            public_socket,
+            self._unreadable("public"),
+            _bounds(settings.gateway),
         )
         self._control = Listener("control", control, control_socket, self._unreadable("control"))
 
@@ -137,6 +146,19 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
+
+
+def _limits_of_all(settings: Settings) -> Limits:
+    return Limits(client_rate=settings.gateway.client_rate, concurrency=settings.gateway.concurrency)
+
+
+def _bounds(gateway: GatewaySettings) -> dict[str, float]:
+    """Return the bounds of connections, by their names there."""
+    return {
+        "max_head": gateway.max_head,
+        "max_fields": gateway.max_headers,
+        "seconds": gateway.request_timeout,
+    }
 
 
 def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.intake import Intake
+from gateway.limits import Limits
 from gateway.recipes.presets import preset
 from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
@@ -61,6 +62,7 @@ def build_intakes(
             secrets=_secrets(name, source, recipe, live, learned),
             learn=source.learn,
             by_body=source.deduplicate == BY_BODY,
+            limits=Limits(source.networks, source.rate, source.client_rate, source.concurrency),
             window=_window(name, source, settings),
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,

@@ -26,7 +26,8 @@ from tidemill.kernel.settings.sections import Section
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(DOCS.rglob("*.md"))
-SIZES: Final = {"max_body", "max_bytes", "max_memory"}
+SIZES: Final = {"max_body", "max_bytes", "max_memory", "max_head"}
+UNITS: Final = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 DURATIONS: Final = {
     "shutdown_timeout",
     "lease",
@@ -35,6 +36,7 @@ DURATIONS: Final = {
     "max_age",
     "duplicate_window",
     "tolerance",
+    "request_timeout",
 }
 
 
@@ -77,7 +79,8 @@ def shown(name: str, value: object) -> str:
     if value is None or value == "":
         return "none"
     if name in SIZES and isinstance(value, int):
-        return f"`{value >> 30}GiB`" if value >= 1 << 30 else f"`{value >> 20}MiB`"
+        digits, unit = next((shift, unit) for shift, unit in UNITS if value >> shift)
+        return f"`{value >> digits}{unit}`"
     if name in DURATIONS and isinstance(value, float):
         return f"`{duration(value)}`"
     if isinstance(value, SecretRef):

@@ -21,6 +21,7 @@ from gateway.handshakes import HARMLESS
 from gateway.ingress import Ingress
 from gateway.intake import Intake
 from gateway.introductions import Introductions
+from gateway.limits import NO_LIMITS, Limits
 from gateway.metrics import Metrics
 from gateway.public import build_public
 from gateway.recipes.presets import preset, preset_names
@@ -362,7 +363,7 @@ async def providers(
             schemas=bundled,
             public_url=URL,
             learn=learns,
-            rate=100 if source == "cloudevents" else None,
+            limits=Limits(rate=100 / 60) if source == "cloudevents" else NO_LIMITS,
         )
 
     async def visit(url: str) -> bool:

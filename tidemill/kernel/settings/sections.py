@@ -17,6 +17,7 @@ from tidemill.kernel.settings.values import (
     ByteSize,
     Listed,
     Listen,
+    Networks,
     PathValue,
     Seconds,
     SecretValue,
@@ -88,6 +89,18 @@ class GatewaySettings(Section):
     """URL under which the world reaches the public listener; links are built from it."""
     max_body: ByteSize = 1 << 20
     """Largest request body; a source or its preset may raise it."""
+    max_head: Annotated[ByteSize, Field(ge=4096, le=1 << 20)] = 64 << 10
+    """Largest head of a request: its first line and its headers."""
+    max_headers: Annotated[int, Field(ge=20, le=1000)] = 200
+    """Most headers of a request."""
+    request_timeout: Annotated[Seconds, Field(ge=1, le=600)] = 30.0
+    """How long a request may take to arrive; every 64 KiB add a second."""
+    trusted_proxies: Networks = ()
+    """Networks of proxies whose `X-Forwarded-For` is believed."""
+    client_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Requests a second of one client address, over all sources; more are answered 429."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Requests at the same time, over all sources; more are answered 429."""
 
 
 class ApiKey(Section):
@@ -268,6 +281,14 @@ class SourceSettings(Section):
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
     """How far a signed timestamp may be from now; the preset's where it is missing."""
+    networks: Networks = ()
+    """Networks from which requests are taken, others are answered 403; all where it is missing."""
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Requests a second; more are answered 429."""
+    client_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Requests a second of one client address; more are answered 429."""
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Requests at the same time; more are answered 429."""
     policy: Literal["quarantine", "flag", "reject"] = "quarantine"
     """What becomes of a genuine delivery with unsound data: `flag` lets in what only misses its schema."""
     allow_unsigned: bool = False

@@ -6,10 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 
 from tidemill.kernel.clock import LONGEST, seconds
 from tidemill.kernel.errors import SettingsError
@@ -153,10 +154,26 @@ def _shown(show: Callable[[Any], str]) -> PlainSerializer:
     return PlainSerializer(show, return_type=str)
 
 
+def check_network(value: str) -> str:
+    """Return a network as it is written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            f"not a network: write '10.0.0.0/8', '2001:db8::/32' or a single address ({error})"
+        ) from error
+    return value
+
+
 ByteSize = Annotated[int, BeforeValidator(parse_size), Field(gt=0, lt=2**63)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 Listen = Annotated[Address, BeforeValidator(parse_address), _shown(str)]
 PathValue = Annotated[Path, BeforeValidator(parse_path), _shown(str)]
 SecretValue = Annotated[SecretRef, BeforeValidator(parse_secret), _shown(str)]
 Listed = BeforeValidator(parse_list)
+Networks = Annotated[tuple[Annotated[str, AfterValidator(check_network)], ...], Listed]
 Table = BeforeValidator(parse_table)
