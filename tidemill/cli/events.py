@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.asking import ask
+from tidemill.cli.capture import prepare_sample_file, written_data
 from tidemill.cli.deliveries import verdict_of
+from tidemill.cli.invocation import invocation
 from tidemill.cli.options import Before, Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
+from tidemill.cli.redaction import Redaction
 from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each
 from tidemill.kernel.errors import ConflictError
@@ -78,15 +81,29 @@ def replay(
 
 @app.command(
     "save",
-    epilog=examples("events save 72d3162e... push.json", "send github push --data push.json"),
+    epilog=examples(
+        "events save 72d3162e... push.json",
+        "send github push --data push.json",
+        "events save 72d3162e... --sample force_push --redact",
+    ),
 )
-def save(
+def save(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     event: EventId,
     file: Annotated[
         Path | None, typer.Argument(help="Where to; - prints it, a name is made of type and id by default.")
     ] = None,
     *,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Write its data as a sample of [schemas] directories."),
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Replace what looks personal or secret; writes the data.")
+    ] = False,
+    redact_key: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Replace the values of this key too.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -96,6 +113,10 @@ def save(
         return await remote.event(event), await remote.event_body(event)
 
     row, body = ask(context, fetch)
+    if sample is not None or redact or redact_key:
+        body = written_data(row, Redaction(redact_key or ()) if redact or redact_key else None)
+    if sample is not None:
+        file = prepare_sample_file(invocation(context).settings(), row["event"], sample)
     if file == Path("-"):
         sys.stdout.buffer.write(body)
         return
