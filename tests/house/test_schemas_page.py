@@ -54,12 +54,8 @@ def test_its_commands_print_what_it_says_and_its_handler_takes_a_sample(folder: 
         for step in block.removeprefix("$ tidemill ").split("\n$ tidemill "):
             command, _, expected = step.partition("\n")
             assert words(run(folder, *command.split())) == words(expected.rstrip()), command
-    handler = next(
-        code
-        for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-        if "thank" in code
-    )
-    (folder / "tasks.py").write_text(handler + CALL)
+    handler, test = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (folder / "tasks.py").write_text(f"{handler}\n{CALL}\n{test}")
     done = subprocess.run(
         [sys.executable, "tasks.py"], cwd=folder, capture_output=True, text=True, timeout=40, check=False
     )
@@ -68,7 +64,7 @@ def test_its_commands_print_what_it_says_and_its_handler_takes_a_sample(folder: 
 
 CALL: Final = """
 import asyncio
-from gateway.recipes.samples import find_sample
+from tidemill.testing import sample
 
-asyncio.run(thank(FormResponseEvent.model_validate(find_sample("typeform", "form_response"))))
+asyncio.run(thank(FormResponseEvent.model_validate(sample("typeform", "form_response"))))
 """
