@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.derived import DERIVED
 from gateway.receipt import ACCEPTED, DUPLICATE, QUARANTINED, Taken
 from gateway.verdict import Quarantined
+from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.services.windows import key_within
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class Depot:
         """
         verdict = self._publisher.fit(verdict)
         if window is not None and self._windows is not None:
-            verdict = await _within(verdict, self._windows, window)
+            try:
+                verdict = await _within(verdict, self._windows, window)
+            except BrokerError as error:
+                self._publisher.storing.failed(error)
+                raise
         envelope = verdict.envelope
         if isinstance(verdict, Quarantined):
             stored = await self._publisher.quarantine(envelope, verdict.reason)

@@ -8,6 +8,7 @@ reference (claim check); the delivery's key owns them, for as long as the stream
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -20,6 +21,8 @@ from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT, Blobs
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tidemill.kernel.envelope import Envelope
     from tidemill.kernel.jetstream.bus import Bus, Stored
 
@@ -93,30 +96,30 @@ class Publisher:
         Raises:
             BrokerError: as for `accept`.
         """
-        try:
-            async with asyncio.timeout(TIMEOUT + len(raw) / SLOWEST):
-                await self._blobs.put(key, raw, keep=self._quarantine_blobs, timeout=TIMEOUT)
-        except TimeoutError as error:
-            raise BrokerUnavailableError(
-                f"a batch of {len(raw)} bytes wasn't stored in time, the outcome is unknown",
-                hint="the broker, or the way to it, is slow: repeat it",
-            ) from error
+        async with self._deadline("a batch", len(raw)):
+            await self._blobs.put(key, raw, keep=self._quarantine_blobs, timeout=TIMEOUT)
 
     async def _publish_large(
         self, subject: str, envelope: Envelope, facts: dict[str, Any], keep: float
     ) -> Stored:
-        """Store the body as a blob first; one deadline holds for all that this takes.
+        """Store the body as a blob first."""
+        key, raw = envelope.deliverykey, envelope.raw
+        async with self._deadline(subject, len(raw)):
+            name = await self._blobs.put(key, raw, keep=keep, timeout=TIMEOUT)
+            return await self._publish(subject, pack(facts | {"blob": name}), key)
+
+    @asynccontextmanager
+    async def _deadline(self, what: str, size: int) -> AsyncIterator[None]:
+        """Hold one deadline for all that a large body takes, and note what fails.
 
         A broker that doesn't answer is found out at the first request, whatever the body's size.
         """
-        key, raw = envelope.deliverykey, envelope.raw
         try:
-            async with asyncio.timeout(TIMEOUT + len(raw) / SLOWEST):
-                name = await self._blobs.put(key, raw, keep=keep, timeout=TIMEOUT)
-                return await self._publish(subject, pack(facts | {"blob": name}), key)
+            async with asyncio.timeout(TIMEOUT + size / SLOWEST):
+                yield
         except TimeoutError as error:
             late = BrokerUnavailableError(
-                f"{subject}: {len(raw)} bytes weren't stored in time, the outcome is unknown",
+                f"{what}: {size} bytes weren't stored in time, the outcome is unknown",
                 hint="the broker, or the way to it, is slow: repeat it with the same message id",
             )
             self.storing.failed(late)

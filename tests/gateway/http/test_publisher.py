@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway import publisher
-from gateway.verdict import Reason
+from gateway.depot import Depot
+from gateway.verdict import Quarantined, Reason
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -55,10 +56,29 @@ async def test_one_deadline_holds_for_all_that_a_large_body_takes(monkeypatch: p
     bus = SimpleNamespace(names=Names("t"), max_payload=2**20)
     store = publisher.Publisher(bus, SlowBlobs(), events_age=1, quarantine_age=1)  # type: ignore[arg-type] # fakes
     large = Envelope(id="1", source="s", type="s.t", deliverykey="k", raw=b"x" * (INLINE_LIMIT + 1))
-    for storing in (store.accept(large), store.quarantine(large, Reason("too_large", "x"))):
+    for attempt in (
+        store.accept(large),
+        store.quarantine(large, Reason("too_large", "x")),
+        store.keep_batch("k", large.raw),
+    ):
+        store.storing.succeeded()
         with pytest.raises(BrokerUnavailableError, match="weren't stored in time"):
-            await storing
-    assert store.storing.problem is not None
+            await attempt
+        assert store.storing.problem is not None
+
+
+async def test_a_window_that_cant_be_looked_up_is_a_failure_to_store() -> None:
+    class Away:
+        async def word(self, *_: object) -> str:
+            raise BrokerUnavailableError("the broker is away")
+
+    bus = SimpleNamespace(names=Names("t"), max_payload=2**20)
+    store = publisher.Publisher(bus, None, events_age=1, quarantine_age=1)  # type: ignore[arg-type] # fakes
+    depot = Depot(store, None, Away())  # type: ignore[arg-type] # fakes
+    envelope = Envelope(id="1", source="s", type="s.t", deliverykey="k", raw=b"{}")
+    with pytest.raises(BrokerUnavailableError):
+        await depot.store(Quarantined(envelope, Reason("not_json", "x")), "203.0.113.7", window=60)
+    assert store.storing.problem == "the broker is away"
 
 
 @pytest.mark.integration
