@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,11 +10,15 @@ import jsonschema
 import orjson
 import pytest
 
+from gateway.inbound import Inbound
+from gateway.intake import Intake
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
 from gateway.schemas import BUNDLED, SchemaStore
+from gateway.verdict import Accepted
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import NotFoundError, SettingsError
+from tidemill.kernel.settings.secrets import Secret
 
 GITHUB = {
     "check_run",
@@ -161,6 +166,25 @@ def test_of_several_versions_the_newest_that_fits_counts(tmp_path: Path) -> None
     assert store.judge(("acme", "github"), ("orders/refunded", None), older) == (None, None)
     assert store.outcomes == {("acme", "fits"): 2, ("acme", "misfit"): 1, ("acme", "unvalidated"): 1}
     assert seen == [("acme", *types, newest), ("acme", *types, older)]
+
+
+@pytest.mark.parametrize(("extra", "version"), [({}, 3), ({"tide": "high"}, 7)])
+def test_an_event_says_which_version_it_fits(tmp_path: Path, extra: Any, version: int) -> None:
+    write(tmp_path, "github/push/3.json", {"required": ["ref"]})
+    write(tmp_path, "github/push/7.json", {"required": ["ref", "tide"]})
+    body = orjson.dumps(find_sample("github", "push") | extra)
+    signature = "sha256=" + hmac.digest(b"s3cret", body, "sha256").hex()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-github-event", b"push"),
+        (b"x-hub-signature-256", signature.encode()),
+    ]
+    intake = Intake(
+        "code", preset("github"), secrets=(Secret("s3cret"),), schemas=SchemaStore((BUNDLED, tmp_path))
+    )
+    verdict = intake.receive(Inbound("POST", "/webhooks/code", "", headers, body, 0.0))
+    assert isinstance(verdict, Accepted), verdict
+    assert verdict.envelope.dataschema == f"tidemill:schemas/github/push/{version}"
 
 
 @pytest.mark.parametrize("broken", ["{", {"type": "objekt"}, {"$ref": "#/$defs/missing"}])
