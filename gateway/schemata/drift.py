@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.schemata.profile import ENOUGH, Finding, Known, described, differences, learn
@@ -158,7 +159,7 @@ class DriftWatch:
 
     def _look(self, watched: _Watched, document: Any) -> None:
         self.looked[watched.source, watched.label] += 1
-        found = list(differences(watched.known, document))
+        found = list(islice(differences(watched.known, document), MAX_FINDINGS))
         if watched.learned < ENOUGH:
             learn(watched.known, document)
             watched.learned += 1

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.events import Events, StoredEvent
 
 NEWEST: Final = 100
+PAGE: Final = 20
+MAX_BYTES: Final = 4 << 20
 
 
 class StoredHistory:
@@ -24,12 +26,21 @@ class StoredHistory:
         self._since = now()
 
     async def __call__(self, event_type: str) -> list[Any]:
-        """Return the data of events of a full type; those whose body lies in a blob are left out.
+        """Return the data of events of a full type: at most `NEWEST`, fewer where they are large.
+
+        Those whose body lies in a blob are left out.
 
         Raises:
             BrokerError: they can't be read.
         """
-        found = await self._events.list(event_type=event_type, limit=NEWEST)
+        found: list[StoredEvent] = []
+        before = None
+        while len(found) < NEWEST and sum(len(event.raw) for event in found) < MAX_BYTES:
+            page = await self._events.list(event_type=event_type, before=before, limit=PAGE)
+            found += page
+            if len(page) < PAGE:
+                break
+            before = page[-1].seq
         return list(_documents([event for event in found if event.at < self._since]))
 
 

@@ -8,6 +8,7 @@ turn out to have very many members, are maps: their keys are data.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from gateway.recipes.selector import json_path
@@ -85,7 +86,7 @@ def learn(known: Known, value: Any, depth: int = 0) -> None:
         return
     if isinstance(value, dict):
         known.objects += 1
-        for name, member in value.items() if not known.is_map else ():
+        for name, member in islice(value.items(), 0 if known.is_map else _MAX_MEMBERS + 1):
             learn(known.members.setdefault(name, Known()), member, depth + 1)
         if len(known.members) > _MAX_MEMBERS:
             known.is_map = True

@@ -74,6 +74,13 @@ def test_objects_with_very_many_members_are_maps() -> None:
     assert list(differences(profile, {"prices": {"sku-1000": 1}})) == []
 
 
+def test_an_object_of_very_many_members_is_not_kept_whole() -> None:
+    profile = Known()
+    learn(profile, {f"key{number}": number for number in range(100_000)})
+    assert profile.is_map
+    assert len(profile.members) < 100
+
+
 @given(st.lists(DOCUMENTS, min_size=1, max_size=30))
 def test_what_was_learned_does_not_differ(documents: list[Any]) -> None:
     profile = Known()
