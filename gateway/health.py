@@ -48,8 +48,19 @@ class Readiness:
         if self._monotonic() >= self._fresh_until:
             self._problems = await self._look()
             self._fresh_until = self._monotonic() + FRESH_SECONDS
+        if self._storing.trial_due():
+            await self._try_to_store()
         refusal = self._storing.problem
         return self._problems if refusal is None else self._problems | {"events": refusal}
+
+    async def _try_to_store(self) -> None:
+        """Store a few bytes under a subject that nobody reads; the broker removes them with old records."""
+        try:
+            await self._bus.publish(self._bus.names.subject("records", "probe"), timeout=CHECK_TIMEOUT)
+        except BrokerError as error:
+            self._storing.failed(error)
+        else:
+            self._storing.succeeded()
 
     async def _look(self) -> dict[str, str]:
         streams = [self._bus.names.stream(name) for name in _STREAMS]

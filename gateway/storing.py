@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from tidemill.kernel.errors import BrokerError
 
 TRIAL_SECONDS: Final = 10.0
-"""Seconds after a failure until the next delivery may show whether the broker stores again."""
+"""Seconds after a failure until it may be tried whether the broker stores again."""
 
 
 class Storing:
-    """Remembers a failure until something is stored, or long enough for a trial.
+    """Remembers a failure until something is stored.
 
-    Without the trial a gateway that a load balancer has taken out, and that gets no deliveries for that
-    reason, could never show that it works again.
+    A gateway that a load balancer has taken out gets no deliveries for that very reason, and so could never
+    show that it works again: whoever is asked for its readiness tries it, now and then.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._sentence = ""
-        self._until = float("-inf")
+        self._trial_at = float("-inf")
 
     def failed(self, error: BrokerError) -> None:
         """Remember that the broker didn't take something, unless that lay in the thing itself."""
         if error.code != TOO_LARGE:
             self._sentence = error.sentence
-            self._until = self._monotonic() + TRIAL_SECONDS
+            self._trial_at = self._monotonic() + TRIAL_SECONDS
 
     def succeeded(self) -> None:
         """Forget what failed before."""
@@ -40,5 +40,13 @@ class Storing:
 
     @property
     def problem(self) -> str | None:
-        """The last failure, None where there is none or it was long enough ago."""
-        return self._sentence if self._sentence and self._monotonic() < self._until else None
+        """The last failure, None where something was stored since."""
+        return self._sentence or None
+
+    def trial_due(self) -> bool:
+        """Say whether it is time to try, to one of those who ask at the same time."""
+        now = self._monotonic()
+        if not self._sentence or now < self._trial_at:
+            return False
+        self._trial_at = now + TRIAL_SECONDS
+        return True

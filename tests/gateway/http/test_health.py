@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway import storing
 from gateway.health import FRESH_SECONDS, Readiness
-from gateway.storing import Storing
+from gateway.storing import TRIAL_SECONDS, Storing
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import Names
@@ -68,17 +67,23 @@ async def test_a_gateway_whose_deliveries_are_refused_is_not_ready_and_recovers(
         assert (await house.client.get(ready)).status_code == 200
 
 
-async def test_a_gateway_that_gets_no_deliveries_any_more_becomes_ready_again(
-    broker: BrokerProcess,
-    names: Names,
-    settled: Callable[..., Settings],
-    housed: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_gateway_that_gets_no_deliveries_any_more_is_ready_when_something_can_be_stored(
+    house: House,
 ) -> None:
-    monkeypatch.setattr(storing, "TRIAL_SECONDS", 0.0)
-    async with housed(settled(broker.url, names, events='max_bytes = "1MiB"')) as house:
-        stream = names.stream("EVENTS")
-        config = (await house.broker.bus.api(f"STREAM.INFO.{stream}"))["config"]
-        await house.broker.bus.api(f"STREAM.UPDATE.{stream}", config | {"max_msgs": 1})
-        assert [(await house.deliver(b'{"zen": "x"}')).status for _ in range(2)] == [202, 503]
-        assert (await house.client.get(f"http://{house.public}/readyz")).status_code == 200
+    moment = 0.0
+    said = Storing(monotonic=lambda: moment)
+    readiness = Readiness(house.broker, said)
+    bus, names = house.broker.bus, house.broker.names
+    records = names.stream("RECORDS")
+    config = (await bus.api(f"STREAM.INFO.{records}"))["config"]
+    await bus.api(f"STREAM.UPDATE.{records}", config | {"max_msgs": 1, "discard": "new"})
+    await bus.publish(names.record("refused", "test", "key"), b"{}")
+    said.failed(BrokerError("no space left"))
+    assert await readiness.problems() == {"events": "no space left"}
+    moment += TRIAL_SECONDS
+    assert "exceeded" in (await readiness.problems())["events"]
+    await bus.api(f"STREAM.UPDATE.{records}", config)
+    assert "exceeded" in (await readiness.problems())["events"]  # it isn't tried all the time
+    moment += TRIAL_SECONDS
+    assert await readiness.problems() == {}
+    assert [record["kind"] for record in (await house.ask("deliveries")).json()["deliveries"]] == ["refused"]

@@ -34,15 +34,19 @@ def test_a_failure_stays_until_something_is_stored(clock: Clock) -> None:
     assert storing.problem is None
 
 
-def test_whoever_gets_no_deliveries_is_tried_again(clock: Clock) -> None:
+def test_it_is_tried_now_and_then_by_one_of_those_who_ask(clock: Clock) -> None:
     storing = Storing(monotonic=clock)
+    assert not storing.trial_due()
     storing.failed(BrokerError("the disk is full"))
-    clock.now += TRIAL_SECONDS - 0.1
-    assert storing.problem == "the disk is full"
-    clock.now += 0.1
-    assert storing.problem is None
-    storing.failed(BrokerError("it still is"))
-    assert storing.problem == "it still is"
+    for _ in range(2):
+        clock.now += TRIAL_SECONDS - 0.1
+        assert not storing.trial_due()
+        clock.now += 0.1
+        assert storing.trial_due()
+        assert storing.problem == "the disk is full"
+    storing.succeeded()
+    clock.now += TRIAL_SECONDS
+    assert not storing.trial_due()
 
 
 def test_what_lies_in_the_delivery_itself_says_nothing_about_the_broker(clock: Clock) -> None:
