@@ -3,7 +3,7 @@
 Of each type the first events and then one every few seconds are looked at, by a task of its own; the hot
 path only decides whose turn it is. What is known of a type is learned from the events that were stored
 before the process began, and from the first ones after it where there are too few. Findings are counted,
-logged when they are new, and reported once a minute as records.
+logged when they are new, and reported as records: new ones within a minute, others every ten.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 FIRST: Final = 50
 EVERY: Final = 5.0
 REPORT_EVERY: Final = 60.0
+REPEAT_AFTER: Final = 10
 MAX_TYPES: Final = 500
 MAX_FINDINGS: Final = 100
 QUEUE_LENGTH: Final = 100
@@ -58,6 +59,12 @@ class _Watched:
     learned: int = 0
     findings: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
+    quiet: int = REPEAT_AFTER
+
+    def due(self) -> bool:
+        """Say whether there is something to report: something new now, the rest every so many times."""
+        self.quiet += 1
+        return bool(self.findings) and self.quiet > REPEAT_AFTER
 
     def report(self) -> dict[str, Any]:
         """Return what was found since the last report, and begin anew."""
@@ -65,7 +72,7 @@ class _Watched:
             {"kind": kind, "path": path, "events": events, "example": example}
             for (kind, path), (events, example) in self.findings.items()
         ]
-        self.findings = {}
+        self.findings, self.quiet = {}, 0
         return {"source": self.source, "type": self.event_type, "findings": found}
 
 
@@ -123,7 +130,7 @@ class DriftWatch:
     def report(self) -> None:
         """Report what was found since the last time."""
         for watched in self._watched.values():
-            if watched.findings:
+            if watched.due():
                 self._report(watched.source, watched.report())
 
     async def _look_at_all(self) -> None:
@@ -183,6 +190,7 @@ def _note(watched: _Watched, found: Finding) -> None:
         entry[0] += 1
     elif len(watched.told) < MAX_FINDINGS:
         watched.told.add(key)
+        watched.quiet = REPEAT_AFTER
         watched.findings[key] = [1, found.example]
         example = f" ({found.example})" if found.example else ""
         name = f"{watched.source}.{watched.event_type}"

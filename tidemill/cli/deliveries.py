@@ -23,7 +23,9 @@ _COLUMNS = ("at", "kind", "source", "check", "status", "id", "type", "client", "
 def list_deliveries(
     context: typer.Context,
     *,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="refused, duplicate or verdict.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="refused, duplicate, verdict or drift.")
+    ] = None,
     source: SourceFilter = None,
     limit: Limit = 50,
     as_json: Json = False,
@@ -36,7 +38,10 @@ def list_deliveries(
 
 
 def _flat(row: Row) -> Row:
-    """Return a routing verdict's record with its event's attributes and one sentence; others as they are."""
+    """Return a record with one sentence about its verdicts or its findings, if it has any."""
+    if "findings" in row:
+        found = (f"{one['kind'].replace('_', ' ')} at {one['path']}" for one in row["findings"])
+        return {**row, "detail": "; ".join(found)}
     if "verdicts" not in row:
         return row
     told = "; ".join(verdict_of(verdict) for verdict in row["verdicts"])

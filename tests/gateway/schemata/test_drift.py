@@ -12,7 +12,7 @@ import pytest
 
 from gateway.schemas import EventSchema, SchemaStore
 from gateway.schemata import drift
-from gateway.schemata.drift import EVERY, FIRST, QUEUE_LENGTH, DriftWatch
+from gateway.schemata.drift import EVERY, FIRST, QUEUE_LENGTH, REPEAT_AFTER, DriftWatch
 from gateway.schemata.profile import ENOUGH
 from tidemill.kernel.errors import BrokerUnavailableError
 
@@ -87,6 +87,19 @@ async def test_what_is_new_is_counted_logged_once_and_reported(
     ]
     assert len(caplog.records) == 3
     assert "drift of shop.paid.now: new field at $.extra" in caplog.text
+
+
+async def test_what_goes_on_is_reported_now_and_then_and_what_is_new_at_once(schema: EventSchema) -> None:
+    site = Site([PAID] * ENOUGH)
+    async with site.running():
+        for minute in range(2 * REPEAT_AFTER + 2):
+            new = {"more": 1} if minute == 3 else {}
+            site.watch("shop", "paid", schema, PAID | {"extra": 1} | new)
+            await site.watch.idle()
+            site.watch.report()
+    told = [{one["path"]: one["events"] for one in report["findings"]} for _, report in site.reports]
+    assert told[:2] == [{"$.extra": 1}, {"$.extra": 3, "$.more": 1}]
+    assert told[2:] == [{"$.extra": REPEAT_AFTER + 1}]
 
 
 @pytest.mark.parametrize("away", [False, True])
