@@ -16,6 +16,8 @@ from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.services.windows import key_within
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Batch
@@ -77,9 +79,19 @@ class Depot:
         """
         if batch.items:
             await self._publisher.keep_batch(batch.key, batch.raw)
+        return await self.store_items(batch.items, client, window)
+
+    async def store_items(
+        self, items: Sequence[Accepted | Quarantined], client: str, window: float | None = None
+    ) -> list[Taken]:
+        """Store several events, whose body needn't be kept.
+
+        Raises:
+            BrokerError: as for `store`; a part of them may be stored.
+        """
         taken: list[Taken] = []
-        for start in range(0, len(batch.items), IN_FLIGHT):
-            portion = batch.items[start : start + IN_FLIGHT]
+        for start in range(0, len(items), IN_FLIGHT):
+            portion = items[start : start + IN_FLIGHT]
             outcomes = await asyncio.gather(
                 *(self.store(item, client, window) for item in portion), return_exceptions=True
             )

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from gateway.api.openapi import public_document
 from gateway.application import EXCEPTION_HANDLERS
+from gateway.events.endpoint import PATH as EVENTS
 from gateway.health import Check, health_routes
 
 if TYPE_CHECKING:
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
+    from gateway.events.endpoint import EventApi
     from gateway.ingress import Ingress
 
 _PREFIX = "/webhooks/"
 
 
 class PublicApplication(Starlette):
-    """Starlette with a short cut: webhooks go to the ingress before any middleware or routing."""
+    """Starlette with a short cut: webhooks and events pass by all middleware and routing."""
 
-    def __init__(self, ingress: Ingress, ready: Check) -> None:
+    def __init__(self, ingress: Ingress, ready: Check, events: EventApi | None = None) -> None:
         self._ingress = ingress
+        self._events = events
         super().__init__(
             routes=[
                 *health_routes(ready),
@@ -40,13 +43,15 @@ class PublicApplication(Starlette):
         """Serve one request."""
         if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
             await self._ingress(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == EVENTS and self._events is not None:
+            await self._events(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
 
-def build_public(ingress: Ingress, ready: Check) -> PublicApplication:
+def build_public(ingress: Ingress, ready: Check, events: EventApi | None = None) -> PublicApplication:
     """Return the application of the public listener."""
-    return PublicApplication(ingress, ready)
+    return PublicApplication(ingress, ready, events)
 
 
 async def _openapi(_: Request) -> Response:

@@ -17,6 +17,8 @@ from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
 from gateway.api.secrets import SecretsApi
 from gateway.clients import Clients
+from gateway.depot import Depot
+from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.introductions import Introductions
@@ -76,16 +78,26 @@ class Gateway:
             events_age=settings.events.max_age,
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
-        introductions = Introductions(self._learned)
+        clients, gate = Clients(settings.gateway.trusted_proxies), gate_of(_limits_of_all(settings))
         ingress = Ingress(
             intakes,
             publisher,
             self._recorder,
             self.metrics,
-            introductions=introductions,
+            introductions=Introductions(self._learned),
             windows=Windows(broker.windows),
-            clients=Clients(settings.gateway.trusted_proxies),
-            gate=gate_of(_limits_of_all(settings)),
+            clients=clients,
+            gate=gate,
+        )
+        events = EventApi(
+            live.event_keys,
+            Depot(publisher, self._recorder),
+            schemas,
+            recorder=self._recorder,
+            metrics=self.metrics,
+            clients=clients,
+            max_body=settings.gateway.max_body,
+            gate=gate,
         )
         ready = Readiness(broker, publisher.storing).problems
         control = build_control(
@@ -103,7 +115,7 @@ class Gateway:
             raise
         self._public = Listener(
             "public",
-            build_public(ingress, ready),
+            build_public(ingress, ready, events),
             public_socket,
             self._unreadable("public"),
             _bounds(settings.gateway),

@@ -95,7 +95,37 @@ def public_document() -> Schema:
             "post": {**post, "parameters": [_in_path("source"), _in_path("tenant")]}
         },
     }
-    return _document("Tidemill gateway", paths | _HEALTH)
+    return _document("Tidemill gateway", paths | {"/events": {"post": _publish()}} | _HEALTH)
+
+
+def _publish() -> Schema:
+    """Return the operation of `POST /events`."""
+    batch: Schema = {
+        "type": "object",
+        "required": ["events"],
+        "properties": {"events": {"type": "array", "items": _RECEIPT}},
+    }
+    return {
+        "summary": "Publish CloudEvents",
+        "description": "Binary, structured or batched, by the Content-Type. A 2xx means that all are stored.",
+        "parameters": [{"name": "access_token", "in": "query", "schema": {"type": "string"}}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/cloudevents+json": {},
+                "application/cloudevents-batch+json": {},
+                "*/*": {},
+            },
+        },
+        "responses": {
+            "202": {
+                "description": "stored",
+                "headers": _HEADERS,
+                "content": _json({"oneOf": [_RECEIPT, batch]}),
+            },
+            **_problems("400", "401", "403", "405", "408", "413", "415", "429", "431", "503"),
+        },
+    }
 
 
 @cache

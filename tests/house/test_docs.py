@@ -67,6 +67,7 @@ def keys_with_models() -> Iterator[tuple[str, type[Section], str]]:
 
 MODEL_OF: Final = {
     "control.keys": "ApiKey",
+    "events.keys": "EventKey",
     "nats.tls": "TlsSettings",
     "sources.<name>": "SourceSettings",
     "sources.<name>.secrets": "SourceSecret",

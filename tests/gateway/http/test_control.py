@@ -211,6 +211,7 @@ async def test_everything_that_is_served_is_documented_and_the_other_way_round(h
     assert set(public_document()["paths"]) == {
         "/webhooks/{source}",
         "/webhooks/{source}/{tenant}",
+        "/events",
         "/healthz",
         "/readyz",
     }

@@ -19,7 +19,7 @@ from tidemill.kernel import clock
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import Secret
-from tidemill.kernel.settings.sections import ApiKey
+from tidemill.kernel.settings.sections import ApiKey, EventKey
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 1.0
@@ -64,6 +64,11 @@ class LiveSettings:
         """Return the API keys of the control listener."""
         self._look()
         return self._settings.control.keys
+
+    def event_keys(self) -> tuple[EventKey, ...]:
+        """Return the API keys of the event API."""
+        self._look()
+        return self._settings.events.keys
 
     def _look(self) -> None:
         if self._monotonic() < self._next_look:

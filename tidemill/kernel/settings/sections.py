@@ -23,6 +23,7 @@ from tidemill.kernel.settings.values import (
     SecretValue,
     Table,
 )
+from tidemill.kernel.subjects import pattern_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,13 @@ def _whole_number(value: object) -> object:
 def _check_history(value: SecretRef) -> SecretRef:
     if not value.text.startswith(("sqlite:///", "postgresql://", "env:", "file:")):
         raise ValueError("write 'sqlite:///PATH', 'postgresql://…', or env:NAME or file:PATH that hold one")
+    return value
+
+
+def _check_pattern(value: str) -> str:
+    problem = pattern_problem(value)
+    if problem:
+        raise ValueError(f"not a pattern of types: {problem}")
     return value
 
 
@@ -112,6 +120,21 @@ class ApiKey(Section):
     """The key's hash: `sha256:` and 64 hexadecimal digits."""
     role: Literal["admin", "read"] = "admin"
     """`admin` may do everything, `read` may only look."""
+
+
+class EventKey(Section):
+    """An API key with which an internal service posts events, stored as a hash."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Who uses the key; shown in logs."""
+    hash: Annotated[str, Field(pattern=f"^{HASH_PATTERN.pattern}$")]
+    """The key's hash: `sha256:` and 64 hexadecimal digits."""
+    sources: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ("*",)
+    """Sources that it may post for; `*` stands for anything, as in `/shop/*`."""
+    types: Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], Listed] = (">",)
+    """Types that it may post: patterns as a task's `on`, like `shop.order.*`."""
+    until: AwareDatetime | None = None
+    """Instant from which it no longer counts."""
 
 
 class ControlSettings(Section):
@@ -213,6 +236,8 @@ class EventsSettings(Section):
     """Size at which new events are refused with 503."""
     duplicate_window: Annotated[Seconds, Field(ge=0.1)] = 86400.0
     """How long the same delivery is recognised as a duplicate."""
+    keys: Annotated[tuple[EventKey, ...], Listed] = ()
+    """API keys for `POST /events`; while there is none, nobody may post."""
 
 
 class HistorySettings(Section):
