@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Final, cast, get_args
 
 from consumers.execution import Execution
 from consumers.held import Held
@@ -12,15 +13,18 @@ from consumers.loader import AnyTask
 from consumers.role import bury
 from consumers.shared import Shared, look_at_journal
 from tidemill.kernel.errors import BrokerError, PayloadError
+from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol.attempt import Session, work
 from tidemill.kernel.protocol.conclusions import Conclusion, Interrupted, Lost, Policy
+from tidemill.kernel.protocol.operations import TicketKind
 from tidemill.kernel.protocol.records import Created, decode
 from tidemill.kernel.protocol.tickets import Ticket
 from tidemill.kernel.subjects import unescape
 
 UNREADABLE_LIMIT = 5
 """Deliveries after which a ticket that can't be worked on becomes a dead letter."""
+_CREATED: Final = b'{"kind":"created"'
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +42,7 @@ class Desk:
             retry.max_delay,
             jitter=retry.jitter,
             max_crashes=shared.max_crashes,
+            max_duration=task.definition.max_duration,
         )
 
     def accept(self, delivery: Delivery) -> None:
@@ -126,7 +131,7 @@ class Desk:
             position = int(seq)
         except ValueError as error:
             raise PayloadError(f"{delivery.subject} is no ticket's subject") from error
-        record = decode(delivery.body) if delivery.body.startswith(b'{"kind":"created"') else None
+        kind, record = _read(delivery.body)
         return Ticket(
             run=run,
             task=unescape(task),
@@ -134,7 +139,10 @@ class Desk:
             q=delivery.stream_seq,
             delivered=delivery.attempt,
             delivery=f"{shared.worker}-{next(shared.deliveries)}",
-            created=record if isinstance(record, Created) else None,
+            kind=kind,
+            created=record,
+            at=delivery.stored_at,
+            now=time.time(),
         )
 
     def _expired(self, held: Held, own: asyncio.Task[None]) -> None:
@@ -159,3 +167,20 @@ class Desk:
             await bury(self._shared.broker, delivery, self._task.id, reason)
         except BrokerError as error:
             _log.warning("%s isn't a dead letter yet: %s", delivery.subject, error.sentence)
+
+
+def _read(body: bytes) -> tuple[TicketKind, Created | None]:
+    """Read a ticket's body: what kind it is, or the created record that a first one carries.
+
+    Raises:
+        PayloadError: it is neither.
+    """
+    if body.startswith(_CREATED):
+        record = decode(body)
+        return "start", record if isinstance(record, Created) else None
+    kind = unpack(body)[0].get("kind")
+    if kind not in get_args(TicketKind):
+        raise PayloadError(
+            f"unknown kind of ticket {kind!r}", hint="a newer version wrote it: upgrade this one"
+        )
+    return cast("TicketKind", kind), None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from consumers import handler
 from consumers.faults import fault_of
+from consumers.journal_port import JournalPort, Surroundings
 from consumers.loader import AnyTask
 from tidemill.binding import BoundCall
-from tidemill.context import Attempt
+from tidemill.durable.script import Script, left_by
 from tidemill.kernel import backoff, clock
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -26,10 +27,14 @@ from tidemill.kernel.protocol.conclusions import (
     Failed,
     Interrupted,
     Lost,
+    Parked,
+    Waiting,
 )
-from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.protocol.records import Created, Fault
+from tidemill.kernel.protocol.state import State
 from tidemill.kernel.services.performer import Performer
 from tidemill.retry import RetryAfter
+from tidemill.run_context import Attempt
 
 STUBBORN_SECONDS: Final = 10.0
 """After so long a handler that was asked to stop, and goes on, is named in the log."""
@@ -38,10 +43,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What executions share: threads for sync handlers, and access to blobs."""
+    """What executions share: threads for sync handlers, access to blobs, and what durable runs need."""
 
     threads: Executor
     performer: Performer
+    surroundings: Surroundings
 
 
 class TimedOutError(Exception):
@@ -56,6 +62,8 @@ class Execution:
         self._task = task
         self._tools = tools
         self._handler: handler.Handler | None = None
+        self._script: Script | None = None
+        self._port: JournalPort | None = None
         self._verdict: Cancelled | Interrupted | Lost | None = None
         self._reminder: asyncio.TimerHandle | None = None
 
@@ -104,28 +112,70 @@ class Execution:
             call = await self._bind()
             if self._verdict is not None:
                 return self._verdict
-            conclusion: Conclusion = await self._completed(call, await self._result_of(call))
+            value = await self._result_of(call)
+            conclusion: Conclusion = self._unfinished() or await self._completed(call, value)
         except KeyboardInterrupt:  # Ctrl-C for the second time: the process ends
             raise
         except BaseException as error:
             if _own_task_is_cancelled(error):
                 self.stop(Lost())
                 raise
-            return self._stopped(error)
+            return self._left(error) or self._stopped(error)
         finally:
             if self._reminder is not None:
                 self._reminder.cancel()
+            if self._script is not None:
+                await self._script.close()
         return Lost() if self.lost else conclusion
+
+    def heard(self, state: State) -> None:
+        """Take in a newer state of the run's journal."""
+        if state.tail > self.session.state.tail:
+            self.session.state = state
+        if self._script is not None:
+            self._script.news()
+
+    def _left(self, error: BaseException) -> Conclusion | None:
+        """Return how a durable handler has left its run, None where it has raised an error of its own."""
+        script = self._script
+        if script is None or self.lost or not left_by(error):
+            return None
+        if self._port is not None and self._port.lost:
+            return Lost()
+        if script.drift is not None:
+            return Parked(script.drift)
+        return Waiting(script.waits) if script.waits is not None else None
+
+    def _unfinished(self) -> Conclusion | None:
+        """Return what is wrong with a durable handler that has returned: it can't have, by its journal."""
+        script = self._script
+        if script is None:
+            return None
+        if self._port is not None and self._port.lost:
+            return Lost()
+        if script.waits is not None:
+            keys = ", ".join(repr(wait.key) for wait in script.waits)
+            where = self._task.source_location
+            sentence = f"{where}: the handler returned while it was suspended for {keys}: it swallowed that"
+            fault = Fault("SwallowedSuspension", f"{sentence} (`except BaseException` or a bare `except`)")
+            return Failed(replace(fault, attempt=self.session.state.attempt), final=True)
+        if script.drift is None and script.replaying:
+            script.park_for_unasked()
+        return Parked(script.drift) if script.drift is not None else None
 
     async def _bind(self) -> BoundCall:
         created = self.session.state.created
         if created is None:
             raise AssertionError("an owned run has a created record")
+        if self._task.signature.context != "none":
+            self._port = JournalPort(self.session, self._task.id, self._tools.surroundings)
+            self._script = Script(self._port)
         attempt = Attempt(
             run_id=self.session.ticket.run,
             task_id=self._task.id,
             number=self.session.state.attempt,
             cancelled=lambda: self.stopping,
+            script=self._script,
         )
         return self._task.bind(created.event, await self._input(created), None, attempt)
 
@@ -139,7 +189,7 @@ class Execution:
 
     async def _result_of(self, call: BoundCall) -> Any:
         """Execute the handler within its timeout, which counts from its first line on."""
-        executing = handler.start(call, self._tools.threads, self.name)
+        executing = handler.start(call, self._tools.threads, self.name, self._script)
         self._handler = executing
         await executing.begun()
         if not await handler.is_done_within(executing.done, self._task.definition.timeout):

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from consumers.faults import told
 from tidemill.binding import BoundCall
+from tidemill.durable.branch import enter
+from tidemill.durable.script import Script
 
 
 class Handler(ABC):
@@ -32,9 +34,16 @@ class Handler(ABC):
         """Ask it to stop."""
 
 
-def start(call: BoundCall, threads: Executor, name: str) -> Handler:
-    """Start a handler; `name` is what its task is called in the log."""
-    handler: Handler = OnLoop(call, name) if call.is_async else InThread(call, threads)
+def start(call: BoundCall, threads: Executor, name: str, script: Script | None = None) -> Handler:
+    """Start a handler; `name` is what its task is called in the log, `script` what its context stands for."""
+    surroundings = contextvars.copy_context()
+    if script is not None:
+        surroundings.run(enter, script.main)
+    handler: Handler = (
+        OnLoop(call, name, surroundings) if call.is_async else InThread(call, threads, surroundings)
+    )
+    if script is not None and isinstance(handler.done, asyncio.Task):
+        script.adopt(handler.done, script.main)
     handler.done.add_done_callback(_retrieve)
     return handler
 
@@ -44,8 +53,8 @@ class OnLoop(Handler):
 
     stoppable = True
 
-    def __init__(self, call: BoundCall, name: str) -> None:
-        self.done = asyncio.create_task(_contained(call), name=name)
+    def __init__(self, call: BoundCall, name: str, surroundings: contextvars.Context) -> None:
+        self.done = asyncio.create_task(_contained(call), name=name, context=surroundings)
 
     async def begun(self) -> None:
         """Return at once: it begins with the loop's next turn."""
@@ -60,11 +69,10 @@ class InThread(Handler):
 
     stoppable = False
 
-    def __init__(self, call: BoundCall, threads: Executor) -> None:
+    def __init__(self, call: BoundCall, threads: Executor, surroundings: contextvars.Context) -> None:
         self._loop = asyncio.get_running_loop()
         self._begun = asyncio.Event()
-        context = contextvars.copy_context()
-        self._work = threads.submit(context.run, self._invoke, call)
+        self._work = threads.submit(surroundings.run, self._invoke, call)
         self.done = asyncio.wrap_future(self._work)
         self.done.add_done_callback(lambda _: self._begun.set())
 

@@ -107,6 +107,8 @@ async def look_at_journal(shared: Shared, run: str) -> None:
             held.execution.stop(Lost())
         elif state.cancel is not None:
             held.execution.stop(Cancelled(state.cancel.reason))
+        else:
+            held.execution.heard(state)
 
 
 def interrupt(shared: Shared) -> None:

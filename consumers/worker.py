@@ -16,12 +16,14 @@ import orjson
 
 from consumers.desk import Desk
 from consumers.execution import Tools
+from consumers.journal_port import Surroundings
 from consumers.lease import LeaseKeeper
 from consumers.loader import AnyTask
 from consumers.shared import Shared, interrupt, look_at_journal
 from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
 from tidemill.client import Client, use
+from tidemill.durable.branch import follow_tasks
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
@@ -29,6 +31,7 @@ from tidemill.kernel.jetstream.reconcile import SECOND
 from tidemill.kernel.jetstream.topology import ensure_task_consumer
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.nats_transport import NatsTransport
@@ -82,11 +85,21 @@ class Worker:
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.performer),
+            Tools(self._threads, broker.performer, self._surroundings()),
             MAX_CRASHES,
             self._watchdog.arrival,
         )
         self._pullers: list[Puller] = []
+
+    def _surroundings(self) -> Surroundings:
+        broker = self._broker
+        return Surroundings(
+            broker.performer,
+            Definitions(broker.tasks),
+            broker.waiting,
+            lambda call: asyncio.wrap_future(self._threads.submit(call)),
+            broker.token_url,
+        )
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -104,6 +117,7 @@ class Worker:
         )
         self._leases.start()
         self._watchdog.start()
+        follow_tasks(asyncio.get_running_loop())
         try:
             async with asyncio.TaskGroup() as group:
                 with use(_client(self._broker)):  # handlers inherit it from who hands them their tickets

@@ -9,11 +9,15 @@ The names below are the public API. `tidemill.testing` is for unit tests of hand
 for programs that reach a Tidemill elsewhere than their settings say. All other modules are internal.
 """
 
-from tidemill.context import Context, SyncContext
+from tidemill.context import Context
+from tidemill.durable.children import Call, Failed, Map, Ok, Outcome
+from tidemill.durable.steps import Step
+from tidemill.durable.waits import Approval, Token, WaitTimeout
 from tidemill.event import Event
 from tidemill.kernel.clock import Duration
 from tidemill.kernel.errors import (
     ConflictError,
+    ContextError,
     ControlError,
     DefinitionError,
     NotFoundError,
@@ -22,12 +26,14 @@ from tidemill.kernel.errors import (
     RunError,
     RunFailedError,
     SettingsError,
+    StepError,
     TidemillError,
 )
 from tidemill.kernel.trigger import TriggerOptions
 from tidemill.options import TaskOptions
 from tidemill.retry import Abort, Retry, RetryAfter
 from tidemill.run import Run
+from tidemill.sync_context import SyncContext
 from tidemill.task import FnTask, Task, TaskDecorator, task
 
 __all__ = [  # noqa: RUF022 - grouped by what one does with them
@@ -43,14 +49,24 @@ __all__ = [  # noqa: RUF022 - grouped by what one does with them
     "Context",
     "SyncContext",
     "Event",
+    "Step",
+    "Call",
+    "Map",
+    "Ok",
+    "Failed",
+    "Outcome",
+    "Approval",
+    "Token",
     "RetryAfter",
     "Abort",
+    "WaitTimeout",
     # Start runs and follow them
     "Run",
     "TriggerOptions",
     # Errors
     "TidemillError",
     "ConflictError",
+    "ContextError",
     "ControlError",
     "DefinitionError",
     "NotFoundError",
@@ -59,4 +75,5 @@ __all__ = [  # noqa: RUF022 - grouped by what one does with them
     "RunCancelledError",
     "RunFailedError",
     "SettingsError",
+    "StepError",
 ]

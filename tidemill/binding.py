@@ -14,7 +14,7 @@ from tidemill.kernel.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tidemill.context import Attempt
+    from tidemill.run_context import Attempt
 
 TRIGGERED_TYPE: Final = "tidemill.triggered"
 TRIGGERED_SOURCE: Final = "tidemill"

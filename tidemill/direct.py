@@ -11,9 +11,9 @@ from tidemill.event import Event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidemill.context import Attempt
     from tidemill.kernel.codec import Codec
     from tidemill.kernel.definition import TaskDefinition
+    from tidemill.run_context import Attempt
     from tidemill.signature import HandlerSignature
 
 

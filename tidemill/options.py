@@ -30,6 +30,7 @@ class TaskOptions(TypedDict, total=False):
         retry: the retry policy; three attempts by default.
         concurrency: how many runs execute at the same time in the whole cluster.
         timeout: how long one attempt may execute, waits excluded.
+        max_duration: how long a run may take in all, waits and retries included.
     """
 
     id: str
@@ -39,6 +40,7 @@ class TaskOptions(TypedDict, total=False):
     retry: Retry
     concurrency: int
     timeout: Duration
+    max_duration: Duration
 
 
 DEFAULT_RETRY: Final = Retry()
@@ -57,6 +59,7 @@ class Options:
     retry: Retry = DEFAULT_RETRY
     concurrency: int | None = None
     timeout: float | None = None
+    max_duration: float | None = None
 
 
 def parse(given: Mapping[str, Any]) -> Options:
@@ -77,7 +80,8 @@ def parse(given: Mapping[str, Any]) -> Options:
         where=_where(place, given.get("where")),
         retry=_retry(place, given.get("retry", DEFAULT_RETRY)),
         concurrency=_concurrency(place, given.get("concurrency")),
-        timeout=_timeout(place, given.get("timeout")),
+        timeout=_timeout(place, "timeout", given.get("timeout")),
+        max_duration=_timeout(place, "max_duration", given.get("max_duration")),
     )
 
 
@@ -144,10 +148,10 @@ def _concurrency(place: Place, value: object) -> int | None:
     return value
 
 
-def _timeout(place: Place, value: object) -> float | None:
+def _timeout(place: Place, name: str, value: object) -> float | None:
     if value is None:
         return None
-    limit = duration("timeout", value)
+    limit = duration(name, value)
     if limit == 0:
-        raise place.problem("timeout=0 lets nothing run", hint="leave it out for no limit")
+        raise place.problem(f"{name}=0 lets nothing run", hint="leave it out for no limit")
     return limit

@@ -8,15 +8,16 @@ import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tidemill.context import Context, SyncContext
+from tidemill.context import Context
 from tidemill.event import Event
 from tidemill.source import Place, calling_frame, calling_place, place_of
+from tidemill.sync_context import SyncContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tidemill.context import Attempt, FindEvent
     from tidemill.kernel.definition import Takes
+    from tidemill.run_context import Attempt, FindEvent
 
 ContextKind = Literal["none", "async", "sync"]
 _NO_RESULT: Final = (typing.NoReturn, typing.Never)

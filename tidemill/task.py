@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from tidemill import client, options, signature
 from tidemill.binding import BoundCall, RunInput
-from tidemill.context import Context, SyncContext
+from tidemill.context import Context
 from tidemill.direct import direct_arguments
+from tidemill.durable.branch import inside
+from tidemill.durable.children import Call, Request, trigger
 from tidemill.event import Event
 from tidemill.kernel.codec import Codec
 from tidemill.kernel.definition import TaskDefinition, id_problem
@@ -18,16 +20,17 @@ from tidemill.kernel.errors import DefinitionError
 from tidemill.kernel.trigger import parse_request
 from tidemill.run import Run
 from tidemill.source import code_digest
+from tidemill.sync_context import SyncContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FunctionType
     from typing import Unpack
 
-    from tidemill.context import Attempt
     from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
     from tidemill.options import TaskOptions
     from tidemill.retry import Retry
+    from tidemill.run_context import Attempt
     from tidemill.source import Place
 
 T = TypeVar("T")
@@ -59,6 +62,9 @@ class Task(Generic[In, Out]):
     async def trigger(self, payload: Any = None, /, **o: Unpack[TriggerOptions]) -> Run[Out]:
         """Start a run durably: when this returns, it is stored and will be executed.
 
+        Inside of a run it is a child that nobody waits for: started once, whatever crashes, and cancelled
+        with its parent unless it is `detached`.
+
         Args:
             payload: what the handler's first parameter gets.
             **o: see `TriggerOptions`.
@@ -69,7 +75,39 @@ class Task(Generic[In, Out]):
             ControlError: Tidemill can't be reached.
         """
         reached = client.current()
-        return Run(await reached.trigger(self._request(payload, o)), reached, self._result)
+        detached = o.pop("detached", False)
+        request = self._request(payload, o)
+        branch = inside()
+        if branch is None:
+            return Run(await reached.trigger(request), reached, self._result)
+        place = branch.place(f"trigger:{self.id}")
+        child = Request(self.id, request.payload, self._result, request.options())
+        return Run(await trigger(branch.script, place, child, detached=detached), reached, self._result)
+
+    @overload
+    def call(self: Task[None, Out], payload: None = None, /, *, name: str | None = None) -> Call[Out]: ...
+    @overload
+    def call(self, payload: In, /, *, name: str | None = None) -> Call[Out]: ...
+    def call(self, payload: Any = None, /, *, name: str | None = None) -> Call[Out]:
+        """Return a child of the run whose handler calls this; awaited, it is executed.
+
+        Args:
+            payload: what the child's first parameter gets.
+            name: what the child is called in the run's history.
+
+        Raises:
+            ContextError: the code isn't a run's.
+            PayloadError: the payload doesn't fit the task's annotation.
+        """
+        return Call(self.request(payload), name)
+
+    def request(self, payload: In) -> Request:
+        """Return what starts a child of a run.
+
+        Raises:
+            PayloadError: the payload doesn't fit the task's annotation.
+        """
+        return Request(self.id, self._payload.encode(payload), self._result)
 
     def trigger_sync(self, payload: In, /, **o: Unpack[TriggerOptions]) -> Run[Out]:
         """Start a run durably, from code that isn't on an event loop.
@@ -245,6 +283,7 @@ def _definition(
         retry=given.retry.policy,
         concurrency=given.concurrency,
         timeout=given.timeout,
+        max_duration=given.max_duration,
         takes=handler.takes,
         payload_schema=None if handler.takes == "none" else payload.schema,
         code=code_digest(cast("FunctionType", function)),

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill.client import Client, use_everywhere
-from tidemill.context import Attempt
 from tidemill.direct import supplying
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.trigger import TriggerRequest
+from tidemill.run_context import Attempt
 from tidemill.samples import BUNDLED, find_sample
 from tidemill.transport import RunOutcome, Transport
 

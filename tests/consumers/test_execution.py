@@ -13,6 +13,7 @@ import pytest
 
 from consumers import execution
 from consumers.execution import Execution, Tools
+from consumers.journal_port import Surroundings
 from consumers.loader import AnyTask
 from consumers.threads import HandlerThreads
 from tidemill import Context, Retry, RetryAfter, SyncContext, task
@@ -50,7 +51,9 @@ CREATED = Created(rid="c", task="t", raw=b'"main"')
 @pytest.fixture
 def tools() -> Iterator[Tools]:
     threads = HandlerThreads(1)
-    yield Tools(threads, cast("Performer", FakeBlobs()))
+    performer = cast("Performer", FakeBlobs())
+    nobody = cast("Any", None)
+    yield Tools(threads, performer, Surroundings(performer, nobody, nobody, nobody, nobody))
     threads.shutdown(wait=False, cancel_futures=True)
 
 

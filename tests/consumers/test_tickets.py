@@ -190,7 +190,7 @@ async def test_tickets_and_journals_that_nobody_can_read_become_dead_letters(
         seq = await mill.broker.journal.append(delayed, newer, expect=tail.seq)
         await bus.publish(names.subject("tickets", "work", "no-number"), b"{}")
         await bus.publish(names.ticket("work", "run_x", 1), b'{"kind":"created" broken\n')
-        await bus.publish(names.ticket("work", delayed, seq), b"{}\n")
+        await bus.publish(names.ticket("work", delayed, seq), b'{"kind":"signal"}\n')
         letters = await until(lambda: _letters(mill, 4))
     assert not calls
     reasons = sorted(letter.facts["attempts"][0]["message"] for letter in letters)

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from tidemill.context import Attempt, Context, SyncContext
+from tidemill.context import Context
 from tidemill.event import Event
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import PayloadError
+from tidemill.run_context import Attempt
+from tidemill.sync_context import SyncContext
 from tidemill.task import task
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

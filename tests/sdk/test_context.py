@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.context import Attempt, Context, SyncContext
+from tidemill.context import Context
+from tidemill.run_context import Attempt
+from tidemill.sync_context import SyncContext
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -22,8 +22,11 @@ def test_options_come_in_the_form_of_the_definition() -> None:
         "retry": retry,
         "concurrency": 3,
         "timeout": timedelta(minutes=2),
+        "max_duration": "1h",
     }
-    assert parse(given) == Options("a.b-c_1", ("old",), ("github.push",), "data.a == 1", retry, 3, 120.0)
+    assert parse(given) == Options(
+        "a.b-c_1", ("old",), ("github.push",), "data.a == 1", retry, 3, 120.0, 3600.0
+    )
     assert set(given) == set(NAMES)
 
 

@@ -10,7 +10,7 @@ def test_every_public_name_exists_once_and_is_documented() -> None:
     assert len(set(tidemill.__all__)) == len(tidemill.__all__)
     for name in tidemill.__all__:
         thing = getattr(tidemill, name)
-        assert name in ("Duration", "task") or inspect.getdoc(thing), name
+        assert name in ("Duration", "Outcome", "task") or inspect.getdoc(thing), name
 
 
 def test_every_method_of_a_public_class_is_documented() -> None:
@@ -25,5 +25,5 @@ def test_every_method_of_a_public_class_is_documented() -> None:
 
 def test_public_errors_stand_in_one_tree() -> None:
     errors = [getattr(tidemill, name) for name in tidemill.__all__ if name.endswith("Error")]
-    assert len(errors) == 10
+    assert len(errors) == 12
     assert all(issubclass(error, TidemillError) for error in errors)

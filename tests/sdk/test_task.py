@@ -10,10 +10,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tidemill.context import Attempt, Context, SyncContext
+from tidemill.context import Context
 from tidemill.event import Event
 from tidemill.kernel.errors import DefinitionError
 from tidemill.retry import Retry
+from tidemill.run_context import Attempt
+from tidemill.sync_context import SyncContext
 from tidemill.task import FnTask, task
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tidemill.context import Context, SyncContext
+from tidemill.context import Context
 from tidemill.event import Event
 from tidemill.kernel.errors import ConflictError, PayloadError, RunFailedError
+from tidemill.sync_context import SyncContext
 from tidemill.task import task
 from tidemill.testing import Cancelled, active
 

@@ -77,6 +77,7 @@ class TaskDefinition(_Stored):
         retry: the retry policy.
         concurrency: how many runs execute at the same time in the whole cluster; None is no limit.
         timeout: seconds that one attempt may execute, waits excluded; None is no limit.
+        max_duration: seconds that a run may take in all, waits included; None is no limit.
         takes: whether the handler is given nothing, the event's data, or the whole event.
         payload_schema: JSON Schema of the payload; None where anything fits.
         code: digest of the handler's source, so that a change of code alone is a new version too.
@@ -89,6 +90,7 @@ class TaskDefinition(_Stored):
     retry: RetryPolicy = RetryPolicy()
     concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
+    max_duration: Annotated[float, Field(gt=0)] | None = None
     takes: Takes = "payload"
     payload_schema: dict[str, Any] | None = None
     code: str = ""

@@ -6,7 +6,9 @@
     ├── PayloadError             data doesn't fit the model or can't be serialised
     ├── NotFoundError            a task, run, source or event that doesn't exist
     ├── ConflictError            the request contradicts the state of things
+    ├── ContextError             a context was used where it can't be
     ├── ControlError             the control API can't be reached or doesn't answer as it should
+    ├── StepError                what a step raised before its run was resumed, and can't be made again
     ├── RunError                 a run has ended without a result
     │   ├── RunFailedError           it failed, crashed, timed out or expired
     │   └── RunCancelledError        somebody cancelled it
@@ -54,8 +56,16 @@ class ConflictError(TidemillError):
     """What was asked for contradicts the state of things."""
 
 
+class ContextError(TidemillError):
+    """A context was used outside of its run, inside of a step, or in a way that can't be remembered."""
+
+
 class ControlError(TidemillError):
     """The control API can't be reached or doesn't answer as it should: the outcome may be unknown."""
+
+
+class StepError(TidemillError):
+    """A step failed before its run was resumed, with an exception that can't be made again here."""
 
 
 class RunError(TidemillError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import orjson
 
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.mailman import Signal
+from tidemill.kernel.protocol.records import Item, item_of
 from tidemill.kernel.subjects import Names
 
 Kind = Literal["cancel", "retry"]
+ITEM: Final = "item"
+_ITEM_BEGIN: Final = b'{"kind":"item"'
 KINDS: tuple[Kind, ...] = ("cancel", "retry")
 
 
@@ -20,6 +23,26 @@ def write_signal(kind: Kind, reason: str, reply: str, parent: str = "") -> bytes
     `reply` is the subject on which its sender waits, or empty; `parent` the run that ends its child.
     """
     return orjson.dumps({"kind": kind, "reason": reason, "reply": reply, "parent": parent})
+
+
+def write_item(item: Item, reply: str = "") -> bytes:
+    """Return the body of a piece of news for a run's mailbox."""
+    return orjson.dumps({"kind": ITEM, "item": item, "reply": reply})
+
+
+def read_item(body: bytes) -> tuple[Item, str] | None:
+    """Read a piece of news and the subject on which its sender waits; None where it is another signal.
+
+    Raises:
+        PayloadError: it is one, and can't be read.
+    """
+    if not body.startswith(_ITEM_BEGIN):
+        return None
+    try:
+        facts = orjson.loads(body)
+        return item_of(facts["item"]), str(facts.get("reply", ""))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise PayloadError(f"a piece of news can't be read ({type(error).__name__}: {error})") from error
 
 
 def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Signal, str]:

@@ -25,6 +25,7 @@ class TriggerOptions(TypedDict, total=False):
         at: when the run starts, with a time zone; instead of `delay`.
         ttl: how long the run may wait until it starts; then it expires.
         tags: words under which the run is found later.
+        detached: inside of a run: the run goes on when the one that starts it is cancelled.
     """
 
     idempotency_key: str
@@ -32,9 +33,10 @@ class TriggerOptions(TypedDict, total=False):
     at: datetime
     ttl: Duration
     tags: Sequence[str]
+    detached: bool
 
 
-NAMES: Final = tuple(TriggerOptions.__annotations__)
+NAMES: Final = tuple(name for name in TriggerOptions.__annotations__ if name != "detached")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,22 +64,23 @@ async def test_tickets_carry_their_run_once_and_may_cancel_its_timer(performer: 
     assert tickets[0].body.startswith(b'{"kind":"created"')
     assert tickets[1].body == b'{"kind":"signal"}\n'
 
-    assert not await perform(op.TimerPending(RUN, TASK))
+    assert not await perform(op.TimerPending(RUN, TASK, 3))
     await perform(op.Schedule(RUN, TASK, 3, time.time() + 60))
-    assert await perform(op.TimerPending(RUN, TASK))
+    await perform(op.Schedule(RUN, TASK, 4, time.time() + 60))
     await perform(op.SendTicket(RUN, TASK, 4, "signal", cancels_timer=True))
-    assert not await perform(op.TimerPending(RUN, TASK))
+    assert not await perform(op.TimerPending(RUN, TASK, 4))
+    assert await perform(op.TimerPending(RUN, TASK, 3))
 
 
 async def test_a_timer_becomes_a_ticket_in_its_time_and_can_be_replaced_and_cancelled(
     performer: Performer,
 ) -> None:
     perform = performer.perform
-    await perform(op.Schedule(RUN, TASK, 1, time.time() + 60))
+    await perform(op.Schedule(RUN, TASK, 2, time.time() + 60))
     await perform(op.Schedule(RUN, TASK, 2, time.time() + 0.2, CREATED))
     await perform(op.Schedule("run_y", TASK, 1, time.time() + 60))
-    await perform(op.CancelTimer("run_y", TASK))
-    await perform(op.CancelTimer("run_y", TASK))
+    await perform(op.CancelTimer("run_y", TASK, 1))
+    await perform(op.CancelTimer("run_y", TASK, 1))
     async with asyncio.timeout(10):
         while not await perform(op.TicketOutstanding(RUN, TASK)):  # noqa: ASYNC110 - the broker's, not ours
             await asyncio.sleep(0.02)

@@ -15,6 +15,7 @@ from tidemill.kernel.jetstream.embedded import EmbeddedBroker
 from tidemill.kernel.jetstream.journal import Journal
 from tidemill.kernel.jetstream.topology import Topology, TopologyLimits, apply, wanted
 from tidemill.kernel.services.performer import Performer
+from tidemill.kernel.services.waiting import Waiting
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.sections import TlsSettings
 from tidemill.kernel.subjects import Names
@@ -63,6 +64,8 @@ class Broker:
         self.workers = Bucket(bus, "WORKERS")
         self.secrets = Bucket(bus, "SECRETS")
         self.windows = Bucket(bus, "WINDOWS")
+        self.waiting = Waiting(Bucket(bus, "WAITS"))
+        self.token_url = lambda _run, _box: ""
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
 
 

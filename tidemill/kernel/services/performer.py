@@ -22,11 +22,13 @@ from tidemill.kernel.protocol import operations as op
 from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.conclusions import Conclusion
 from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
+from tidemill.kernel.signals import write_item, write_signal
 
 T = TypeVar("T")
 Executor = Callable[[Any], Awaitable[Conclusion]]
 Isolator = Callable[[], Awaitable[None]]
 _MOST_ENDINGS: Final = 100_000
+_AT_ONCE: Final = 64
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 _REPORT_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
@@ -73,6 +75,9 @@ class Performer:
             op.Bury: self._bury,
             op.Exhume: self._exhume,
             op.Hint: self._hint,
+            op.Tell: self._tell,
+            op.CancelRuns: self._cancel_runs,
+            op.JournalOpen: self._journal_open,
             op.Clock: self._clock,
             op.TicketOutstanding: self._ticket_outstanding,
             op.TimerPending: self._timer_pending,
@@ -228,6 +233,25 @@ class Performer:
 
     async def _hint(self, operation: op.Hint) -> None:
         await self.bus.send(self.names.subject("hints", operation.worker), operation.run.encode())
+
+    async def _tell(self, operation: op.Tell) -> None:
+        headers = {"Nats-Msg-Id": operation.item.id}
+        body = write_item(operation.item)
+        await self.bus.publish(self.names.signal(operation.run), body, headers=headers)
+
+    async def _cancel_runs(self, operation: op.CancelRuns) -> None:
+        places = asyncio.Semaphore(_AT_ONCE)
+        body = write_signal("cancel", operation.reason, "", operation.parent)
+
+        async def one(run: str) -> None:
+            async with places:
+                await self.bus.publish(self.names.signal(run), body)
+
+        await asyncio.gather(*map(one, operation.runs))
+
+    async def _journal_open(self, operation: op.JournalOpen) -> bool:
+        tail = await self.journal.tail_leader(operation.run)
+        return tail is not None and bool(tail.body)
 
     async def _clock(self, _: op.Clock) -> float:
         return now().timestamp()

@@ -1,0 +1,132 @@
+"""Branches of a handler's code: its main line, and the asyncio tasks that it starts.
+
+What is remembered is found again by its key, and keys are counted within a branch: which of two branches
+comes first to its second `fetch` may differ from one execution to the next, their own order doesn't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tidemill.kernel.errors import ContextError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+    from tidemill.durable.script import Script
+
+
+@dataclass(slots=True)
+class Place:
+    """Where in the code a call on the context stands.
+
+    Attributes:
+        key: by which it is remembered.
+        after: the key of what its branch had done before it.
+    """
+
+    key: str
+    after: str
+
+
+@dataclass(slots=True)
+class Branch:
+    """One line of a handler's code.
+
+    Attributes:
+        script: the run.
+        path: what its keys begin with; empty for the main line.
+        last: the key of what it has done last.
+        witnesses: collect the keys that are asked for in races around this branch.
+    """
+
+    script: Script
+    path: str = ""
+    last: str = ""
+    witnesses: tuple[set[str], ...] = ()
+    names: Counter[str] = field(default_factory=Counter)
+    functions: Counter[str] = field(default_factory=Counter)
+
+    def place(self, name: str) -> Place:
+        """Return the next place of this name."""
+        self.names[name] += 1
+        number = self.names[name]
+        return Place(f"{self.path}{name}" if number == 1 else f"{self.path}{name}#{number}", self.last)
+
+    def child(self, function: str) -> Branch:
+        """Return the branch of a task that is started from here."""
+        self.functions[function] += 1
+        path = f"{self.path}{function}.{self.functions[function]}/"
+        return Branch(self.script, path, self.last, self.witnesses)
+
+
+@dataclass(frozen=True, slots=True)
+class InStep:
+    """Stands for the branch while a step's function executes: nothing else may be remembered inside of it."""
+
+    key: str
+
+
+_here: ContextVar[Branch | InStep | None] = ContextVar("tidemill_branch", default=None)
+
+
+def here(what: str) -> Branch:
+    """Return the branch of the code that calls.
+
+    Raises:
+        ContextError: the code isn't a durable run's, or executes inside of a step; `what` it wanted.
+    """
+    found = _here.get()
+    if isinstance(found, Branch):
+        return found
+    if isinstance(found, InStep):
+        raise ContextError(
+            f"{what} inside of step {found.key!r}: what is inside of a step isn't remembered by itself",
+            hint="call it from the handler, before or after the step",
+        )
+    raise ContextError(
+        f"{what} outside of its run",
+        hint="call it from the handler or a task that it has started; another thread has to be told to",
+    )
+
+
+def inside() -> Branch | None:
+    """Return the branch of the code that calls, None outside of durable runs and inside of steps."""
+    found = _here.get()
+    return found if isinstance(found, Branch) else None
+
+
+def enter(branch: Branch | InStep) -> contextvars.Token[Branch | InStep | None]:
+    """Make a branch that of the code that follows."""
+    return _here.set(branch)
+
+
+def leave(token: contextvars.Token[Branch | InStep | None]) -> None:
+    """Take `enter` back."""
+    _here.reset(token)
+
+
+def follow_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the tasks that durable handlers start known to their scripts; others cost one look."""
+    loop.set_task_factory(_new_task)
+
+
+def _new_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    **options: Any,
+) -> asyncio.Task[Any]:
+    parent = _here.get()
+    if not isinstance(parent, Branch):
+        return asyncio.Task(coroutine, loop=loop, **options)
+    branch = parent.child(getattr(coroutine, "__name__", "task"))
+    surroundings = options.pop("context", None) or contextvars.copy_context()
+    surroundings.run(_here.set, branch)
+    task = asyncio.Task(coroutine, loop=loop, context=surroundings, **options)
+    parent.script.adopt(task, branch)
+    return task

@@ -1,0 +1,59 @@
+"""Can anything in a run move? Where all of its tasks wait for what only the future brings, nothing can.
+
+A task that waits for something unknown (a socket, a thread, a lock) may move at any time: it keeps the run
+in memory. Known are the waits of the script itself, other tasks of the run, and asyncio's ways to wait for
+tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import CodeType
+
+
+def _joins() -> frozenset[CodeType]:
+    """Return the code of asyncio's coroutines that wait for tasks alone."""
+    functions = (
+        asyncio.TaskGroup.__aexit__,
+        getattr(asyncio.TaskGroup, "_aexit", None),  # since Python 3.13
+        getattr(asyncio.tasks, "_wait", None),
+    )
+    return frozenset(function.__code__ for function in functions if function is not None)
+
+
+_JOINS: Final = _joins()
+
+
+def nothing_moves(tasks: Collection[asyncio.Task[Any]], pending: Collection[asyncio.Future[Any]]) -> bool:
+    """Say whether every task of a run waits for a future in `pending` or for another one of the tasks."""
+    return all(task.done() or _is_still(task, tasks, pending) for task in tasks)
+
+
+def _is_still(
+    task: asyncio.Task[Any],
+    tasks: Collection[asyncio.Task[Any]],
+    pending: Collection[asyncio.Future[Any]],
+) -> bool:
+    awaited: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    if awaited is None or awaited.done():
+        return False  # it is about to go on
+    if awaited in pending or awaited in tasks:
+        return True
+    children: Collection[asyncio.Future[Any]] | None = getattr(awaited, "_children", None)
+    if children is not None:  # asyncio.gather
+        return all(child.done() or child in tasks or child in pending for child in children)
+    return _waits_for_tasks(task.get_coro())
+
+
+def _waits_for_tasks(coroutine: Any) -> bool:
+    while inspect.iscoroutine(coroutine) and inspect.iscoroutine(coroutine.cr_await):
+        coroutine = coroutine.cr_await
+    if not inspect.iscoroutine(coroutine) or coroutine.cr_code not in _JOINS:
+        return False
+    frame = coroutine.cr_frame
+    return frame is None or frame.f_locals.get("timeout") is None

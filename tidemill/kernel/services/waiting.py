@@ -1,0 +1,59 @@
+"""What runs wait for from outside: events to look out for, and decisions that people are asked for.
+
+The entries are a directory, not the truth: what a run waits for stands in its journal, and what came of it in
+its mailbox. An entry that outlives its wait is refused by the run; it expires a while after the wait's end.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tidemill.kernel.errors import WrongSequenceError
+from tidemill.kernel.subjects import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidemill.kernel.jetstream.buckets import Bucket
+
+_AFTER_SECONDS: Final = 3600.0
+_LONGEST_SECONDS: Final = 400 * 86_400.0
+
+
+class Waiting:
+    """The directory of open waits, one entry for each mailbox that the outside has to know of."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def open(self, run: str, box: str, facts: Mapping[str, Any], *, until: float | None) -> None:
+        """Enter a wait until its end (seconds since the epoch); one that stands there stays as it is."""
+        rest = until - time.time() if until is not None else _LONGEST_SECONDS
+        keep = min(max(0.0, rest) + _AFTER_SECONDS, _LONGEST_SECONDS)
+        body = orjson.dumps({"run": run, "box": box, "until": until, **facts})
+        try:
+            await self._bucket.create(key_of(run, box), body, keep=keep)
+        except WrongSequenceError:
+            return  # an earlier execution of the same code has entered it
+
+    async def find(self, run: str, box: str) -> dict[str, Any] | None:
+        """Return the entry of a wait, None where there is none."""
+        value = await self._bucket.get(key_of(run, box))
+        return None if value is None else _read(value.value)
+
+    async def all(self) -> list[dict[str, Any]]:
+        """Return all entries."""
+        return [_read(value) for value in (await self._bucket.items()).values()]
+
+
+def key_of(run: str, box: str) -> str:
+    """Return the key of a wait's entry."""
+    return f"{run}.{escape(box)}"
+
+
+def _read(value: bytes) -> dict[str, Any]:
+    facts: dict[str, Any] = orjson.loads(value)
+    return facts

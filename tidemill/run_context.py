@@ -1,0 +1,148 @@
+"""What both kinds of context have: who the run is, its event, log, clock and ids."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import uuid
+from collections.abc import Callable, Coroutine, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from tidemill.durable.branch import here
+from tidemill.event import Event
+from tidemill.kernel import clock
+from tidemill.kernel.errors import ContextError
+
+if TYPE_CHECKING:
+    from tidemill.durable.branch import Branch
+    from tidemill.durable.script import Script
+
+    FindEvent = Callable[[], Event[Any] | None]
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+In = TypeVar("In")
+Out = TypeVar("Out")
+P = ParamSpec("P")
+Co = Coroutine[Any, Any, T]
+
+
+_UUIDS = uuid.UUID("6f1f6a3e-3f0c-5d0b-9d8e-3b8f3f6d2c11")
+
+
+def _never() -> bool:
+    return False
+
+
+def _no_event() -> Event[Any] | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a run: what the engine lends to a context.
+
+    Attributes:
+        run_id: the run's id.
+        task_id: the task's id.
+        number: the attempt's number, from 1.
+        now: the run's clock, where nothing durable keeps one.
+        cancelled: says whether the attempt was asked to stop; called from the handler's thread.
+        script: what the run remembers; None in a context that nothing durable stands behind.
+    """
+
+    run_id: str
+    task_id: str
+    number: int = 1
+    now: Callable[[], datetime] = clock.now
+    cancelled: Callable[[], bool] = _never
+    script: Script | None = None
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that adds run, task and attempt to every record; a caller's `extra` is kept beside them."""
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        """Return message and keywords with the run's facts in `extra`."""
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+
+
+class RunContext:
+    """What both contexts share. Built by the engine, once per attempt."""
+
+    def __init__(self, attempt: Attempt, event: FindEvent = _no_event) -> None:
+        self._attempt = attempt
+        self._find_event = event
+        self._drawn = 0
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, the same in all its attempts."""
+        return self._attempt.run_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt.number
+
+    @cached_property
+    def event(self) -> Event[Any] | None:
+        """The event that started the run; None where it was triggered."""
+        return self._find_event()
+
+    @cached_property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger bound to the run: `tidemill.task.<id>`, with run, task and attempt on every record."""
+        attempt = self._attempt
+        facts = {"run_id": attempt.run_id, "task": attempt.task_id, "attempt": attempt.number}
+        return RunLogger(logging.getLogger(f"tidemill.task.{attempt.task_id}"), facts)
+
+    def idempotency_key(self, step: str) -> str:
+        """Return a key for an upstream that takes one (Stripe and others), stable across attempts.
+
+        Args:
+            step: a name for what is done with the key; another name gives another key.
+        """
+        digest = hashlib.sha256(f"step\n{self.run_id}\n{step}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:40]
+
+    def now(self) -> datetime:
+        """Return the time by the run's clock, in UTC: the same whenever this code is executed again.
+
+        It stands still between the parts that are remembered: it is when the last of them was over.
+        """
+        script = self._attempt.script
+        return self._attempt.now() if script is None else datetime.fromtimestamp(script.time, UTC)
+
+    def random(self) -> random.Random:
+        """Return a source of random numbers that gives the same ones whenever this code is executed again."""
+        return random.Random(self._seed("random"))  # noqa: S311 - it must be repeatable, it guards no secret
+
+    def uuid(self) -> uuid.UUID:
+        """Return an id that is unique, and the same whenever this code is executed again."""
+        return uuid.uuid5(_UUIDS, self._seed("uuid"))
+
+    def _seed(self, what: str) -> str:
+        self._drawn += 1
+        return f"{what}\n{self.run_id}\n{self._drawn}"
+
+    def _branch(self, what: str) -> Branch:
+        """Return the branch of the code that calls.
+
+        Raises:
+            ContextError: it isn't the run's, or nothing durable stands behind this context.
+        """
+        if self._attempt.script is None:
+            raise ContextError(
+                f"{what} needs a run", hint="start one with .trigger(), or test it with tidemill.testing.play"
+            )
+        return here(what)
