@@ -151,15 +151,16 @@ class DriftWatch:
         if watched is None:
             known = described(shape_of(schema.document))
             watched = self._watched[key] = _Watched(source, event_type, schema.event_type, known)
-            for document in await self._past(f"{source}.{event_type}"):
+            for document in await self._past(source, event_type):
                 learn(watched.known, document)
                 watched.learned += 1
                 await asyncio.sleep(0)
         return watched
 
-    async def _past(self, event_type: str) -> list[Any]:
+    async def _past(self, source: str, event_type: str) -> list[Any]:
+        """Return earlier events: a webhook's type begins with its source, other events' types are whole."""
         try:
-            return await self._history(event_type)
+            return await self._history(f"{source}.{event_type}") or await self._history(event_type)
         except TidemillError as error:
             _log.info("%s is learned anew, its stored events can't be read: %s", event_type, error.sentence)
             return []

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tidemill.cli.schemas_compare import _takes
 from tidemill.cli.schemas_drift import _summed
+from tidemill.cli.schemas_write import full_types
 
 if TYPE_CHECKING:
     from conftest import Call, Mill
@@ -144,3 +146,27 @@ def test_reports_of_drift_are_added_up_by_place() -> None:
 def test_drift_is_asked_for_over_either_way(call: Call, way: tuple[str, ...]) -> None:
     assert call(*way, "schemas", "drift", "--source", "nobody").out == "no drift was seen\n"
     assert call(*way, "schemas", "drift", "--source", "nobody", "--json").json() == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "source", "event_type", "takes"),
+    [
+        ("github.push", "github", "push", True),
+        ("github.issues.*", "github", "issues", True),
+        ("github.issues.opened", "github", "issues", True),
+        ("github.>", "github", "issues", True),
+        ("*.issues.opened", "github", "issues", True),
+        ("github.push", "github", "issues", False),
+        ("github.issues.opened.late", "github", "issues", False),
+        ("order.paid", "events", "order.paid", True),
+        ("events.order.paid", "events", "order.paid", False),
+        ("order.paid.late", "events", "order.paid", False),
+    ],
+)
+def test_a_task_takes_a_type_with_any_action(
+    pattern: str,
+    source: str,
+    event_type: str,
+    takes: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    assert any(_takes({"on": [pattern]}, name) for name in full_types(source, event_type)) is takes

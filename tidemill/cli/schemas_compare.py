@@ -13,6 +13,7 @@ from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_rows
+from tidemill.cli.schemas_write import full_types
 from tidemill.kernel.errors import BrokerError, ControlError, NotFoundError, PayloadError
 from tidemill.kernel.subjects import type_matches, unescape_type
 
@@ -137,7 +138,7 @@ def _stated(schema: Any) -> tuple[str, str]:
 def _affected(context: typer.Context, settings: Settings, pair: _Pair) -> tuple[list[str], str | None]:
     """Return the tasks that take the type, or why they can't be asked for."""
     sources = [name for name, one in settings.sources.items() if pair.source in (name, one.preset)]
-    types = [f"{source}.{pair.event_type}" for source in sources or [pair.source]]
+    types = [name for source in sources or [pair.source] for name in full_types(source, pair.event_type)]
     try:
         definitions = ask(context, lambda remote: remote.tasks())
     except (BrokerError, ControlError, NotFoundError) as error:
@@ -146,8 +147,10 @@ def _affected(context: typer.Context, settings: Settings, pair: _Pair) -> tuple[
 
 
 def _takes(definition: dict[str, Any], event_type: str) -> bool:
-    """Say whether a task may take events of a type, with an action or without."""
+    """Say whether a task may take events of a type, or of a type with any action, `github.issues.*`."""
     patterns: list[str] = definition.get("on") or []
-    with_action = (f"{event_type}.{pattern.rsplit('.', 1)[-1]}" for pattern in patterns)
-    pairs = zip(patterns, with_action, strict=True)
-    return any(type_matches(pattern, event_type) or type_matches(pattern, full) for pattern, full in pairs)
+    base = event_type.removesuffix(".*")
+    full = ((pattern, f"{base}.{pattern.rsplit('.', 1)[-1]}") for pattern in patterns)
+    if base == event_type:
+        return any(type_matches(pattern, event_type) for pattern in patterns)
+    return any(type_matches(pattern, candidate) for pattern, candidate in full)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 import typer
@@ -18,6 +18,8 @@ from tidemill.kernel.subjects import escape_type
 if TYPE_CHECKING:
     from tidemill.cli.remote import Remote, Row
 
+POSTED: Final = "events"
+"""In place of a source: events that were posted to `/events`, whose types are whole."""
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write there; print it by default.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
 
@@ -119,10 +121,17 @@ def _newest(context: typer.Context, source: str, types: list[str]) -> dict[str, 
     return {event_type: found[event_type] for event_type in wanted}
 
 
+def full_types(source: str, event_type: str) -> list[str]:
+    """Return the types of stored events: a webhook's has its source before it, and may have an action."""
+    if source == POSTED:
+        return [event_type]
+    return [f"{source}.{event_type}", f"{source}.{event_type}.*"]
+
+
 async def _captured(remote: Remote, source: str, event_type: str, limit: int) -> list[Any]:
     """Return the data of the newest stored events of a type, with an action or without."""
     rows: list[Row] = []
-    for pattern in (f"{source}.{event_type}", f"{source}.{event_type}.*"):
+    for pattern in full_types(source, event_type):
         rows += await remote.events(source=None, event_type=pattern, before=None, limit=limit)
     newest = sorted(rows, key=lambda row: int(row["seq"]), reverse=True)[:limit]
     return [(await remote.event(str(row["key"])))["data"] for row in newest]

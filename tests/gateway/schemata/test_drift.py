@@ -38,6 +38,7 @@ class Site:
         self.reports: list[tuple[str, dict[str, Any]]] = []
         self.now = 1000.0
         self.away = False
+        self.unknown: set[str] = set()
         report = self.reports.append
         self.watch = DriftWatch(self.history, lambda *one: report(one), clock=lambda: self.now)
 
@@ -45,7 +46,7 @@ class Site:
         self.asked.append(event_type)
         if self.away:
             raise BrokerUnavailableError("away", hint="")
-        return self.past
+        return self.past if event_type not in self.unknown else []
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -100,6 +101,16 @@ async def test_what_goes_on_is_reported_now_and_then_and_what_is_new_at_once(sch
     told = [{one["path"]: one["events"] for one in report["findings"]} for _, report in site.reports]
     assert told[:2] == [{"$.extra": 1}, {"$.extra": 3, "$.more": 1}]
     assert told[2:] == [{"$.extra": REPEAT_AFTER + 1}]
+
+
+async def test_events_that_keep_their_type_have_a_past_too(schema: EventSchema) -> None:
+    site = Site([PAID] * ENOUGH)
+    site.unknown = {"events.paid"}
+    async with site.running():
+        site.watch("events", "paid", schema, PAID | {"extra": 1})
+        await site.watch.idle()
+    assert site.asked == ["events.paid", "paid"]
+    assert site.watch.drifting == {("events", "paid", "new_field"): 1}
 
 
 @pytest.mark.parametrize("away", [False, True])
