@@ -46,6 +46,7 @@ from tidemill.kernel.settings.live import LiveSettings
 if TYPE_CHECKING:
     from starlette.routing import Route
 
+    from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.sections import GatewaySettings
     from tidemill.kernel.settings.values import Address
@@ -67,10 +68,7 @@ class Gateway:
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
         self._learned = LearnedSecrets(broker.secrets)
-        schemas = schema_store(settings)
-        self._drift = DriftWatch(StoredHistory(Events(broker.bus, broker.blobs)), self._recorder.drift)
-        schemas.watcher = self._drift
-        self.metrics.watch_schemas(schemas.outcomes, self._drift.looked, self._drift.drifting)
+        schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
         intakes = build_intakes(settings, live, self._learned, schemas)
         publisher = Publisher(
             broker.bus,
@@ -171,6 +169,17 @@ def _bounds(gateway: GatewaySettings) -> dict[str, float]:
         "max_fields": gateway.max_headers,
         "seconds": gateway.request_timeout,
     }
+
+
+def _watched_schemas(
+    settings: Settings, broker: Broker, recorder: Recorder, metrics: Metrics
+) -> tuple[SchemaStore, DriftWatch]:
+    """Return the schemas, and who watches what fits them for drift."""
+    schemas = schema_store(settings)
+    drift = DriftWatch(StoredHistory(Events(broker.bus, broker.blobs)), recorder.drift)
+    schemas.watcher = drift
+    metrics.watch_schemas(schemas.outcomes, drift.looked, drift.drifting)
+    return schemas, drift
 
 
 def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
