@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent as SdkEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -404,3 +406,45 @@ async def test_an_event_on_a_real_broker(
         shown = (await house.ask("events/4242")).json()
         assert (shown["data"], shown["event"]["type"]) == ({"n": 1}, "com.example.someevent")
         assert shown["event"]["source"] == EVENT["source"]
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured", "batched"])
+@pytest.mark.parametrize(
+    ("attributes", "data"),
+    [
+        ({"datacontenttype": "application/json"}, {"message": "Hello €", "n": [1, None]}),
+        ({"datacontenttype": "text/plain"}, "grüße 😀"),
+        ({"datacontenttype": "application/octet-stream"}, b"\xff\x00\x01"),
+        ({"subject": 'a "b" 50% €/😀', "myextension": "ü x"}, None),
+    ],
+)
+async def test_what_the_official_sdk_sends_arrives(
+    service: Service, mode: str, attributes: dict[str, Any], data: Any
+) -> None:
+    sent = {
+        "id": "sdk-1",
+        "source": "/sdk",
+        "type": "org.example.sdk",
+        "time": datetime.now(UTC),
+        **attributes,
+    }
+    event = SdkEvent(sent, data)
+    message = to_binary_event(event) if mode == "binary" else to_structured_event(event)
+    body, headers = bytes(message.body), dict(message.headers)
+    if mode == "batched":  # for which the SDK has only the events
+        body, headers = b"[" + body + b"]", {"content-type": BATCHED}
+    reply = await service.post(body, **headers)
+    assert reply.status == 202, reply
+    (found,) = service.store.accepted.values()
+    assert (found.id, found.source, found.type, found.time) == (
+        "sdk-1",
+        "/sdk",
+        "org.example.sdk",
+        sent["time"],
+    )
+    assert found.subject == attributes.get("subject")
+    assert found.extensions.get("myextension") == attributes.get("myextension")
+    wanted = base64.b64encode(data).decode() if isinstance(data, bytes) else data
+    assert found.data == wanted
+    if isinstance(data, bytes):
+        assert found.raw == data
