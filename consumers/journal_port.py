@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import orjson
 
 from tidemill.durable.port import Child, Listening, LostRun, OpenToken, Port
+from tidemill.durable.script import LINGER
 from tidemill.kernel import clock
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -38,6 +39,7 @@ class Surroundings:
         waiting: where runs let others know what they wait for.
         submit: calls a function in one of the worker's threads.
         token_url: the address at which a run's token is completed.
+        linger: seconds for which a run that only waits for time stays in memory.
     """
 
     performer: Performer
@@ -45,6 +47,7 @@ class Surroundings:
     waiting: Waiting
     submit: Callable[[Callable[[], object]], asyncio.Future[object]]
     token_url: Callable[[str, str], str]
+    linger: float = LINGER
 
 
 class JournalPort(Port):
@@ -130,6 +133,7 @@ class JournalPort(Port):
         return Created(
             rid=f"child-{child.run}",
             task=child.task,
+            hooks=self._around.definitions.find(child.task).hooks,
             start_at=start_at,
             expires_at=(start_at or self.now()) + ttl if ttl is not None else None,
             tags=tuple(child.options.get("tags", ())),

@@ -66,11 +66,11 @@ class Router(Role):
 
     def _verdict(self, definition: TaskDefinition, facts: dict[str, Any], data: Any) -> routing.Verdict:
         if definition.where is None:
-            return routing.Wanted(definition.id)
+            return routing.Wanted(definition.id, definition.hooks)
         try:
             where = self._wheres.get(definition.where) or compile_where(definition.where)
         except DefinitionError as error:  # a newer version's worker may know more of the language
-            return routing.Broken(definition.id, definition.where, None, error.sentence)
+            return routing.Broken(definition.id, definition.where, None, error.sentence, definition.hooks)
         self._wheres[definition.where] = where
         result = where.evaluate(
             data, facts["type"], facts["source"], facts.get("subject"), facts.get("headers", {})
@@ -79,9 +79,9 @@ class Router(Role):
             case Filtered(clause=clause, value=value):
                 return routing.Filtered(definition.id, clause, value)
             case Broken(clause=clause, value=value, reason=reason):
-                return routing.Broken(definition.id, clause, value, reason)
+                return routing.Broken(definition.id, clause, value, reason, definition.hooks)
             case _:
-                return routing.Wanted(definition.id)
+                return routing.Wanted(definition.id, definition.hooks)
 
     async def _arrival(
         self,
@@ -107,5 +107,6 @@ class Router(Role):
 def _unreadable(definition: TaskDefinition, error: orjson.JSONDecodeError) -> routing.Verdict:
     """Return a task's verdict on an event whose data is no JSON: only a `where` has to read it."""
     if definition.where is None:
-        return routing.Wanted(definition.id)
-    return routing.Broken(definition.id, definition.where, None, f"the event's data is no JSON: {error}")
+        return routing.Wanted(definition.id, definition.hooks)
+    reason = f"the event's data is no JSON: {error}"
+    return routing.Broken(definition.id, definition.where, None, reason, definition.hooks)

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tidemill.kernel.errors import DefinitionError
 from tidemill.kernel.json_faults import path_text
+from tidemill.kernel.protocol.hooks import HOOKS_SUFFIX
 from tidemill.kernel.subjects import pattern_problem, type_matches
 
 Takes = Literal["none", "payload", "event"]
@@ -37,7 +38,7 @@ def id_problem(task_id: str) -> str | None:
 
 
 def _valid_id(value: str) -> str:
-    if problem := id_problem(value):
+    if problem := id_problem(value.removesuffix(HOOKS_SUFFIX)):
         raise ValueError(problem)
     return value
 
@@ -80,6 +81,7 @@ class TaskDefinition(_Stored):
         max_duration: seconds that a run may take in all, waits included; None is no limit.
         takes: whether the handler is given nothing, the event's data, or the whole event.
         payload_schema: JSON Schema of the payload; None where anything fits.
+        hooks: whether hooks hear of the end of its runs.
         code: digest of the handler's source, so that a change of code alone is a new version too.
     """
 
@@ -93,6 +95,7 @@ class TaskDefinition(_Stored):
     max_duration: Annotated[float, Field(gt=0)] | None = None
     takes: Takes = "payload"
     payload_schema: dict[str, Any] | None = None
+    hooks: bool = False
     code: str = ""
 
     @property

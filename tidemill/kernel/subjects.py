@@ -115,6 +115,11 @@ def run_of_child(parent: str, index: str) -> str:
     return _derived("child", parent, index)
 
 
+def run_of_hooks(run: str, end_seq: int) -> str:
+    """Return the id of the run that executes a run's hooks after its end at journal record `end_seq`."""
+    return _derived("hooks", run, str(end_seq))
+
+
 def new_run() -> str:
     """Return a fresh run id that sorts by its time of creation (48 bits of milliseconds, 82 random)."""
     stamp = int(time.time() * 1000).to_bytes(6, "big")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill.kernel.protocol.effects import obituary
+from tidemill.kernel.protocol.obituary import obituary
 from tidemill.kernel.protocol.operations import Append, Procedure, ReadLeader, Schedule, SendTicket
 from tidemill.kernel.protocol.records import Created, Item
 from tidemill.kernel.protocol.state import Phase, State, fold

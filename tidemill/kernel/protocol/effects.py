@@ -5,10 +5,9 @@ Every effect may be repeated by whoever finds that its owner may have died befor
 
 from __future__ import annotations
 
-from typing import Final
-
-import orjson
-
+from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.hooks import hooks_record
+from tidemill.kernel.protocol.obituary import obituary
 from tidemill.kernel.protocol.operations import (
     Bury,
     CancelRuns,
@@ -18,12 +17,9 @@ from tidemill.kernel.protocol.operations import (
     SendTicket,
     Tell,
 )
-from tidemill.kernel.protocol.records import BURIED, End, Fault, Item, Parent
+from tidemill.kernel.protocol.records import BURIED
 from tidemill.kernel.protocol.state import State
-from tidemill.kernel.subjects import child_index, run_of_child
-
-TOLD_LIMIT: Final = 8 * 1024
-"""The largest result, in bytes of JSON, that a child's parent is sent; larger ones it reads itself."""
+from tidemill.kernel.subjects import child_index, run_of_child, run_of_hooks
 
 
 def suspend_effects(run: str, state: State) -> Procedure[None]:
@@ -47,35 +43,12 @@ def end_effects(run: str, state: State) -> Procedure[None]:
         yield Bury(run, state.end_seq, state)
     if state.timer:
         yield CancelTimer(run, state.task, state.timer)
-    if end is not None and created is not None and created.parent is not None:
+    if end is not None and created is not None and created.parent is not None and created.parent.box:
         yield Tell(created.parent.run, obituary(run, created.parent, end))
     if end is not None and end.outcome == "cancelled" and (children := unfinished_children(run, state)):
         yield CancelRuns(children, f"its parent {run} was cancelled", run)
-
-
-def obituary(run: str, parent: Parent, end: End) -> Item:
-    """Return what a parent hears of its child's end; it hears the first one only.
-
-    A child that was reopened after its parent had heard of its failure goes on for itself.
-    """
-    small = end.blob is None and len(orjson.dumps(end.result)) <= TOLD_LIMIT
-    return Item(
-        id=f"end-{run}",
-        box=parent.box,
-        who=str(parent.index),
-        ok=end.outcome == "completed",
-        data=end.result if small else None,
-        run=run if end.outcome != "completed" or not small else None,
-        fault=_told(end),
-    )
-
-
-def _told(end: End) -> Fault | None:
-    """Return why a child didn't complete, without its traceback."""
-    if end.outcome == "completed":
-        return None
-    fault = end.fault
-    return Fault(fault.type if fault else end.outcome, fault.message if fault else end.reason)
+    if end is not None and created is not None and created.hooks:
+        yield from create(run_of_hooks(run, state.end_seq), hooks_record(run, state))
 
 
 def unfinished_children(run: str, state: State) -> tuple[str, ...]:

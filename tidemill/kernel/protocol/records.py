@@ -71,7 +71,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Who started a child and hears of its end: in mailbox `box`, as number `index`."""
+    """Who started a child and hears of its end: in mailbox `box`, as number `index`; no `box`, no news."""
 
     run: str
     box: str
@@ -85,6 +85,7 @@ class Created:
     `event` holds the envelope's attributes where an event started the run; `event_seq` is that event's
     sequence in EVENTS, which the closer holds against the router's floor. `start_at` delays the start,
     `expires_at` is the last moment at which it may begin, `key` the caller's idempotency key.
+    `hooks` says that the task has hooks, which hear of the end in a run of their own.
     """
 
     KIND: ClassVar[str] = "created"
@@ -98,6 +99,7 @@ class Created:
     tags: tuple[str, ...] = ()
     replayof: str | None = None
     parent: Parent | None = None
+    hooks: bool = False
     blob: str | None = None
     raw: bytes = b""
 

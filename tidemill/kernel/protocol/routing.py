@@ -30,9 +30,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A task takes the event."""
+    """A task takes the event; `hooks` says that it has some."""
 
     task: str
+    hooks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Broken:
     clause: str
     value: Any = None
     reason: str = ""
+    hooks: bool = False
 
 
 Verdict = Wanted | Filtered | Broken
@@ -65,7 +67,8 @@ def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
     """
     for verdict in verdicts:
         if isinstance(verdict, Wanted):
-            yield from create(run_of_event(arrival.key, verdict.task), start_record(arrival, verdict.task))
+            record = start_record(arrival, verdict.task, hooks=verdict.hooks)
+            yield from create(run_of_event(arrival.key, verdict.task), record)
     declined = [verdict for verdict in verdicts if not isinstance(verdict, Wanted)]
     source = str(arrival.facts["source"])
     if declined or not verdicts:
@@ -80,13 +83,14 @@ def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
     yield Ack()
 
 
-def start_record(arrival: Arrival, task: str) -> Created:
+def start_record(arrival: Arrival, task: str, *, hooks: bool = False) -> Created:
     """Return the record of a run that an event starts."""
     return Created(
         rid=f"event-{arrival.key}",
         task=task,
         event=arrival.facts,
         event_seq=arrival.seq,
+        hooks=hooks,
         raw=arrival.raw,
         blob=arrival.blobs.get(task),
     )
@@ -102,4 +106,8 @@ def describe(verdict: Filtered | Broken) -> dict[str, Any]:
     seen = {"task": verdict.task, "clause": verdict.clause, "value": verdict.value}
     if isinstance(verdict, Filtered):
         return seen | {"verdict": "filtered"}
-    return seen | {"verdict": "quarantined", "reason": verdict.reason}
+    return (
+        seen
+        | {"verdict": "quarantined", "reason": verdict.reason}
+        | ({"hooks": True} if verdict.hooks else {})
+    )

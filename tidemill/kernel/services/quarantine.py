@@ -137,7 +137,8 @@ class Quarantine:
         blobs = {task: await self._events.copy_body(event, run)} if event.blob else {}
         facts = {name: value for name, value in event.facts.items() if name != "blob"}
         arrival = Arrival(facts, event.key, event.seq, event.raw, blobs)
-        state = await self._performer.run(create(run, start_record(arrival, task)))
+        record = start_record(arrival, task, hooks=bool(entry.reason.get("hooks")))
+        state = await self._performer.run(create(run, record))
         return {"event": event.id, "run": run, "task": task, "status": str(state.phase.name).lower()}
 
     async def _remove(self, seq: int) -> None:

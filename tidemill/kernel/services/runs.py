@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
@@ -17,20 +16,18 @@ from tidemill.kernel import clock
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
-from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.records import Created, Entry, decode
 from tidemill.kernel.protocol.state import State, Status, fold
 from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.mail import ANSWER_SECONDS, ask_mailman
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.signals import Kind, write_signal
 from tidemill.kernel.subjects import new_run, run_of_event, run_of_key
 from tidemill.kernel.trigger import TriggerRequest
 
-ANSWER_SECONDS: Final = 2.0
-"""How long a caller waits for the mailman before its signal counts as merely queued."""
 STALE_SECONDS: Final = 2.0
 """How old a view of the definitions may be when a run is triggered; who follows them reads nothing here."""
 SCAN_LIMIT: Final = 10_000
@@ -59,7 +56,7 @@ class Runs:
         self._check(definition, request.payload)
         key = request.idempotency_key
         run = run_of_key(definition.id, key) if key else new_run()
-        created = await self._created(run, definition.id, request)
+        created = await self._created(run, definition, request)
         state = await self._broker.performer.run(create(run, created))
         if state.created is not None and state.created.rid != created.rid:
             raise ConflictError(
@@ -138,23 +135,9 @@ class Runs:
         Returns `done`, `gone` (no such run, or it has ended), `refused` (its state doesn't allow it) or
         `queued`: the signal is stored and will be delivered, the mailman just hasn't answered yet.
         """
-        bus = self._broker.bus
-        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def arrived(message: Message) -> None:
-            if not answered.done():
-                answered.set_result(str(orjson.loads(message.body)["answer"]))
-
-        inbox = bus.new_inbox()
-        subscription = await bus.subscribe(inbox, arrived)
-        try:
-            await bus.publish(self._broker.names.signal(run), write_signal(kind, reason, inbox))
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answered
-        except TimeoutError:
-            return "queued"
-        finally:
-            await subscription.stop()
+        return await ask_mailman(
+            self._broker, run, lambda reply: write_signal(kind, reason, reply), within=ANSWER_SECONDS
+        )
 
     async def replay(self, run: str) -> RunView:
         """Start a new run with the input of an old one, linked to it.
@@ -172,7 +155,14 @@ class Runs:
         again = new_run()
         copy = await self._with_body(
             again,
-            Created(rid=again, task=created.task, event=created.event, tags=created.tags, replayof=run),
+            Created(
+                rid=again,
+                task=created.task,
+                event=created.event,
+                tags=created.tags,
+                replayof=run,
+                hooks=created.hooks,
+            ),
             raw,
         )
         return RunView(again, await self._broker.performer.run(create(again, copy)))
@@ -202,7 +192,7 @@ class Runs:
                 f"{place}: {misfit.message}", hint=f"`tidemill tasks show {definition.id}` prints its schema"
             )
 
-    async def _created(self, run: str, task: str, request: TriggerRequest) -> Created:
+    async def _created(self, run: str, task: TaskDefinition, request: TriggerRequest) -> Created:
         start_at = request.at.timestamp() if request.at is not None else None
         if request.delay is not None:
             start_at = clock.now().timestamp() + request.delay
@@ -210,7 +200,8 @@ class Runs:
         digest = hashlib.sha256(request.payload).hexdigest()[:32]
         record = Created(
             rid=f"key-{digest}" if request.idempotency_key else f"trigger-{run}",
-            task=task,
+            task=task.id,
+            hooks=task.hooks,
             start_at=start_at,
             expires_at=begin + request.ttl if request.ttl is not None else None,
             key=request.idempotency_key,
