@@ -169,7 +169,7 @@ class Execution:
             raise AssertionError("an owned run has a created record")
         if self._task.signature.context != "none":
             self._port = JournalPort(self.session, self._task.id, self._tools.surroundings)
-            self._script = Script(self._port)
+            self._script = Script(self._port, linger=self._tools.surroundings.linger)
         attempt = Attempt(
             run_id=self.session.ticket.run,
             task_id=self._task.id,

@@ -99,6 +99,7 @@ class Worker:
             broker.waiting,
             lambda call: asyncio.wrap_future(self._threads.submit(call)),
             broker.token_url,
+            self._settings.linger,
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from tidemill.durable.children import Call, Failed, Ok, Outcome, join_all
@@ -32,6 +33,7 @@ async def first(script: Script, place: Place, entrants: Sequence[Awaitable[Any]]
         for task in losers:
             task.cancel()
         await asyncio.gather(*losers, return_exceptions=True)
+        _close_unbegun([entrant for number, entrant in enumerate(entrants) if number != winner])
     try:
         value = await tasks[winner]
     except Exception:
@@ -49,6 +51,13 @@ def _start(script: Script, entrant: Awaitable[Any], keys: set[str]) -> asyncio.T
     branch = script.branch_of(task)
     branch.witnesses = (*branch.witnesses, keys)
     return task
+
+
+def _close_unbegun(entrants: Sequence[Awaitable[Any]]) -> None:
+    """Close the coroutines that were cancelled before they began: nobody will await them."""
+    for entrant in entrants:
+        if inspect.iscoroutine(entrant) and inspect.getcoroutinestate(entrant) == inspect.CORO_CREATED:
+            entrant.close()
 
 
 async def _await(entrant: Awaitable[Any]) -> Any:

@@ -276,8 +276,8 @@ class Script:
     def _stir(self) -> None:
         self._changed.set()
         if self._minder is None or self._minder.done():
-            # In a context of its own: it isn't the handler's.
-            self._minder = asyncio.get_running_loop().create_task(
+            # Made past the loop's factory and in a context of its own: it isn't a task of the handler.
+            self._minder = asyncio.Task(
                 self._mind(), name=f"mind {self.port.run_id}", context=contextvars.Context()
             )
 

@@ -203,6 +203,8 @@ class WorkerSettings(Section):
     """Worker processes that one command starts."""
     shutdown_timeout: Seconds = 30.0
     """How long a stopping worker lets its runs go on before it hands them back."""
+    linger: Seconds = 1.0
+    """How long a run that only waits for time stays in memory: leaving and coming back costs more."""
     max_memory: ByteSize | None = None
     """Resident memory above which a worker process finishes its runs and is replaced."""
     lease: Annotated[Seconds, Field(ge=1, le=300)] = 12.0
@@ -302,6 +304,14 @@ class SourceSettings(Section):
     """What a delivery is recognised by: templates of its id, as in a recipe, or `body`."""
     duplicate_window: Annotated[Seconds, Field(ge=1)] | None = None
     """How long a delivery is recognised, if shorter than `events.duplicate_window`; with `body` 60 s."""
+    prune: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ()
+    """Paths that are taken out before an event is stored, like `card.number`; `*` is any key or item."""
+    rename: Annotated[dict[str, str], Table] = {}
+    """Paths that get another name before an event is stored, old to new."""
+    answer: Annotated[dict[str, Any] | None, Table] = None
+    """What deliveries are answered with: `status`, `content_type` and `body`; else as the preset says."""
+    refusal: Annotated[dict[str, Any] | None, Table] = None
+    """What requests that don't verify are answered with: the same keys; else as the preset says."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
