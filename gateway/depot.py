@@ -77,7 +77,7 @@ class Depot:
         Raises:
             BrokerError: as for `store`; a part of the batch may be stored.
         """
-        if batch.items:
+        if batch.items and batch.key:
             await self._publisher.keep_batch(batch.key, batch.raw)
         return await self.store_items(batch.items, client, window)
 

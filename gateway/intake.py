@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.mediatype import Kind
     from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
+    from gateway.shaping import Shaper
     from tidemill.kernel.settings.secrets import Secret
 
 __all__ = ["Inbound", "Intake", "Policy"]
@@ -88,6 +89,7 @@ class Intake:
         learn: bool = False,
         by_body: bool = False,
         limits: Limits = NO_LIMITS,
+        shaper: Shaper | None = None,
         window: float | None = None,
     ) -> None:
         """Compile a source.
@@ -107,6 +109,7 @@ class Intake:
             learn: take the first secret that the sender brings, where a handshake of the recipe does.
             by_body: recognise deliveries without an id or a signed time by their bodies.
             limits: who may send, and how much.
+            shaper: takes values out of events, or gives them other names, before they are stored.
             window: seconds for which a delivery is recognised, None for as long as the broker does.
 
         Raises:
@@ -127,6 +130,7 @@ class Intake:
         self._handshaker = self._shaking(verify_tokens, public_url, learn=learn)
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
         self.window = window
+        self._shaper = shaper
         self.derived = DerivedIds(by_body=by_body)
         self._verification = Verification(recipe, tolerance=tolerance, public_url=public_url)
         self._reader = BodyReader(recipe.event.data, recipe.reads)
@@ -230,8 +234,10 @@ class Intake:
             detail = f"The batch has {len(items)} items; at most {MAX_ITEMS} can be stored together."
             return self._unread(arrival, verified, Reason("too_many_items", detail))
         base, raw = self.derived.of(arrival.inbound, verified), arrival.inbound.body
-        key = delivery_key(self._source_of(arrival), base)
-        origin: dict[str, str | int | bool] = {BATCH: base, BATCH_BLOB: blob_name(key, raw)}
+        key = "" if self._shaper else delivery_key(self._source_of(arrival), base)
+        origin: dict[str, str | int | bool] = {BATCH: base}
+        if key:
+            origin[BATCH_BLOB] = blob_name(key, raw)
         judged = [
             self._judge_event(
                 arrival, Delivery(arrival.inbound, content, verified, item, f"{base}-{index}"), item, origin
@@ -252,6 +258,8 @@ class Intake:
         attributes = self._attributes(arrival, delivery, identity)
         if origin:
             attributes |= {"raw": orjson.dumps(data), "value": None, "extensions": origin}
+        if self._shaper is not None:
+            attributes |= self._shaper.attributes(data)
         reason = self._nameless(identity)
         if reason is not None:
             return Quarantined(Envelope(**attributes), reason)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.intake import Intake
 from gateway.limits import Limits
 from gateway.recipes.presets import preset
 from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
+from gateway.shaping import shaper_of
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def build_intakes(
     schemas = schemas or schema_store(settings)
     intakes = {}
     for name, source in settings.sources.items():
-        recipe = _deduplicated(recipe_of(name, source), name, source)
+        recipe = _adapted(recipe_of(name, source), name, source)
         intakes[name] = Intake(
             name,
             recipe,
@@ -63,6 +64,7 @@ def build_intakes(
             learn=source.learn,
             by_body=source.deduplicate == BY_BODY,
             limits=Limits(source.networks, source.rate, source.client_rate, source.concurrency),
+            shaper=shaper_of(source.prune, source.rename, where=f"sources.{name}"),
             window=_window(name, source, settings),
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
@@ -75,14 +77,21 @@ def build_intakes(
     return intakes
 
 
-def _deduplicated(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
-    """Return a recipe whose deliveries are recognised as the source's settings say."""
-    if not source.deduplicate:
+def _adapted(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
+    """Return a recipe with what the source's settings say otherwise."""
+    document: dict[str, Any] = {}
+    if source.answer is not None:
+        document["answer"] = source.answer
+    if source.refusal is not None:
+        document["refusal"] = source.refusal
+    if source.deduplicate:
+        names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
+        event = recipe.event.model_dump(mode="json", exclude_defaults=True)
+        document["event"] = {**event, "id": names}
+    if not document:
         return recipe
-    names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
-    document = recipe.model_dump(mode="json", exclude_defaults=True)
-    document["event"] = {**document.get("event", {}), "id": names}
-    return parse_recipe(document, where=f"sources.{name}.deduplicate: recipe")
+    whole = recipe.model_dump(mode="json", exclude_defaults=True) | document
+    return parse_recipe(whole, where=f"sources.{name}")
 
 
 def _window(name: str, source: SourceSettings, settings: Settings) -> float | None:

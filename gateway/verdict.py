@@ -74,7 +74,7 @@ class Batch(NamedTuple):
     Attributes:
         items: what becomes of each, in the order in which they came.
         id: the delivery's.
-        key: under which the delivery's body is stored, once for all items.
+        key: under which the delivery's body is stored, once for all items; empty where it isn't kept.
         raw: the delivery's body.
     """
 

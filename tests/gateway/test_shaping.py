@@ -1,0 +1,131 @@
+"""What is taken out of events, or gets another name, before anything is stored."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.inbound import Inbound
+from gateway.shaping import shaper_of
+from gateway.sources import build_intakes
+from gateway.verdict import Accepted, Batch, Quarantined, Verdict
+from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.settings.live import LiveSettings
+from tidemill.kernel.settings.model import Settings
+
+DATA: dict[str, Any] = {
+    "id": 1,
+    "card": {"number": "4242", "brand": "visa"},
+    "items": [{"sku": "a", "email": "x@y"}, {"sku": "b"}, 5],
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+)
+PATH = st.lists(st.sampled_from(["a", "b", "0", "1", "*"]), min_size=1, max_size=3).map(".".join)
+
+
+def shaped(prune: list[str], rename: dict[str, str] | None = None, data: Any = None) -> Any:
+    shaper = shaper_of(prune, rename or {}, where="sources.shop")
+    assert shaper is not None
+    return shaper.shape(DATA if data is None else data)
+
+
+@pytest.mark.parametrize(
+    ("prune", "rename", "expected"),
+    [
+        (["card.number"], {}, {**DATA, "card": {"brand": "visa"}}),
+        (["card"], {}, {"id": 1, "items": DATA["items"]}),
+        (["items.*.email"], {}, {**DATA, "items": [{"sku": "a"}, {"sku": "b"}, 5]}),
+        (["items.0"], {}, {**DATA, "items": [{"sku": "b"}, 5]}),
+        (["items.*"], {}, {**DATA, "items": []}),
+        (["*"], {}, {}),
+        (["*.number", "nothing", "id.deeper", "items.9.x"], {}, {**DATA, "card": {"brand": "visa"}}),
+        ([], {"id": "order.id"}, {"order": {"id": 1}, "card": DATA["card"], "items": DATA["items"]}),
+        ([], {"card.brand": "brand"}, {**DATA, "card": {"number": "4242"}, "brand": "visa"}),
+        ([], {"nothing": "something"}, DATA),
+    ],
+)
+def test_paths_are_taken_out_and_renamed(prune: list[str], rename: dict[str, str], expected: Any) -> None:
+    before = copy.deepcopy(DATA)
+    assert shaped(prune, rename) == expected
+    assert before == DATA
+
+
+@given(
+    JSON,
+    st.lists(PATH, max_size=3),
+    st.dictionaries(PATH.filter(lambda path: "*" not in path), st.just("new.name"), max_size=2),
+)
+def test_shaping_is_total(data: Any, prune: list[str], rename: dict[str, str]) -> None:
+    shaper = shaper_of(prune, rename, where="sources.shop")
+    if shaper is not None:
+        orjson.dumps(shaper.shape(data))
+
+
+@pytest.mark.parametrize(
+    ("prune", "rename"), [(["a..b"], {}), ([""], {}), ([], {"a.*": "b"}), ([], {"a": ""})]
+)
+def test_a_path_that_is_none_is_said(prune: list[str], rename: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"sources\.shop"):
+        shaper_of(prune, rename, where="sources.shop")
+
+
+def receive(document: Any, **keys: Any) -> Verdict:
+    recipe = {"event": {"type": "{item:kind}", "split": "body:events", "data": ["body", "form"]}}
+    source = {"recipe": recipe, "allow_unsigned": True, **keys}
+    settings = Settings.load(None, {}, {"sources": {"shop": source}})
+    intake = build_intakes(settings, LiveSettings(settings))["shop"]
+    form = isinstance(document, bytes)
+    kind = b"application/x-www-form-urlencoded" if form else b"application/json"
+    body = document if form else json.dumps(document).encode()
+    return intake.receive(Inbound("POST", "/", "", [(b"content-type", kind)], body, 1e9))
+
+
+def test_nothing_that_is_stored_holds_what_was_taken_out() -> None:
+    verdict = receive({"kind": "paid", "card": "4242"}, prune=["card"], rename={"kind": "what"})
+    assert isinstance(verdict, Accepted)
+    event = verdict.envelope
+    assert (event.type, event.data, event.raw) == ("shop.paid", {"what": "paid"}, b'{"what":"paid"}')
+    nameless = receive({"card": "4242"}, prune=["card"])
+    assert isinstance(nameless, Quarantined)
+    assert nameless.envelope.raw == b"{}"
+    batch = receive({"events": [{"kind": "paid", "card": "4242"}]}, prune=["card"])
+    assert isinstance(batch, Batch)
+    assert (batch.key, batch.items[0].envelope.raw) == ("", b'{"kind":"paid"}')
+    assert "batchblob" not in batch.items[0].envelope.extensions
+    form = receive(b"kind=paid&card=4242", prune=["card"])
+    assert isinstance(form, Accepted)
+    assert (form.envelope.data, form.envelope.datacontenttype) == ({"kind": "paid"}, "application/json")
+
+
+def test_answers_of_the_settings_take_the_preset_s_place() -> None:
+    source = {
+        "preset": "xero",
+        "secrets": ["k"],
+        "answer": {"status": 204},
+        "refusal": {"status": 403, "body": "no"},
+    }
+    settings = Settings.load(None, {}, {"sources": {"books": source}})
+    recipe = build_intakes(settings, LiveSettings(settings))["books"].recipe
+    assert recipe.answer is not None
+    assert recipe.refusal is not None
+    assert (recipe.answer.status, recipe.refusal.status, recipe.refusal.body) == (204, 403, "no")
+    assert recipe.handshake
+
+
+@pytest.mark.parametrize(
+    "answer", [{"status": 302}, {"status": 204, "body": "x"}, {"content_type": "text/html"}, {"stauts": 200}]
+)
+def test_an_answer_that_cannot_be_is_said(answer: dict[str, Any]) -> None:
+    settings = Settings.load(
+        None, {}, {"sources": {"hub": {"preset": "github", "secrets": ["k"], "answer": answer}}}
+    )
+    with pytest.raises(SettingsError, match=r"sources\.hub\.answer"):
+        build_intakes(settings, LiveSettings(settings))
