@@ -12,6 +12,8 @@ from tidemill.kernel.errors import (
     BrokerError,
     BrokerUnavailableError,
     ConflictError,
+    ExpiredError,
+    NotAllowedError,
     NotFoundError,
     PayloadError,
     StreamFullError,
@@ -72,7 +74,9 @@ UNEXPECTED: Final = Problem(
 
 _OF_ERROR: Final[tuple[tuple[type[TidemillError], int, str], ...]] = (
     (NotFoundError, 404, "not-found"),
+    (ExpiredError, 410, "expired"),
     (ConflictError, 409, "conflict"),
+    (NotAllowedError, 403, "not-allowed"),
     (PayloadError, 422, "payload"),
     (StreamFullError, 503, "storage-full"),
     (BrokerUnavailableError, 503, "broker-away"),

@@ -16,6 +16,8 @@ import orjson
 from tidemill.kernel.errors import (
     ConflictError,
     ControlError,
+    ExpiredError,
+    NotAllowedError,
     NotFoundError,
     PayloadError,
     SettingsError,
@@ -34,6 +36,7 @@ _LONGEST_PAUSE: Final = 2.0
 _POLL_FAILURES: Final = 5
 _REFUSED: Final = frozenset({400, 413, 415, 422})
 _UNAUTHORISED: Final = frozenset({401, 403})
+_KINDS: Final[dict[int, type[TidemillError]]] = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
 
 
 @dataclass(slots=True)
@@ -149,7 +152,12 @@ class HttpTransport(Transport):
             return answer
         problem = answer or {}
         told = problem.get("detail") or problem.get("title") or f"HTTP {response.status_code}"
-        raise _refusal(response.status_code, f"{response.url.path}: {told}", str(problem.get("hint", "")))
+        raise _refusal(
+            response.status_code,
+            f"{response.url.path}: {told}",
+            str(problem.get("hint", "")),
+            str(problem.get("type", "")),
+        )
 
     def _member(self, answer: dict[str, Any], name: str) -> object:
         if name not in answer:
@@ -174,16 +182,16 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _refusal(status: int, sentence: str, hint: str) -> TidemillError:
-    """Return the error that a status stands for."""
+def _refusal(status: int, sentence: str, hint: str, kind: str) -> TidemillError:
+    """Return the error that a status stands for, and a problem's type."""
+    if kind.endswith(":not-allowed"):
+        return NotAllowedError(sentence, hint=hint)
     if status in _UNAUTHORISED:
         return SettingsError(
             sentence, hint=hint or "set [client] key, or TIDEMILL_CLIENT__KEY, to an API key"
         )
-    if status == httpx.codes.NOT_FOUND:
-        return NotFoundError(sentence, hint=hint)
-    if status == httpx.codes.CONFLICT:
-        return ConflictError(sentence, hint=hint)
+    if status in _KINDS:
+        return _KINDS[status](sentence, hint=hint)
     if status in _REFUSED:
         return PayloadError(sentence, hint=hint)
     return ControlError(sentence, hint=hint)

@@ -6,6 +6,8 @@
     ├── PayloadError             data doesn't fit the model or can't be serialised
     ├── NotFoundError            a task, run, source or event that doesn't exist
     ├── ConflictError            the request contradicts the state of things
+    │   └── ExpiredError             it comes too late
+    ├── NotAllowedError          who asks for it may not have it
     ├── ContextError             a context was used where it can't be
     ├── ControlError             the control API can't be reached or doesn't answer as it should
     ├── StepError                what a step raised before its run was resumed, and can't be made again
@@ -54,6 +56,14 @@ class NotFoundError(TidemillError):
 
 class ConflictError(TidemillError):
     """What was asked for contradicts the state of things."""
+
+
+class ExpiredError(ConflictError):
+    """What was asked for was possible until a moment that has passed."""
+
+
+class NotAllowedError(TidemillError):
+    """Somebody asked for something that only others may have, or do."""
 
 
 class ContextError(TidemillError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.errors import BrokerError, WrongSequenceError
 from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.snapshot import last_of_each
 
@@ -61,18 +61,30 @@ class Bucket:
         headers = None if revision is None else {_EXPECT: str(await self._expected(key, revision))}
         return (await self._bus.publish(self._prefix + key, value, headers=headers)).seq
 
-    async def create(self, key: str, value: bytes, *, keep: float, timeout: float = records.TIMEOUT) -> None:
+    async def create(
+        self, key: str, value: bytes, *, keep: float, again: bool = False, timeout: float = records.TIMEOUT
+    ) -> None:
         """Set a key that was never deleted and holds nothing, for `keep` seconds, at least one.
+
+        With `again` it may have been deleted.
 
         Raises:
             WrongSequenceError: it holds something.
         """
-        headers = {_EXPECT: "0", "Nats-TTL": f"{max(1, math.ceil(keep))}s"}
-        await self._bus.publish(self._prefix + key, value, headers=headers, timeout=timeout)
+        headers = {_EXPECT: "0", "Nats-TTL": _seconds(keep)}
+        try:
+            await self._bus.publish(self._prefix + key, value, headers=headers, timeout=timeout)
+        except WrongSequenceError:
+            expected = await self._expected(key, 0) if again else 0
+            if not expected:
+                raise
+            headers[_EXPECT] = str(expected)
+            await self._bus.publish(self._prefix + key, value, headers=headers, timeout=timeout)
 
-    async def delete(self, key: str) -> None:
-        """Make a key hold nothing."""
-        await self._bus.publish(self._prefix + key, headers=_PURGE_HEADERS)
+    async def delete(self, key: str, *, keep: float | None = None) -> None:
+        """Make a key hold nothing; with `keep` the broker forgets after so many seconds that it ever did."""
+        ttl = {"Nats-TTL": _seconds(keep)} if keep is not None else {}
+        await self._bus.publish(self._prefix + key, headers={**_PURGE_HEADERS, **ttl})
 
     async def items(self) -> dict[str, bytes]:
         """Return all keys with what they hold; what was just written may not be among it yet."""
@@ -86,6 +98,18 @@ class Bucket:
         """Return all keys with what they hold, revisions included."""
         found = [record for record in await self._all() if not _deleted(record)]
         return {record.subject.removeprefix(self._prefix): _value(record) for record in found}
+
+    async def changes(self, start: int) -> tuple[list[tuple[str, Value | None]], int]:
+        """Return the keys written since a sequence, what they hold (None: deleted), and the next sequence.
+
+        What a replica doesn't have yet comes with a later call.
+        """
+        found: list[tuple[str, Value | None]] = []
+        async for record in records.scan(self._bus, self._stream, f"{self._prefix}>", start=start):
+            key = record.subject.removeprefix(self._prefix)
+            found.append((key, None if _deleted(record) else _value(record)))
+            start = record.seq + 1
+        return found, start
 
     async def watch(self, hint: Callable[[str], None]) -> Subscription:
         """Call `hint` with the key whenever somebody writes it, before the write is acknowledged.
@@ -114,6 +138,10 @@ class Bucket:
         if status not in (_NOTHING, "204"):
             raise BrokerError(f"{subject}: {status} {(last.headers or {}).get('Description', '')}")
         return [records.from_direct(message) for message in found]
+
+
+def _seconds(keep: float) -> str:
+    return f"{max(1, math.ceil(keep))}s"
 
 
 def _deleted(record: Record) -> bool:

@@ -35,9 +35,13 @@ class Waiting:
         keep = min(max(0.0, rest) + _AFTER_SECONDS, _LONGEST_SECONDS)
         body = orjson.dumps({"run": run, "box": box, "until": until, **facts})
         try:
-            await self._bucket.create(key_of(run, box), body, keep=keep)
+            await self._bucket.create(key_of(run, box), body, keep=keep, again=True)
         except WrongSequenceError:
             return  # an earlier execution of the same code has entered it
+
+    async def close(self, run: str, box: str) -> None:
+        """Remove the entry of a wait that is over; a run that waits again enters it again."""
+        await self._bucket.delete(key_of(run, box), keep=_AFTER_SECONDS)
 
     async def find(self, run: str, box: str) -> dict[str, Any] | None:
         """Return the entry of a wait, None where there is none."""
