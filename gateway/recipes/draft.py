@@ -68,20 +68,25 @@ class Draft:
         elif found.place == "form":
             self._put_field(found.key, str(value).encode())
         elif found.place == "body":
-            self._put_value(selector.path_of(found.name), value)
+            self.put_value(selector.path_of(found.name), value)
 
     def put_each(self, each: str, path: str, value: str) -> None:
         """Write a value into every item of an array of the body."""
         items = selector.find(self.message().document, selector.path_of(each))
         for index in range(len(items) if isinstance(items, list) else 0):
-            self._put_value((*selector.path_of(each), index, *selector.path_of(path)), value)
+            self.put_value((*selector.path_of(each), index, *selector.path_of(path)), value)
 
     def _put_field(self, name: bytes, value: bytes) -> None:
         fields = [field for field in fields_of(self.body) if field[0] != name]
         self.headers["Content-Type"] = _FORM
         self.body = urlencode([*fields, (name, value)]).encode()
 
-    def _put_value(self, path: selector.Path, value: str | int) -> None:
+    def put_value(self, path: selector.Path, value: str | int) -> None:
+        """Write a value at a path of the body's JSON, whose objects are made where they are missing.
+
+        Raises:
+            SettingsError: the body has no such place.
+        """
         document = self.message().document
         *way, last = path
         here = document

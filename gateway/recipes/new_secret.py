@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, Rsa, SharedSecret
+from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, Rsa, SharedSecret, Vendor
 from gateway.recipes.public_keys import MIN_RSA_BITS
 from tidemill.kernel.settings.secrets import Secret
 
@@ -32,6 +32,8 @@ def new_secret(proof: Proof) -> Secret:
         case SharedSecret():
             token = secrets.token_urlsafe(_BYTES)
             return Secret(f"tidemill:{token}" if proof.presented == "basic" else token)
+        case Vendor():
+            return Secret(secrets.token_hex(_BYTES))
         case Ed25519():
             return _pem(ed25519.Ed25519PrivateKey.generate())
         case EcdsaP256():

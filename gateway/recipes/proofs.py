@@ -259,7 +259,14 @@ class SharedSecret(Part):
         return self
 
 
-SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa")
+class Vendor(Part):
+    """A verifier of one vendor's, for what no recipe can say."""
+
+    scheme: Literal["vendor"]
+    name: Literal["adyen"]
+
+
+SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa", "vendor")
 
 
 def _scheme(value: Any) -> str:
@@ -273,7 +280,8 @@ Proof = Annotated[
     | Annotated[SharedSecret, Tag("shared_secret")]
     | Annotated[Ed25519, Tag("ed25519")]
     | Annotated[EcdsaP256, Tag("ecdsa_p256")]
-    | Annotated[Rsa, Tag("rsa")],
+    | Annotated[Rsa, Tag("rsa")]
+    | Annotated[Vendor, Tag("vendor")],
     Discriminator(
         _scheme,
         custom_error_type="scheme",

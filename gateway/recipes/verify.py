@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from gateway.recipes import selector
 from gateway.recipes.message import Message
-from gateway.recipes.proofs import SharedSecret
+from gateway.recipes.proofs import SharedSecret, Vendor
 from gateway.recipes.refusal import UNAUTHORIZED, refused
 from gateway.recipes.schemes.shared_secret import SharedSecretVerifier
 from gateway.recipes.signature_verifier import SignatureVerifier, scheme_of
+from gateway.recipes.vendors.known import vendor_verifier
 from gateway.recipes.verified import Verified
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.inbound import Inbound
     from gateway.recipes.proofs import Proof
     from gateway.recipes.recipe import Recipe
+    from gateway.recipes.vendors.vendor import VendorVerifier
     from gateway.verdict import Refused
     from tidemill.kernel.settings.secrets import Secret
 
@@ -60,7 +62,9 @@ class Verification:
 
 def _verifier(
     recipe: Proof, tolerance: float | None, public_url: str | None
-) -> SignatureVerifier | SharedSecretVerifier:
+) -> SignatureVerifier | SharedSecretVerifier | VendorVerifier:
     if isinstance(recipe, SharedSecret):
         return SharedSecretVerifier(recipe)
+    if isinstance(recipe, Vendor):
+        return vendor_verifier(recipe)
     return SignatureVerifier(recipe, scheme_of(recipe), tolerance, public_url)

@@ -62,9 +62,8 @@ class SharedSecretVerifier:
 
     def _match(self, wanted: list[list[bytes]], secrets: Sequence[Secret]) -> Verified | Refused:
         """Find the secret that every one of the wanted shows."""
-        usable = [
-            (index, secret.reveal().encode()) for index, secret in enumerate(secrets) if secret.reveal()
-        ]
+        keys = [_KEY(secret.reveal()) for secret in secrets]
+        usable = [(index, key) for index, key in enumerate(keys) if key]
         for index, key in usable:
             if all(any(hmac.compare_digest(text, key) for text in shown) for shown in wanted):
                 return Verified(index)

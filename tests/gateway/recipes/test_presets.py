@@ -14,7 +14,7 @@ from gateway.inbound import Inbound
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
-from gateway.recipes.proofs import EcdsaP256, Ed25519, Proof, Rsa, SharedSecret
+from gateway.recipes.proofs import EcdsaP256, Ed25519, Proof, Rsa, SharedSecret, SignedProof, Vendor
 from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
@@ -24,6 +24,12 @@ NOW: Final = 1_793_000_000
 ORIGIN: Final = "https://hooks.example.com"
 DOCUMENT: Final = {"type": "contact.created", "data": {"name": "Žofie"}, "value": [{"id": "1"}, {"id": "2"}]}
 FORM: Final = b"MessageSid=SM1&MessageStatus=sent&To=%2B420&Body=a+b"
+ITEM: Final = {
+    "pspReference": "8836183819713023",
+    "amount": {"value": 1130, "currency": "EUR"},
+    "success": "true",
+}
+NOTIFICATION: Final = {"live": "false", "notificationItems": [{"NotificationRequestItem": ITEM}]}
 WAYS: Final = [(name, way) for name in preset_names() for way in range(len(preset(name).verify))]
 SECRETS: Final = {key: (new_secret(preset(key[0]).verify[key[1]]), Secret("other")) for key in WAYS}
 PUBLIC: Final = (Ed25519, EcdsaP256, Rsa)
@@ -31,6 +37,8 @@ PUBLIC: Final = (Ed25519, EcdsaP256, Rsa)
 
 def body_for(proof: Proof) -> bytes:
     """Return a body in which the proof finds what it needs."""
+    if isinstance(proof, Vendor):
+        return json.dumps(NOTIFICATION).encode()
     text = proof.model_dump_json()
     if "form:" in text:
         return b"bt_payload=PG5vdGU-"
@@ -73,6 +81,9 @@ def covered(proof: Proof) -> list[selector.Selector]:
     """Return where the values of a request stand that a proof covers, beside body and URL."""
     if isinstance(proof, SharedSecret):
         return [] if proof.each else [selector.parse(proof.at)]
+    if isinstance(proof, Vendor):
+        names = ("pspReference", "amount.currency", "success", "additionalData.hmacSignature")
+        return [selector.parse(f"body:notificationItems.0.NotificationRequestItem.{name}") for name in names]
     places = [one.at for one in proof.signature] + list(proof.require)
     places += [at for at in (proof.id, proof.timestamp and proof.timestamp.at) if at]
     places += [proof.signed_headers.at] if proof.signed_headers else []
@@ -89,12 +100,13 @@ def changes(proof: Proof, sent: SignedRequest) -> Iterator[SignedRequest]:
         ):
             for text in flipped(value.encode()):
                 yield sent._replace(headers={**sent.headers, key: text.decode("latin-1")})
-    if not isinstance(proof, SharedSecret) and not proof.body_unsigned:
+    whole = isinstance(proof, SignedProof) and not proof.body_unsigned
+    if isinstance(proof, SignedProof) and whole:
         named = any(one.key == "*" for one in proof.signature)  # a key's name stands beside its signature
         bodies = (body for body in flipped(sent.body) if not named or b"key%7C" in body)
         yield from (sent._replace(body=body) for body in (*bodies, sent.body + b"x"))
     for found in covered(proof):
-        if found.place == "body" and (isinstance(proof, SharedSecret) or proof.body_unsigned):
+        if found.place == "body" and not whole:
             yield from (sent._replace(body=body) for body in changed_values(sent.body, found))
         if found.place == "query":
             yield from (sent._replace(url=f"{sent.url}{tail}") for tail in ("1", "%20"))
@@ -157,7 +169,7 @@ def test_another_address_is_refused_where_it_is_signed(name: str, way: int) -> N
 @pytest.mark.parametrize(("name", "way"), WAYS)
 def test_a_signed_time_is_held_against_the_clock(name: str, way: int) -> None:
     proof = preset(name).verify[way]
-    stamp = None if isinstance(proof, SharedSecret) else proof.timestamp
+    stamp = proof.timestamp if isinstance(proof, SignedProof) else None
     if stamp is None or stamp.tolerance_past is None or stamp.tolerance_future is None:
         assert accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + 10**7))
         return
@@ -192,6 +204,15 @@ def public(secret: Secret, proof: Proof) -> Secret:
         return Secret(pem.decode().replace("\n", "\\n"))
     der = key.public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
     return Secret(base64.b64encode(der).decode())
+
+
+def test_every_item_of_a_notification_must_be_signed() -> None:
+    sent, secret = signed("adyen", 0), SECRETS["adyen", 0][0]
+    (item,) = json.loads(sent.body)["notificationItems"]
+    unsigned = {"NotificationRequestItem": ITEM}
+    for items, passes in (([item, item], True), ([item, unsigned], False), ([unsigned], False), ([], False)):
+        body = json.dumps({"notificationItems": items}).encode()
+        assert accepted(judge("adyen", sent._replace(body=body), secret)) is passes
 
 
 def test_each_notification_of_a_batch_must_carry_the_secret() -> None:

@@ -1,0 +1,1 @@
+"""Vendors: verifiers of what no recipe can say, one module each."""

@@ -1,0 +1,28 @@
+"""What every vendor's verifier does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.recipes.draft import Draft
+    from gateway.recipes.message import Message
+    from gateway.recipes.verified import Verified
+    from gateway.verdict import Refused
+    from tidemill.kernel.settings.secrets import Secret
+
+
+class VendorVerifier(Protocol):
+    """Verifies and signs as one vendor does."""
+
+    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
+        """Verify a request; None where it carries no signature of this kind. Never raises."""
+
+    def sign(self, draft: Draft, secret: Secret) -> None:
+        """Write what proves a request into it.
+
+        Raises:
+            SettingsError: the secret isn't of its form, or the body isn't such a body.
+        """
