@@ -312,14 +312,6 @@ class SourceSettings(Section):
     """What deliveries are answered with: `status`, `content_type` and `body`; else as the preset says."""
     refusal: Annotated[dict[str, Any] | None, Table] = None
     """What requests that don't verify are answered with: the same keys; else as the preset says."""
-    prune: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ()
-    """Paths that are taken out before an event is stored, like `card.number`; `*` is any key or item."""
-    rename: Annotated[dict[str, str], Table] = {}
-    """Paths that get another name before an event is stored, old to new."""
-    answer: Annotated[dict[str, Any] | None, Table] = None
-    """What deliveries are answered with: `status`, `content_type` and `body`; else as the preset says."""
-    refusal: Annotated[dict[str, Any] | None, Table] = None
-    """What requests that don't verify are answered with: the same keys; else as the preset says."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
