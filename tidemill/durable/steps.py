@@ -71,16 +71,19 @@ class OneStep:
             return await self.read(known)
         while True:
             await self.wait_for_next_try()
-            token = enter(InStep(self._place.key))
             try:
-                value = await self._bounded(attempt())
+                value = await self._execute(attempt)
             except Exception as error:  # noqa: BLE001 - a step may raise anything; what it is is decided there
-                failure = error
+                await self.fail(error)
             else:
                 return await self.keep(value)
-            finally:
-                leave(token)
-            await self.fail(failure)
+
+    async def _execute(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        token = enter(InStep(self._place.key))
+        try:
+            return await self._bounded(attempt())
+        finally:
+            leave(token)  # what is written down of it is the handler's again
 
     async def find(self) -> records.Step | None:
         """Return what the journal has of the step; None when it is to be executed now."""
