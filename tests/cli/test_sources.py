@@ -51,6 +51,24 @@ def test_without_sources_the_way_to_one_is_said(
     assert "tidemill init" in call("sources", "list").out
 
 
+@pytest.mark.usefixtures("project")
+def test_presets_are_listed_and_explained(call: Call) -> None:
+    rows = {row["name"]: row for row in call("sources", "list", "--presets", "--json").json()}
+    assert len(rows) >= 90
+    assert rows["slack"]["scheme"] == "HMAC-SHA256"
+    assert rows["slack"]["verification"] == "oracle"
+    assert rows["clio"]["verification"] == "catalogue"
+    assert rows["mailgun"]["covers"] == "not the body"
+    table = call("sources", "list", "--presets").out
+    assert all(name in table for name in ("discord", "Ed25519", "basic authentication", "url verification"))
+    shown = call("sources", "show", "twilio")
+    assert shown.code == 0
+    assert "[sources.twilio]" in shown.out
+    assert "public_url" in shown.out
+    assert "TWILIO_SECRET" in call("sources", "show", "twilio", "--json").json()["settings"]
+    assert call("sources", "show", "nobody").code == 1
+
+
 def test_schemas_are_listed_with_ones_own(call: Call, project: Path) -> None:
     own = project / "schemas" / "acme" / "order" / "2.json"
     own.parent.mkdir(parents=True)

@@ -20,9 +20,27 @@ if TYPE_CHECKING:
 app = typer.Typer(name="sources", help="Look at the configured senders of webhooks.", no_args_is_help=True)
 
 
-@app.command("list", epilog=examples("sources list", "--config prod.toml sources list --json"))
-def list_sources(context: typer.Context, *, as_json: Json = False) -> None:
+_PRESET_COLUMNS = ("name", "scheme", "covers", "handshake", "retries", "verification")
+
+
+@app.command(
+    "list",
+    epilog=examples("sources list", "sources list --presets", "--config prod.toml sources list --json"),
+)
+def list_sources(
+    context: typer.Context,
+    *,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Show the providers that can be chosen, with what each does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show the sources of the settings, with the URL that each provider posts to."""
+    if presets:
+        from tidemill.cli.presets import preset_rows  # noqa: PLC0415 - the recipes' models delay --help
+
+        show_rows(preset_rows(), columns=_PRESET_COLUMNS, as_json=as_json)
+        return
     settings = invocation(context).settings()
     rows = [_summary(settings, name) for name in sorted(settings.sources)]
     columns = ("name", "preset", "url", "secrets", "policy")
@@ -30,18 +48,22 @@ def list_sources(context: typer.Context, *, as_json: Json = False) -> None:
     show_rows(rows, columns=columns, as_json=as_json, empty=hint)
 
 
-@app.command("show", epilog=examples("sources show github"))
+@app.command("show", epilog=examples("sources show github", "sources show twilio    # how to set it up"))
 def show_source(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the settings.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Its name in the settings, or a preset's.")],
     *,
     as_json: Json = False,
 ) -> None:
-    """Show a source: its secrets' references, its recipe, and the types that there are samples of."""
+    """Show a source: secrets, recipe, types of samples; or how to set up a preset that isn't used yet."""
     from gateway.recipes.samples import sample_types  # noqa: PLC0415 - the recipes' models delay --help
     from gateway.sources import recipe_of  # noqa: PLC0415 - the same
+    from tidemill.cli.presets import preset_help  # noqa: PLC0415 - the same
 
     settings = invocation(context).settings()
+    if source not in settings.sources and (shown := preset_help(source)) is not None:
+        show_json(shown.row) if as_json else say(shown.text)
+        return
     found = settings.source(source)
     recipe = recipe_of(source, found)
     row = _summary(settings, source) | {
