@@ -56,6 +56,7 @@ class Attempt:
         now: the run's clock, where nothing durable keeps one.
         cancelled: says whether the attempt was asked to stop; called from the handler's thread.
         script: what the run remembers; None in a context that nothing durable stands behind.
+        hint: what to do instead, where there is no script.
     """
 
     run_id: str
@@ -64,6 +65,7 @@ class Attempt:
     now: Callable[[], datetime] = clock.now
     cancelled: Callable[[], bool] = _never
     script: Script | None = None
+    hint: str = "start one with .trigger(), or test it with tidemill.testing.play"
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
@@ -142,7 +144,11 @@ class RunContext:
             ContextError: it isn't the run's, or nothing durable stands behind this context.
         """
         if self._attempt.script is None:
+            raise ContextError(f"{what} needs a run", hint=self._attempt.hint)
+        branch = here(what)
+        if branch.script is not self._attempt.script:
             raise ContextError(
-                f"{what} needs a run", hint="start one with .trigger(), or test it with tidemill.testing.play"
+                f"{what} asks the context of {self.run_id} from another run",
+                hint="a context belongs to one run: use the handler's own",
             )
-        return here(what)
+        return branch

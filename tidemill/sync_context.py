@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -71,5 +70,4 @@ class SyncContext(RunContext):
     def _wait(self, coroutine: Co[T]) -> T:
         """Have the loop do something, and wait for it in this thread."""
         branch = here("a wait")
-        loop = branch.script.loop
-        return asyncio.run_coroutine_threadsafe(branch.script.in_branch(branch, coroutine), loop).result()
+        return branch.script.wait(branch, coroutine)

@@ -13,7 +13,7 @@ from tidemill.kernel.protocol.records import Parent, Spawned, Wait
 from tidemill.kernel.subjects import child_index, run_of_child
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 
     from tidemill.durable.branch import Place
     from tidemill.durable.script import Script
@@ -333,3 +333,14 @@ async def trigger(script: Script, place: Place, request: Request, *, detached: b
     await family.spawn([request], detached=detached)
     family.told()
     return family.run_of(0)
+
+
+async def trigger_keyed(script: Script, place: Place, start: Callable[[], Awaitable[str]]) -> str:
+    """Start a run whose key may belong to another run already, and return its id, the same ever after."""
+    known = script.recall(place)
+    if known is not None:
+        return str(known.result)
+    await script.begin(place)
+    run = await start()
+    await script.remember(place, result=run)
+    return run

@@ -55,6 +55,9 @@ class Port(ABC):
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Call a function that blocks, in a thread of its own."""
 
+    def executing(self, key: str) -> None:  # noqa: B027 - most have nothing to do about it
+        """Hear that a step's function is about to be called."""
+
     @abstractmethod
     async def put_blob(self, data: bytes) -> str:
         """Store a large value that the run owns and return its name."""

@@ -51,7 +51,6 @@ class Script:
         main: the main line of the handler's code.
         time: what `ctx.now()` says: the moment up to which the code has been told of things.
         waits: what the run was suspended for, None as long as it wasn't.
-        loop: on which the handler, or what it waits for, executes.
         drift: why the run must be parked, None as long as it needn't.
     """
 
@@ -72,12 +71,26 @@ class Script:
         self._changed = asyncio.Event()
         self._minder: asyncio.Task[None] | None = None
         self._over = False
-        self.loop = asyncio.get_running_loop()
+        self._loop = _running_loop()
 
-    async def in_branch(self, branch: Branch, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Execute a coroutine for a branch of the code that waits for it in a thread."""
-        enter(branch)
-        return await coroutine
+    def wait(self, branch: Branch, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Have the loop execute a coroutine for a branch of the code; wait for it in the thread that calls.
+
+        Raises:
+            ContextError: the thread is the loop's own.
+        """
+        if self._loop is None or self._loop is _running_loop():
+            coroutine.close()
+            raise ContextError(
+                "a SyncContext waits in the thread of an event loop, which it would block",
+                hint="use it in the handler's own thread",
+            )
+
+        async def in_branch() -> T:
+            enter(branch)
+            return await coroutine
+
+        return asyncio.run_coroutine_threadsafe(in_branch(), self._loop).result()
 
     @property
     def state(self) -> State:
@@ -176,6 +189,10 @@ class Script:
                 raise self._park(f"it asks for {place.key!r} instead") from None
             finally:
                 self._held.discard(held)
+        await self.settle_debts()
+
+    async def settle_debts(self) -> None:
+        """Do what is owed."""
         while self._owed:
             await self._owed.pop(0)()
 
@@ -216,8 +233,7 @@ class Script:
         if self.state.decided(wait):
             return True
         if wait.until is None or wait.until > self.port.now():
-            while self._owed:
-                await self._owed.pop(0)()
+            await self.settle_debts()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._pending[future] = wait
             self._stir()
@@ -334,6 +350,13 @@ class Script:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def left_by(error: BaseException) -> bool:

@@ -79,11 +79,16 @@ class OneStep:
                 return await self.keep(value)
 
     async def _execute(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        self.begins()
         token = enter(InStep(self._place.key))
         try:
             return await self._bounded(attempt())
         finally:
             leave(token)  # what is written down of it is the handler's again
+
+    def begins(self) -> None:
+        """Say that the step's function is about to be called."""
+        self._script.port.executing(self._place.key)
 
     async def find(self) -> records.Step | None:
         """Return what the journal has of the step; None when it is to be executed now."""
@@ -201,6 +206,7 @@ def in_this_thread(
         return wait(one.read(known))
     while True:
         wait(one.wait_for_next_try())
+        one.begins()
         token = enter(InStep(one.key))
         try:
             value = call()

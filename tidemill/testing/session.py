@@ -1,45 +1,29 @@
-"""Unit tests of handlers: call a task like the function that it is, without broker, gateway or worker.
-
-While `active` is in force a task that wants a context gets one, and `trigger` records instead of sending:
-
-    @pytest.fixture
-    def tidemill_session() -> Iterator[Session]:
-        with tidemill.testing.active() as session:
-            yield session
-
-    async def test_deploy(tidemill_session: Session) -> None:
-        report = await deploy(Push(after="f00", ref="refs/heads/main"))
-        assert report.ok
-        assert tidemill_session.triggered[0].task_id == "notify"
-
-`sample` returns an event's data as its provider sends it.
-"""
+"""Direct calls: a task is called like the function that it is, without a run behind it."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tidemill.client import Client, use_everywhere
 from tidemill.direct import supplying
+from tidemill.durable.children import Ok
 from tidemill.kernel import clock, subjects
+from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.run_context import Attempt
-from tidemill.samples import BUNDLED, find_sample
+from tidemill.testing.answers import Answers
+from tidemill.testing.direct import DirectPort, DirectScript, Prepared
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from pathlib import Path
 
-    from tidemill.task import Task
-
-__all__ = ["Cancelled", "Session", "Triggered", "active", "sample"]
-
-Out = TypeVar("Out")
+    from tidemill.durable.port import Child
+    from tidemill.testing.words import Stand, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +53,15 @@ class Cancelled:
     reason: str
 
 
-@dataclass(slots=True)
-class Session(Transport):
+@dataclass
+class Session(Answers, Transport):
     """What happened while testing was active, and the answers that were prepared.
 
     Attributes:
         number: the attempt's number that contexts show.
-        fixed_now: what `ctx.now()` returns; None is the real time.
+        fixed_now: what `ctx.now()` begins with; None is the real time.
         stopping: what `SyncContext.cancelled` says.
-        triggered: the runs that were triggered, in order.
+        triggered: the runs that were triggered or called, in order.
         cancelled: the cancellations that were asked for, in order.
     """
 
@@ -86,23 +70,24 @@ class Session(Transport):
     stopping: bool = False
     triggered: list[Triggered] = field(default_factory=list)
     cancelled: list[Cancelled] = field(default_factory=list)
-    _outcomes: dict[str, RunOutcome] = field(default_factory=dict)
-
-    def answer(self, task: Task[Any, Out], result: Out) -> None:
-        """Prepare what `Run.result` returns for runs of a task.
-
-        Raises:
-            PayloadError: the result doesn't fit the task's return annotation.
-        """
-        self._outcomes[task.id] = RunOutcome("completed", task.encode_result(result))
-
-    def fail(self, task: Task[Any, Any], error: str, *, state: str = "failed") -> None:
-        """Prepare that `Run.result` raises for runs of a task, as if they had ended in `state`."""
-        self._outcomes[task.id] = RunOutcome(state, error=error)
+    prepared: Prepared = field(default_factory=Prepared)
 
     def attempt(self, task_id: str) -> Attempt:
         """Return the attempt that a direct call stands for."""
-        return Attempt(subjects.new_run(), task_id, self.number, self._now, lambda: self.stopping)
+        run = subjects.new_run()
+        script = DirectScript(DirectPort(run, task_id, self.prepared, self._now, self._note))
+        return Attempt(run, task_id, self.number, self._now, lambda: self.stopping, script)
+
+    def _stands(self, task_id: str, stand: Stand) -> None:
+        self.prepared.stands[task_id] = stand
+
+    def _say(self, word: Word, after: Duration) -> None:
+        """Keep a word; how long `after` now it comes makes no difference where no time passes."""
+        seconds(after)
+        self.prepared.words.append(word)
+
+    def _note(self, child: Child) -> None:
+        self.triggered.append(Triggered(child.run, child.task, child.payload, dict(child.options), None))
 
     def _now(self) -> datetime:
         return self.fixed_now or clock.now()
@@ -121,13 +106,18 @@ class Session(Transport):
         Raises:
             ConflictError: none was prepared for the run's task.
         """
-        task_id = next((seen.task_id for seen in self.triggered if seen.run_id == run_id), "?")
-        if task_id not in self._outcomes:
+        seen = next((seen for seen in self.triggered if seen.run_id == run_id), None)
+        task_id = seen.task_id if seen is not None else "?"
+        stand = self.prepared.stands.get(task_id)
+        if seen is None or stand is None:
             raise ConflictError(
                 f"no answer is prepared for runs of task {task_id!r}",
                 hint=f"session.answer({task_id}, …) or session.fail({task_id}, …) prepares one",
             )
-        return self._outcomes[task_id]
+        outcome = stand.told(seen.payload)
+        if isinstance(outcome, Ok):
+            return RunOutcome("completed", stand.encode(outcome.value))
+        return RunOutcome(stand.state, error=outcome.error)
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Record a cancellation."""
@@ -151,17 +141,3 @@ def active(*, attempt: int = 1, now: datetime | None = None) -> Iterator[Session
     session = Session(attempt, now)
     with supplying(session), use_everywhere(Client(session)):
         yield session
-
-
-def sample(source: str, event_type: str, *, directory: Path | None = None) -> Any:
-    """Return the data of a golden sample: `sample("github", "issues.opened")`, a fresh one each time.
-
-    Args:
-        source: a preset, or a source that has samples of its own.
-        event_type: the provider's type, with its action or without.
-        directory: a folder of schemas of one's own, looked through first.
-
-    Raises:
-        NotFoundError: there is none of that type; the hint names those that there are.
-    """
-    return find_sample(source, event_type, (BUNDLED, directory) if directory else (BUNDLED,))

@@ -1,0 +1,414 @@
+"""A stage: runs are executed on it as on a worker, over a broker in memory and a clock that is moved."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tidemill.client import Client, use_everywhere
+from tidemill.durable.branch import follow_tasks
+from tidemill.kernel import clock, subjects
+from tidemill.kernel.clock import Duration, seconds
+from tidemill.kernel.errors import ConflictError, NotFoundError
+from tidemill.kernel.protocol import mailman
+from tidemill.kernel.protocol.attempt import work
+from tidemill.kernel.protocol.conclusions import Policy
+from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.operations import Append, Operation
+from tidemill.kernel.protocol.records import Created, Step, decode
+from tidemill.kernel.protocol.state import Phase
+from tidemill.kernel.protocol.tickets import Ticket
+from tidemill.testing.answers import Answers
+from tidemill.testing.memory import Crashed, Memory, Moment, TicketMessage
+from tidemill.testing.outside import Outside
+from tidemill.testing.performance import Performance
+from tidemill.testing.words import Happened
+from tidemill.transport import RunOutcome, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from tidemill.kernel.protocol.attempt import Session
+    from tidemill.kernel.protocol.conclusions import Conclusion
+    from tidemill.kernel.protocol.records import Record
+    from tidemill.kernel.protocol.state import State
+    from tidemill.kernel.trigger import TriggerRequest
+    from tidemill.run import Run
+    from tidemill.task import FnTask, Task
+    from tidemill.testing.session import Triggered
+    from tidemill.testing.words import Stand, Word
+
+    AnyTask = FnTask[Any, Any, Any, Any]
+
+_TICK: Final = 0.25
+"""Seconds after which time goes on for code that needs real time: sockets, threads, locks."""
+
+
+class Stage(Answers, Transport):
+    """Where runs are played: journals in memory, and a clock that jumps to the next thing to happen.
+
+    Time moves only while something is waited for: `Run.result`, `advance`. What takes no time happens in
+    `still`.
+
+    Attributes:
+        linger: seconds for which a run that only waits for time stays in memory.
+    """
+
+    def __init__(self, now: datetime, seed: int | None, linger: float) -> None:
+        self.linger = linger
+        self._memory = Memory(now.timestamp())
+        self._outside = Outside(self._memory, random.Random(seed) if seed is not None else None)  # noqa: S311
+        self._changed = asyncio.Event()
+        self._memory.on_change = self._changed.set
+        self._memory.on_hint = self._hint
+        self._performances: dict[str, Performance] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
+        self._surroundings = contextvars.copy_context()
+        self._pumping = False
+        self._started = 0
+
+    # What tests do
+
+    async def start(self, task: Task[Any, Any], payload: Any = None, /, **options: Any) -> Run[Any]:
+        """Start a run of a task; nothing is executed before something is awaited."""
+        return await task.trigger(payload, **options)
+
+    async def still(self) -> None:
+        """Let everything happen that takes no time."""
+        await self._pump(lambda: False, until=self._memory.now)
+
+    async def advance(self, duration: Duration) -> None:
+        """Let time pass, and everything happen that belongs to it."""
+        until = self._memory.now + seconds(duration)
+        await self._pump(lambda: False, until=until)
+        self._memory.now = max(self._memory.now, until)
+
+    def now(self) -> datetime:
+        """Return what the stage's clock shows."""
+        return datetime.fromtimestamp(self._memory.now, UTC)
+
+    def crash_after(self, step: str) -> None:
+        """Kill the process of the next run that has remembered this step, once; it is resumed elsewhere."""
+        left = [step]
+
+        def hazard(moment: Moment) -> bool:
+            if left and moment.when == "after" and _key_of(moment.operation) == step:
+                left.clear()
+                return True
+            return False
+
+        self._memory.hazards.append(hazard)
+
+    def crash_at(self, number: int) -> None:
+        """Kill whoever gets to the moment of this number, counted from 0 for the stage's whole life."""
+        self._memory.hazards.append(lambda moment: moment.number == number)
+
+    def state(self, run: str) -> State:
+        """Return a run as its journal has it."""
+        return self._memory.state(run)
+
+    def status(self, run: str) -> str:
+        """Return a run's state as users see it: `waiting`, `completed` and so on.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        status = self.state(run).status
+        if status is None:
+            raise NotFoundError(f"{run} was never started", hint="stage.start(task, payload) starts one")
+        return str(status)
+
+    def journal(self, run: str) -> list[Record]:
+        """Return a run's records, in order."""
+        return [entry.record for entry in self._memory.read(run) if entry.record is not None]
+
+    def executed(self, run: str) -> dict[str, int]:
+        """Return how often the function of each of a run's steps was called."""
+        return dict(self._outside.executed[run])
+
+    @property
+    def runs(self) -> list[str]:
+        """The ids of all runs, children too, in the order of their creation."""
+        return list(self._memory.runs())
+
+    @property
+    def asked(self) -> Sequence[Triggered]:
+        """The runs that a prepared answer stood for, in order."""
+        return tuple(self._outside.asked)
+
+    @property
+    def moments(self) -> int:
+        """How many moments there were at which a process could die."""
+        return self._memory.moments
+
+    @property
+    def repeated(self) -> Sequence[tuple[str, str]]:
+        """Runs and keys of finished steps that were executed again: there must be none."""
+        return tuple(self._outside.repeated)
+
+    def serve(self, *tasks: AnyTask) -> None:
+        """Have the runs of tasks executed; what is served under the same id before is no more."""
+        for task in tasks:
+            self._outside.tasks.pop(task.id, None)
+            self._outside.serve(task)
+
+    async def retry(self, run: str, reason: str = "") -> None:
+        """Let a run go on that is parked or has failed, as `tidemill runs retry` does."""
+        self._memory.retry(run, reason)
+
+    # What the code under test does, as a client
+
+    async def trigger(self, request: TriggerRequest) -> str:
+        """Create a run and return its id."""
+        self._outside.require(request.task_id)
+        key = request.idempotency_key
+        self._started += 1
+        run = subjects.run_of_key(request.task_id, key or f"play {self._started}")
+        start_at = request.at.timestamp() if request.at is not None else None
+        if request.delay is not None:
+            start_at = self._memory.now + request.delay
+        ttl = request.ttl
+        created = Created(
+            rid=f"trigger-{run}",
+            task=request.task_id,
+            start_at=start_at,
+            expires_at=(start_at or self._memory.now) + ttl if ttl is not None else None,
+            key=key,
+            tags=request.tags,
+            raw=request.payload,
+        )
+        self._memory.run(create(run, created))
+        return run
+
+    async def outcome(self, run_id: str, timeout: float | None) -> RunOutcome:
+        """Let time pass until a run has ended, and say how.
+
+        Raises:
+            ConflictError: it never will: nothing is left that could happen.
+            TimeoutError: it hasn't in time.
+        """
+        until = None if timeout is None else self._memory.now + timeout
+        await self._pump(lambda: self.state(run_id).phase is Phase.ENDED, until=until)
+        end = self.state(run_id).end
+        if end is not None:
+            fault = end.fault
+            return RunOutcome(
+                end.outcome,
+                orjson.dumps(end.result),
+                fault.message if fault is not None else end.reason,
+                fault.type if fault is not None else "",
+            )
+        if until is not None:
+            raise TimeoutError(f"{run_id} is {self.status(run_id)} after {timeout:g} s")
+        raise self._stuck(run_id)
+
+    async def cancel(self, run_id: str, reason: str) -> None:
+        """Ask for a run's end."""
+        self._memory.cancel(run_id, reason)
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """End what still executes."""
+        left = list(self._work)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    # How it goes on
+
+    def _stands(self, task_id: str, stand: Stand) -> None:
+        self._outside.stands[task_id] = stand
+
+    def _say(self, word: Word, after: Duration) -> None:
+        at = self._memory.now + seconds(after)
+        if isinstance(word, Happened):
+            word.at = at
+        self._outside.plan(word, at)
+
+    def _stuck(self, run: str) -> ConflictError:
+        state = self.state(run)
+        if state.parked and state.wait is not None and state.wait.fault is not None:
+            return ConflictError(
+                f"{run} is parked: {state.wait.fault.message}", hint="stage.retry(run) lets it go on"
+            )
+        waits = state.wait.waits if state.wait is not None else ()
+        named = ", ".join(f"{wait.kind} {wait.key!r}" for wait in waits) or "nothing that is known"
+        return ConflictError(
+            f"{run} waits for {named}, and nothing is left to happen",
+            hint="stage.approve, .signal, .event, .complete and .answer prepare what comes from outside",
+        )
+
+    async def _pump(self, over: Callable[[], bool], *, until: float | None) -> None:
+        """Let things happen until something is over, the time is, or nothing is left to happen.
+
+        A handler that waits for another run's result is inside of somebody else's pump, who goes on.
+        """
+        while not over():
+            if self._pumping:
+                await self._changed.wait()
+                await asyncio.sleep(0)
+                continue
+            self._pumping = True
+            try:
+                if not await self._turn(until):
+                    return
+            finally:
+                self._pumping = False
+                self._changed.set()
+
+    async def _turn(self, until: float | None) -> bool:
+        """Let the next thing happen; False: there is none in this time."""
+        self._changed.clear()
+        if self._broken is not None:
+            raise self._broken
+        self._memory.fire()
+        self._outside.speak()
+        if self._memory.mail:
+            self._deliver()
+        elif self._memory.tickets:
+            self._admit(self._memory.tickets.popleft())
+        elif self._work:
+            await self._let_work()
+        else:
+            return self._move_clock(until)
+        return True
+
+    async def _let_work(self) -> None:
+        try:
+            async with asyncio.timeout(_TICK):
+                await self._changed.wait()
+        except TimeoutError:
+            self._memory.now += _TICK
+
+    def _move_clock(self, until: float | None) -> bool:
+        """Move the clock to the next thing that happens; False: there is none in this time."""
+        moments = (self._memory.next_timer(), self._outside.next_word())
+        coming = min((moment for moment in moments if moment is not None), default=None)
+        if coming is None or (until is not None and coming > until):
+            return False
+        self._memory.now = max(self._memory.now, coming)
+        return True
+
+    def _deliver(self) -> None:
+        """Deliver what is first in the mail, and all items for the same run with it."""
+        run, letter = self._memory.mail[0]
+        if isinstance(letter, mailman.Signal):
+            with contextlib.suppress(Crashed):  # it lies there still, and comes again
+                self._memory.run(mailman.deliver(letter))
+                self._memory.mail.popleft()
+            return
+        items = self._memory.take_items(run)
+        try:
+            self._memory.run(mailman.bring(run, items))
+        except Crashed:
+            self._memory.put_back(run, items)
+
+    def _admit(self, message: TicketMessage) -> None:
+        message.delivered += 1
+        task = asyncio.get_running_loop().create_task(
+            self._carry(message), name=f"ticket of {message.run}", context=self._surroundings.copy()
+        )
+        self._work.add(task)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken = self._broken or error
+        self._changed.set()
+
+    async def _carry(self, message: TicketMessage) -> None:
+        """Do what a ticket calls for; where its process dies it comes again."""
+        ticket = _ticket(message, self._memory.now)
+        procedure = work(ticket, _policy(self._outside.tasks[message.task]), "stage")
+        try:
+            done = await self._memory.work(procedure, self._execute)
+        except Crashed:
+            done = False
+        if not done:
+            self._memory.tickets.append(message)
+
+    async def _execute(self, session: Session) -> Conclusion:
+        run = session.ticket.run
+        task = self._outside.tasks[session.ticket.task]
+        performance = Performance(task, session, self._memory, self._outside, self.linger)
+        self._performances[run] = performance
+        try:
+            return await performance.conclude()
+        finally:
+            del self._performances[run]
+
+    def _hint(self, run: str) -> None:
+        if run in self._performances:
+            self._performances[run].heard(self.state(run))
+
+
+@contextlib.asynccontextmanager
+async def play(
+    *tasks: AnyTask, now: datetime | None = None, seed: int | None = None, linger: float = 0.0
+) -> AsyncIterator[Stage]:
+    """Open a stage, on which runs are executed as on a worker, without a broker and without waiting.
+
+    Tasks that are triggered while it is open run on it. Those that the code of a task names by a variable are
+    found by themselves.
+
+    Args:
+        *tasks: those that are executed.
+        now: what its clock shows first; by default the present time.
+        seed: shuffles in which order things happen that happen at the same time.
+        linger: seconds for which a run that only waits for time stays in memory, in real time.
+    """
+    stage = Stage(now or clock.now(), seed, linger)
+    stage.serve(*tasks)
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    follow_tasks(loop)
+    try:
+        with use_everywhere(Client(stage)):
+            yield stage
+    finally:
+        await stage.close()
+        loop.set_task_factory(factory)
+
+
+def _ticket(message: TicketMessage, now: float) -> Ticket:
+    created = decode(message.created) if message.created is not None else None
+    return Ticket(
+        run=message.run,
+        task=message.task,
+        seq=message.seq,
+        q=message.q,
+        delivered=message.delivered,
+        delivery=f"stage-{message.q}-{message.delivered}",
+        kind=message.kind,
+        created=created if isinstance(created, Created) else None,
+        at=message.at,
+        now=now,
+    )
+
+
+def _policy(task: AnyTask) -> Policy:
+    retry = task.definition.retry
+    return Policy(
+        retry.max_attempts,
+        retry.factor,
+        retry.min_delay,
+        retry.max_delay,
+        jitter=False,
+        max_duration=task.definition.max_duration,
+    )
+
+
+def _key_of(operation: Operation) -> str | None:
+    record = operation.record if isinstance(operation, Append) else None
+    return record.key if isinstance(record, Step) else None
