@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,8 +29,6 @@ from box_sdk_gen.managers.webhooks import WebhooksManager
 from cryptography.hazmat.primitives import serialization
 from hook0.signature import verify_webhook_signature_with_current_time
 from hubspot.utils.signature import Signature as HubspotSignature
-from paddle_billing.Notifications import Secret as PaddleSecret
-from paddle_billing.Notifications import Verifier as PaddleVerifier
 from sendgrid.helpers.eventwebhook import EventWebhook
 from slack_sdk.signature import SignatureVerifier as SlackVerifier
 from square.utils.webhooks_helper import verify_signature as square_verifies
@@ -92,11 +89,6 @@ def coinbase_accepts(sent: SignedRequest, secret: str) -> bool:
     header = sent.headers["X-CC-Webhook-Signature"]
     verifier = coinbase_commerce.webhook.WebhookSignature
     return bool(verifier.verify_sig_header(sent.body.decode(), header, secret))
-
-
-def paddle_accepts(sent: SignedRequest, secret: str) -> bool:
-    request: Any = SimpleNamespace(headers=sent.headers, body=sent.body)
-    return bool(PaddleVerifier(300).verify(request, PaddleSecret(secret)))
 
 
 def hubspot_accepts(version: str) -> Callable[[SignedRequest, str], bool]:
@@ -211,7 +203,6 @@ ORACLES: Final = [
     Oracle("hubspot-v1", hubspot_accepts("v1")),
     Oracle("hubspot-v2", hubspot_accepts("v2")),
     Oracle("openai", standard_accepts),
-    Oracle("paddle", paddle_accepts),
     Oracle("razorpay", razorpay_accepts),
     Oracle("sendgrid", sendgrid_accepts, BODY + b"\r\n"),
     Oracle("slack", slack_accepts),
