@@ -1,4 +1,4 @@
-"""The engine: router, mailman, closer and sweeper in one process, as many of them as are wanted."""
+"""The engine: router, mailman, listener, closer and sweeper in one process, as many of them as are wanted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 
 from consumers.closer import Closer
+from consumers.listener import Listener
 from consumers.mailman import Mailman
 from consumers.role import Role
 from consumers.router import Router
@@ -22,11 +23,13 @@ class Engine:
     def __init__(self, broker: Broker, settings: Settings, roles: Collection[str]) -> None:
         self._definitions = Definitions(broker.tasks)
         keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
-        self.roles: list[Role | Closer | Sweeper] = []
+        self.roles: list[Role | Listener | Closer | Sweeper] = []
         if "router" in roles:
             self.roles.append(Router(broker, self._definitions))
         if "mailman" in roles:
             self.roles.append(Mailman(broker))
+        if "listener" in roles:
+            self.roles.append(Listener(broker))
         if "closer" in roles:
             self.roles.append(Closer(broker, keeping))
         if "sweeper" in roles:

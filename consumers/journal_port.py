@@ -167,7 +167,7 @@ class JournalPort(Port):
             "where": wait.where,
             "params": wait.params,
             "match": wait.match,
-            "since": self.now() - wait.lookback,
+            "lookback": wait.lookback,
         }
         await self._around.waiting.open(self.run_id, wait.box, facts, until=wait.until)
 

@@ -1,4 +1,4 @@
-"""`tidemill engine`: router, mailman, closer and sweeper in a process of their own."""
+"""`tidemill engine`: router, mailman, listener, closer and sweeper in a process of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def engine(
         str | None, typer.Option(metavar="A,B", help="Run these roles only; [engine] roles by default.")
     ] = None,
 ) -> None:
-    """Move runs along without executing them: route events, deliver signals, close journals, sweep.
+    """Move runs along without executing them: route and match events, deliver signals, close, sweep.
 
     A worker does this too unless it is started with --no-engine. Each role may run in several processes.
     """

@@ -179,7 +179,7 @@ async def event(  # noqa: PLR0913, PLR0917 - a wait for an event has these parts
             return default
         raise WaitTimeout(f"no event {listening.pattern!r} within {timeout:g} s")
     item = next(iter(script.state.boxes[listening.box].values()))
-    envelope = Envelope.model_validate(await _data(script, item))
+    envelope = Envelope.from_json(await _data(script, item))
     return event_of(envelope, Codec(model, "event's data").decode_value(envelope.data))
 
 

@@ -6,6 +6,7 @@ Attribute names and rules follow the CloudEvents specification 1.0.2, sections "
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -83,6 +84,26 @@ class Envelope(BaseModel):
         """
         facts, raw = unpack(frame)
         return cls.from_facts(facts, raw)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON, its body included: as text, or as base64 in `raw64` where it is none."""
+        try:
+            return self.facts() | {"raw": self.raw.decode()}
+        except UnicodeDecodeError:
+            return self.facts() | {"raw64": base64.b64encode(self.raw).decode()}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Envelope:
+        """Read what `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: it isn't an event's.
+        """
+        raw64 = document.get("raw64")
+        if raw64 is None:
+            return cls.model_validate(document)
+        facts = {name: value for name, value in document.items() if name != "raw64"}
+        return cls.from_facts(facts, base64.b64decode(raw64))
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any], raw: bytes) -> Envelope:

@@ -46,6 +46,11 @@ def escape_type(event_type: str) -> str:
     return ".".join(escape(part) for part in event_type.split("."))
 
 
+def escape_pattern(pattern: str) -> str:
+    """Encode a pattern over types as a filter of subjects: its wildcards stay."""
+    return ".".join(part if part in ("*", ">") else escape(part) for part in pattern.split("."))
+
+
 def unescape_type(tokens: str) -> str:
     """Decode what `escape_type` made."""
     return ".".join(unescape(token) for token in tokens.split("."))

@@ -98,16 +98,20 @@ class Where:
     _clauses: tuple[_Clause, ...]
     _members: Mapping[str, _Tree | None]
 
-    def evaluate(
+    def evaluate(  # noqa: PLR0913, PLR0917 - an event's variables, and those that the expression has beside
         self,
         data: Any,
         type: str,  # noqa: A002 - the variable's name in the expression
         source: str,
         subject: str | None,
         headers: Mapping[str, str],
+        more: Mapping[str, Any] | None = None,
     ) -> Verdict:
-        """Decide about an event, whose data is JSON as a parser has read it (nesting up to 1,000)."""
-        context = {"type": type, "source": source, "subject": subject}
+        """Decide about an event, whose data is JSON as a parser has read it (nesting up to 1,000).
+
+        `more` are the values of the variables that the expression was compiled with beside the event's.
+        """
+        context = {"type": type, "source": source, "subject": subject, **(more or {})}
         for name, value in (("data", data), ("headers", headers)):
             if name in self._members:
                 context[name] = _cut(value, self._members[name])
@@ -138,15 +142,15 @@ class Where:
         return Broken(self.text, None, reason)
 
 
-def compile_where(text: str) -> Where:
-    """Compile an expression.
+def compile_where(text: str, more: tuple[str, ...] = ()) -> Where:
+    """Compile an expression; `more` are variables that it may use beside the event's.
 
     Raises:
         DefinitionError: it isn't CEL, or it names a variable or function that doesn't exist here; the
             sentence says at which line and column.
     """
     program = _compile(text)
-    _check_names(text, program)
+    _check_names(text, program, (*VARIABLES, *more))
     clauses = tuple(_clause(clause) for clause in cel_text.conjuncts(text))
     return Where(text, program, clauses, _members(cel_text.paths(text, _CUT)))
 
@@ -169,11 +173,11 @@ def _program(text: str) -> cel.Program:
     return cel.compile(text)
 
 
-def _check_names(text: str, program: cel.Program) -> None:
+def _check_names(text: str, program: cel.Program, variables: tuple[str, ...]) -> None:
     bound = cel_text.bound_names(text)
     for name in program.variables():
-        if name not in VARIABLES and name not in _TYPE_NAMES and name not in bound:
-            raise _unknown(text, "variable", name, VARIABLES)
+        if name not in variables and name not in _TYPE_NAMES and name not in bound:
+            raise _unknown(text, "variable", name, variables)
     for name in program.functions():
         if _NAME.fullmatch(name) and name not in FUNCTIONS:
             raise _unknown(text, "function", name, sorted(FUNCTIONS))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from tidemill.kernel.clock import rfc3339_at
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.api import (
     MESSAGE_DELETE_FAILED,
@@ -46,15 +47,23 @@ class Record:
     headers: dict[str, str] | None = None
 
 
-async def page(
-    bus: Bus, stream: str, subject_filter: str, *, start: int = 1, limit: int = BATCH
+async def page(  # noqa: PLR0913 - where from, and how many
+    bus: Bus,
+    stream: str,
+    subject_filter: str,
+    *,
+    start: int = 1,
+    since: float | None = None,
+    limit: int = BATCH,
 ) -> tuple[list[Record], bool]:
     """Return up to `limit` messages from sequence `start` on, and whether more follow them.
 
-    The broker may send fewer than asked for, where they are large.
+    With `since` they are those that were stored at that moment (seconds since the epoch) or later. The broker
+    may send fewer than asked for, where they are large.
     """
     subject = f"$JS.API.DIRECT.GET.{stream}"
-    body = orjson.dumps({"seq": max(1, start), "next_by_subj": subject_filter, "batch": limit})
+    begin: dict[str, object] = {"seq": max(1, start)} if since is None else {"start_time": rfc3339_at(since)}
+    body = orjson.dumps(begin | {"next_by_subj": subject_filter, "batch": limit})
     *found, last = await bus.request_many(subject, body)
     headers = last.headers or {}
     if headers["Status"] == _NO_MESSAGE:

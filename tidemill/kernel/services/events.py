@@ -12,7 +12,7 @@ import orjson
 from tidemill.kernel.errors import BrokerError, NotFoundError, PayloadError
 from tidemill.kernel.frames import pack, unpack
 from tidemill.kernel.jetstream.scan import StoredMessage, message_at, newest, oldest
-from tidemill.kernel.subjects import delivery_key, escape
+from tidemill.kernel.subjects import delivery_key, escape, escape_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,11 +68,6 @@ def read_event(message: StoredMessage) -> StoredEvent:
     return StoredEvent(message.seq, message.at, facts, raw)
 
 
-def _escaped(pattern: str) -> str:
-    """Return a type or a pattern as it stands in subjects; wildcards stay."""
-    return ".".join(part if part in ("*", ">") else escape(part) for part in pattern.split("."))
-
-
 class Events:
     """The events of one namespace."""
 
@@ -99,7 +94,7 @@ class Events:
         Raises:
             BrokerError: the stream can't be read.
         """
-        wanted = _escaped(event_type) if event_type else ">"
+        wanted = escape_pattern(event_type) if event_type else ">"
         subject = self._bus.names.subject("events", escape(source) if source else "*", wanted)
         found: list[StoredEvent] = []
         async for message in newest(self._bus, STREAM, subject, before=before):

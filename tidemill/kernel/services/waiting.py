@@ -15,9 +15,10 @@ from tidemill.kernel.errors import WrongSequenceError
 from tidemill.kernel.subjects import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tidemill.kernel.jetstream.buckets import Bucket
+    from tidemill.kernel.jetstream.messages import Subscription
 
 _AFTER_SECONDS: Final = 3600.0
 _LONGEST_SECONDS: Final = 400 * 86_400.0
@@ -51,6 +52,21 @@ class Waiting:
     async def all(self) -> list[dict[str, Any]]:
         """Return all entries."""
         return [_read(value) for value in (await self._bucket.items()).values()]
+
+    async def changes(self, start: int) -> tuple[list[tuple[str, dict[str, Any] | None, float]], int]:
+        """Return the entries that were written since a sequence, and the next one.
+
+        Each with its key, what it says (None: it was removed), and when, by the broker's clock.
+        """
+        found, after = await self._bucket.changes(start)
+        return [
+            (key, _read(v.value) if v is not None else None, v.at if v is not None else 0.0)
+            for key, v in found
+        ], after
+
+    async def watch(self, hint: Callable[[str], None]) -> Subscription:
+        """Call `hint` whenever somebody writes an entry, before the write is acknowledged."""
+        return await self._bucket.watch(hint)
 
 
 def key_of(run: str, box: str) -> str:

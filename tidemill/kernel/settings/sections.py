@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EMBEDDED: Final = "embedded"
-Role = Literal["router", "mailman", "closer", "sweeper", "history"]
-ROLES: Final[tuple[Role, ...]] = ("router", "mailman", "closer", "sweeper", "history")
+Role = Literal["router", "mailman", "listener", "closer", "sweeper", "history"]
+ROLES: Final[tuple[Role, ...]] = ("router", "mailman", "listener", "closer", "sweeper", "history")
 SOURCE_NAME: Final = r"^[a-z0-9]+([_-]?[a-z0-9]+)*$"
 _SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::(?P<port>[0-9]{1,5}))?/?")
 
