@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from tidemill import Event, task
+from tidemill import Context, Event, task
 
 
 @functools.cache
@@ -25,3 +25,16 @@ async def empty() -> None:
 async def note(event: Event[dict[str, Any]]) -> None:
     """Note the seconds since the request was sent."""
     notes().write(f"{time.time() - float(event.headers['x-sent-at'])}\n")
+
+
+@task
+async def three_steps(number: int, ctx: Context) -> int:
+    """Do three steps, each of which adds one."""
+    for _ in range(3):
+        number = await ctx.step("add", add_one, number)
+    return number
+
+
+async def add_one(number: int) -> int:
+    """Add one."""
+    return number + 1

@@ -16,6 +16,7 @@ from tidemill.kernel.trigger import TriggerRequest
 from tidemill.transport import RunOutcome, Transport
 
 _FIRST_PAUSE: Final = 0.02
+_HINTED_PAUSE: Final = 0.001
 _PAUSE_GROWTH: Final = 1.5
 _LONGEST_PAUSE: Final = 1.0
 _AWAY_SECONDS: Final = 60.0
@@ -59,21 +60,23 @@ class NatsTransport(Transport):
 
     async def _ended(self, run_id: str, deadline: float) -> RunView:
         pause, last_seen = _FIRST_PAUSE, time.monotonic()
-        while True:
-            try:
-                view = await self._runs.get(run_id)
-            except BrokerUnavailableError:
-                if time.monotonic() - last_seen > _AWAY_SECONDS:
-                    raise
-            else:
-                last_seen = time.monotonic()
-                if view.ended:
-                    return view
-            rest = deadline - time.monotonic()
-            if rest <= 0:
-                raise TimeoutError(f"run {run_id} hasn't ended in time; it goes on")
-            await asyncio.sleep(min(pause, rest))
-            pause = min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
+        async with self._runs.watching(run_id) as ending:
+            while True:
+                ending.clear()
+                try:
+                    view = await self._runs.get(run_id)
+                except BrokerUnavailableError:
+                    if time.monotonic() - last_seen > _AWAY_SECONDS:
+                        raise
+                else:
+                    last_seen = time.monotonic()
+                    if view.ended:
+                        return view
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    raise TimeoutError(f"run {run_id} hasn't ended in time; it goes on")
+                hinted = await _is_set_within(ending, min(pause, rest))
+                pause = _HINTED_PAUSE if hinted else min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask for a run's end.
@@ -83,3 +86,12 @@ class NatsTransport(Transport):
         """
         if await self._runs.signal(run_id, "cancel", reason) in ("gone", "refused"):
             raise ConflictError(f"{run_id} can't be cancelled: it has ended", hint="replay starts it anew")
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

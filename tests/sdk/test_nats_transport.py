@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -40,6 +41,10 @@ class FakeRuns:
         if isinstance(look, Exception):
             raise look
         return look
+
+    @asynccontextmanager
+    async def watching(self, _run: str) -> AsyncIterator[asyncio.Event]:
+        yield asyncio.Event()
 
     async def signal(self, run: str, kind: str, reason: str) -> str:
         self.calls.append((run, kind, reason))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,7 +18,9 @@ from tidemill.kernel import clock
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.json_faults import path_text
+from tidemill.kernel.marks import END_HEADER
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.records import Created, Entry, decode
 from tidemill.kernel.protocol.state import State, Status, fold
@@ -81,6 +85,25 @@ class Runs:
             )
         state = fold(entries)
         return RunView(run, state, entries, await self._result(state))
+
+    @asynccontextmanager
+    async def watching(self, run: str) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that is set when the run's end is on its way into the journal: a hint to look.
+
+        Whoever listens on a stream's subject is sent what is published there. It may come before it is
+        stored, be refused, or be missed: look now and then without it too.
+        """
+        ending = asyncio.Event()
+
+        def arrived(message: Message) -> None:
+            if END_HEADER in (message.headers or {}):
+                ending.set()
+
+        subscription = await self._broker.bus.subscribe(self._broker.names.journal(run), arrived)
+        try:
+            yield ending
+        finally:
+            await subscription.stop()
 
     async def _result(self, state: State) -> Any:
         if state.end is None or state.end.blob is None:
