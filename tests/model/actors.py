@@ -7,14 +7,16 @@ from typing import Any
 
 from tests.model.journal import NOW
 from tests.model.scenarios import RUN, TASK, Scenario
+from tests.model.scripts import CHILD_TASK, child_record, children_of, execute
 from tests.model.steps import Step
 from tests.model.world import Actor, Message, World
 from tidemill.kernel.protocol import attempt, closer, creation, mailman, routing, sweeper
 from tidemill.kernel.protocol.operations import Ack, Procedure
-from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.protocol.records import Created, Item
 from tidemill.kernel.protocol.tickets import Ticket
 
 EVENT_SEQ = 7
+ARRIVAL = routing.Arrival({"id": "1", "source": "s", "type": "s.t"}, "event", EVENT_SEQ)
 
 
 class Cast:
@@ -23,24 +25,35 @@ class Cast:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self._starts: dict[Any, Step] = {}
+        self._children = [
+            (key, index) for key, count in children_of(scenario.script) for index in range(count)
+        ]
+
+    def bring(self, batch: tuple[Message, ...]) -> Actor:
+        """Return the mailman that brings several pieces of news, just delivered, for one run at once."""
+        run, items = self.scenario.runs[batch[0].run], tuple(message.kind for message in batch)
+        step = self._start(batch, lambda: mailman.bring(run, items))
+        first = batch[0]
+        return Actor("signals", first.run, first.q, 0, first.delivered, step, first.kind, batch[1:])
 
     def begin(self, message: Message, world: World) -> Actor:
         """Return the actor that works on a message as it was just delivered."""
         if message.stream == "ends":
-            mark, routed = _mark(message, world), 0 if world.stored("events") else EVENT_SEQ
+            mark, routed = self._mark(message, world), 0 if world.stored("events") else EVENT_SEQ
             step = self._start(
                 (mark, routed),
                 lambda: closer.close(mark, closer.Keeping(journal=0), routed=routed, now=NOW),
             )
         else:
             step = self._start(message, lambda: self._procedure(message))
-        return Actor(message.stream, message.q, message.generation, message.delivered, step)
+        delivery = (message.stream, message.run, message.q, message.generation, message.delivered)
+        return Actor(*delivery, step, message.kind)
 
-    def sweep(self, number: int) -> Actor:
-        """Return a sweeper that looks at the run."""
-        key = ("sweep", number)
-        step = self._start(key, lambda: sweeper.sweep(RUN, patience=0.0, now=NOW, rid=f"sweep-{number}"))
-        return Actor("sweeps", number, 0, 0, step)
+    def sweep(self, run: int, number: int) -> Actor:
+        """Return a sweeper that looks at a run."""
+        name, rid = self.scenario.runs[run], f"sweep-{number}"
+        step = self._start((name, rid), lambda: sweeper.sweep(name, patience=0.0, now=NOW, rid=rid))
+        return Actor("sweeps", run, number, 0, 0, step)
 
     def _start(self, key: Any, make: Callable[[], Procedure[Any]]) -> Step:
         if key not in self._starts:
@@ -48,35 +61,71 @@ class Cast:
         return self._starts[key]
 
     def _procedure(self, message: Message) -> Procedure[Any]:
+        run = self.scenario.runs[message.run]
         match message.stream:
             case "tickets":
-                return attempt.work(self._ticket(message), self.scenario.policy, "worker")
+                parts = self.scenario.script if message.run == 0 else self.scenario.child
+                work = attempt.work(self._ticket(message), self.scenario.policy, "worker")
+                return execute(work, parts, terse=self.scenario.terse)
+            case "signals" if isinstance(message.kind, Item):
+                return mailman.bring(run, (message.kind,))
             case "signals":
-                return mailman.deliver(mailman.Signal(signal_id(message), RUN, message.kind))
+                orphan = message.kind == "orphan"
+                kind, parent = ("cancel", RUN) if orphan else (message.kind, "")
+                return mailman.deliver(mailman.Signal(signal_id(message), run, kind, parent=parent))
             case _ if self.scenario.cause == "event":
-                arrival = routing.Arrival({"id": "1", "source": "s", "type": "s.t"}, "event", EVENT_SEQ)
-                return routing.route(arrival, [routing.Wanted(TASK)])
+                return routing.route(ARRIVAL, [routing.Wanted(TASK)])
             case _:
-                return _call(self._called())
+                return _call(self.created())
 
     def _ticket(self, message: Message) -> Ticket:
         delivery = f"q{message.q}g{message.generation}n{message.delivered}"
+        run = self.scenario.runs[message.run]
         created = None
-        if message.fast:
-            created = self._called() if self.scenario.cause != "event" else self._routed()
+        if message.fast and message.run:
+            key, index = self._children[message.run - 1]
+            created = child_record(RUN, key, index)
+        elif message.fast:
+            created = self.created()
+        task = CHILD_TASK if message.run else TASK
         return Ticket(
-            RUN, TASK, message.seq, message.q, message.delivered, delivery, message.kind, created=created
+            run,
+            task,
+            message.seq,
+            message.q,
+            message.delivered,
+            delivery,
+            message.kind,
+            created=created,
+            at=NOW,
         )
 
-    def _called(self) -> Created:
+    def _mark(self, message: Message, world: World) -> closer.Mark:
+        """Return what the closer reads of an end record, which may have been reopened since."""
+        log = world.logs[message.run]
+        while log.tail != message.seq:
+            assert log.parent is not None
+            log = log.parent
+        end = log.state.end
+        assert end is not None
+        return closer.Mark(
+            self.scenario.runs[message.run],
+            end.task,
+            message.seq,
+            NOW,
+            end.event_seq,
+            keyed=end.keyed,
+            lasting=end.lasting,
+            parent=end.parent,
+        )
+
+    def created(self) -> Created:
+        """Return the record that begins the first run."""
+        if self.scenario.cause == "event":
+            return routing.start_record(ARRIVAL, TASK)
         start_at = NOW + 1 if self.scenario.delayed else None
-        return Created(
-            rid="call", task=TASK, start_at=start_at, expires_at=NOW - 1 if self.scenario.expired else None
-        )
-
-    def _routed(self) -> Created:
-        arrival = routing.Arrival({"id": "1", "source": "s", "type": "s.t"}, "event", EVENT_SEQ)
-        return routing.start_record(arrival, TASK)
+        expires_at = NOW - 1 if self.scenario.expired else None
+        return Created(rid="call", task=TASK, start_at=start_at, expires_at=expires_at)
 
 
 def _call(created: Created) -> Procedure[None]:
@@ -88,14 +137,3 @@ def _call(created: Created) -> Procedure[None]:
 def signal_id(signal: Message | Actor) -> str:
     """Return the id that a signal's record carries."""
     return f"signal-{signal.q}"
-
-
-def _mark(message: Message, world: World) -> closer.Mark:
-    """Return what the closer reads of an end record, which may have been reopened since."""
-    log = world.log
-    while log.tail != message.seq:
-        assert log.parent is not None
-        log = log.parent
-    end = log.state.end
-    assert end is not None
-    return closer.Mark(RUN, TASK, message.seq, NOW, end.event_seq, keyed=end.keyed, lasting=end.lasting)

@@ -11,12 +11,14 @@ from typing import Any
 
 from tests.model.journal import Log
 from tests.model.scenarios import Scenario
+from tests.model.scripts import Listen, Perform
 from tests.model.world import Actor, Fault, Message, Timer, World
 from tidemill.kernel.protocol.closer import Closing
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
     Bury,
+    CancelRuns,
     CancelTimer,
     Close,
     DeadLettered,
@@ -24,10 +26,12 @@ from tidemill.kernel.protocol.operations import (
     Exhume,
     GiveBack,
     Isolate,
+    JournalOpen,
     Read,
     ReadLeader,
     Schedule,
     SendTicket,
+    Tell,
     TicketOutstanding,
     TimerPending,
 )
@@ -46,6 +50,7 @@ class Broker:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self.numbers = {run: number for number, run in enumerate(scenario.runs)}
         self._rules: dict[type[Any], Callable[[World, Actor, Any], Outcome]] = {
             Read: self._read,
             ReadLeader: self._read,
@@ -57,9 +62,12 @@ class Broker:
             Exhume: self._exhume,
             Ack: self._acknowledge,
             GiveBack: self._give_back,
-            TicketOutstanding: lambda world, _actor, _asked: (world, bool(world.stored("tickets"))),
+            Tell: self._tell,
+            CancelRuns: self._cancel_runs,
+            TicketOutstanding: self._ticket_outstanding,
             TimerPending: self._timer_pending,
-            DeadLettered: lambda world, _actor, _asked: (world, bool(world.letters)),
+            DeadLettered: self._dead_lettered,
+            JournalOpen: lambda world, _actor, asked: (world, self.log(world, asked.run).open),
             Close: self._close,
             Isolate: lambda world, _actor, _asked: (world, None),
         }
@@ -69,6 +77,14 @@ class Broker:
         operation = actor.step.operation
         if isinstance(operation, Execute):
             yield from self._execute(world, actor)
+        elif isinstance(operation, Perform):
+            yield world, "done"
+            if world.logs[actor.run].state.cancel is not None:
+                yield world, "cancelled"
+        elif isinstance(operation, Listen):
+            yield world, False
+            if world.logs[actor.run].tail != operation.tail:
+                yield world, True
         else:
             yield self._rules[type(operation)](world, actor, operation)
 
@@ -76,46 +92,56 @@ class Broker:
         """Yield all that can come of the actor's operation when one thing goes wrong."""
         operation, may = actor.step.operation, world.budget
         if isinstance(operation, self.stale_reads) and may[Fault.STALE]:
-            for log in world.log.past:
+            for log in self.log(world, operation.run).past:
                 yield world.spend(Fault.STALE), log
         elif isinstance(operation, Append) and may[Fault.UNANSWERED]:
-            if world.log.expected == operation.expect:
+            if self.log(world, operation.run).expected == operation.expect:
                 yield self._append(world.spend(Fault.UNANSWERED), actor, operation)[0], None
         elif isinstance(operation, SendTicket) and may[Fault.DUPLICATE]:
             once = self._send_ticket(world.spend(Fault.DUPLICATE), actor, operation)[0]
             fast = operation.created is not None
-            yield self.store_ticket(once, operation.seq, operation.kind, fast=fast), None
-        elif isinstance(operation, Execute) and may[Fault.SHUTDOWN]:
+            run = self.numbers[operation.run]
+            yield self.store_ticket(once, run, operation.seq, operation.kind, fast=fast), None
+        elif isinstance(operation, Execute | Perform) and may[Fault.SHUTDOWN]:
             yield world.spend(Fault.SHUTDOWN), "interrupted"
 
     def deliverable(self, world: World, message: Message) -> bool:
         """Say whether a message may be delivered: nobody leases it, and its consumer has a free slot."""
-        if message.out or (message.stream == "signals" and world.log.tail == 0):
+        if message.out:
             return False
-        if message.stream == "ends" and message.kind == self.closing_facts(world):
+        if message.stream == "signals" and message.kind != "orphan" and world.logs[message.run].tail == 0:
+            return False
+        if message.stream == "ends" and message.kind == self.closing_facts(world, message.run):
             return False
         busy = sum(actor.stream == message.stream and world.leases(actor) for actor in world.actors)
         return busy < (self.scenario.workers if message.stream == "tickets" else 1)
 
     def deliver(self, world: World, message: Message) -> tuple[World, Message]:
         """Lease a message to somebody; return it as it is delivered."""
-        kind = self.closing_facts(world) if message.stream == "ends" else message.kind
+        kind = self.closing_facts(world, message.run) if message.stream == "ends" else message.kind
         leased = message._replace(out=True, delivered=message.delivered + 1, kind=kind)
         return world.with_message(message, leased), leased
 
     def fire(self, world: World, timer: Timer) -> World:
         """Publish the ticket of a pending timer."""
-        return self.store_ticket(world.with_timer(timer.seq, None), timer.seq, "timer", fast=timer.fast)
+        world = world.with_timer(timer.run, timer.seq, None)
+        return self.store_ticket(world, timer.run, timer.seq, "timer", fast=timer.fast)
 
-    def store_ticket(self, world: World, seq: int, kind: str, *, fast: bool) -> World:
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
         """Store a ticket under the next sequence of its stream."""
-        ticket = Message("tickets", world.next_q, seq, kind, fast)
-        return world.with_message(None, ticket)._replace(next_q=world.next_q + 1)
+        return world.store("tickets", run, seq=seq, kind=kind, fast=fast)
+
+    def log(self, world: World, run: str) -> Log:
+        """Return a run's journal."""
+        return world.logs[self.numbers[run]]
 
     def release(self, world: World, actor: Actor) -> World:
         """Let the lease of an actor that is gone run out, unless somebody still renews it."""
+        for other in actor.others:
+            if other in world.messages:
+                world = world.with_message(other, other._replace(out=False))
         message = world.message_of(actor)
-        renewed = any((other.stream, other.q) == (actor.stream, actor.q) for other in world.actors)
+        renewed = any(other[:3] == actor[:3] for other in world.actors)
         if message is None or renewed:
             return world
         if message.kind == "once" or actor.step.value is Closing.DONE:
@@ -123,72 +149,103 @@ class Broker:
         kind = "" if message.stream == "ends" and actor.step.operation else message.kind
         return world.with_message(message, message._replace(out=False, kind=kind))
 
-    def closing_facts(self, world: World) -> tuple[bool, ...]:
+    def closing_facts(self, world: World, run: int) -> tuple[bool, ...]:
         """Return what a closer is put off by: it asks again when any of it has changed."""
-        return (bool(world.stored("events")), bool(world.stored("tickets")), bool(world.letters))
+        letters = any(letter[0] == run for letter in world.letters)
+        return (bool(world.stored("events")), bool(world.stored("tickets", run)), letters, world.logs[0].open)
 
-    def _read(self, world: World, _actor: Actor, _operation: Read | ReadLeader) -> Outcome:
-        return world, world.log
+    def _read(self, world: World, _actor: Actor, read: Read | ReadLeader) -> Outcome:
+        return world, self.log(world, read.run)
 
     def _append(self, world: World, _actor: Actor, append: Append) -> Outcome:
-        if world.log.expected != append.expect:
+        run, log = self.numbers[append.run], self.log(world, append.run)
+        if log.expected != append.expect:
             return world, None
-        world = world._replace(log=world.log.append(append.record))
+        log = log.append(append.record)
+        world = world.with_log(run, log)
         if isinstance(append.record, End) and self.scenario.closing:
-            world = world.with_message(None, Message("ends", world.log.tail, world.log.tail))
-        return world, world.log.tail
+            world = world.with_message(None, Message("ends", run, log.tail, log.tail))
+        return world, log.tail
 
     def _send_ticket(self, world: World, _actor: Actor, send: SendTicket) -> Outcome:
-        key = self.ticket_id(send)
+        key, run = self.ticket_id(send), self.numbers[send.run]
         if key in world.ids:
             # The broker drops a duplicate whole: the timer that it was to cancel stays.
             return world, None
         if send.cancels_timer:
-            world = world.with_timer(send.seq, None)
+            world = world.with_timer(run, send.seq, None)
         if key is not None:
             world = world._replace(ids=world.ids | {key})
-        return self.store_ticket(world, send.seq, send.kind, fast=send.created is not None), None
+        return self.store_ticket(world, run, send.seq, send.kind, fast=send.created is not None), None
 
-    def ticket_id(self, send: SendTicket) -> tuple[str, int] | None:
+    def ticket_id(self, send: SendTicket) -> tuple[str, int, Any] | None:
         """Return the Msg-Id of a ticket."""
-        return ("ticket", send.seq) if send.once else None
+        return ("ticket", self.numbers[send.run], send.seq) if send.once else None
 
     def _schedule(self, world: World, _actor: Actor, schedule: Schedule) -> Outcome:
-        return world.with_timer(schedule.seq, Timer(schedule.seq, schedule.created is not None)), None
+        run = self.numbers[schedule.run]
+        timer = Timer(run, schedule.seq, schedule.created is not None)
+        return world.with_timer(run, schedule.seq, timer), None
 
     def _cancel_timer(self, world: World, _actor: Actor, cancel: CancelTimer) -> Outcome:
-        return world.with_timer(cancel.seq, None), None
+        return world.with_timer(self.numbers[cancel.run], cancel.seq, None), None
 
     def _timer_pending(self, world: World, _actor: Actor, asked: TimerPending) -> Outcome:
-        return world, any(timer.seq == asked.seq for timer in world.timers)
+        run = self.numbers[asked.run]
+        return world, any((timer.run, timer.seq) == (run, asked.seq) for timer in world.timers)
+
+    def _ticket_outstanding(self, world: World, _actor: Actor, asked: TicketOutstanding) -> Outcome:
+        return world, bool(world.stored("tickets", self.numbers[asked.run]))
+
+    def _tell(self, world: World, _actor: Actor, tell: Tell) -> Outcome:
+        return self.send(world, self.numbers[tell.run], tell.item, tell.item.id), None
+
+    def _cancel_runs(self, world: World, _actor: Actor, cancel: CancelRuns) -> Outcome:
+        for run in cancel.runs:
+            world = self.send(world, self.numbers[run], "orphan", "orphan")
+        return world, None
+
+    def send(self, world: World, run: int, kind: Any, key: str) -> World:
+        """Store a signal, once for each id."""
+        known = ("signal", run, key)
+        if known in world.ids:
+            return world
+        return world._replace(ids=world.ids | {known}).store("signals", run, kind=kind)
 
     def _bury(self, world: World, _actor: Actor, bury: Bury) -> Outcome:
-        key = ("letter", bury.seq)
+        run = self.numbers[bury.run]
+        key = ("letter", run, bury.seq)
         if key in world.ids:
             return world, None
-        letters = tuple(sorted({*world.letters, bury.seq}))
+        letters = tuple(sorted({*world.letters, (run, bury.seq)}))
         return world._replace(letters=letters, ids=world.ids | {key}), None
 
     def _exhume(self, world: World, _actor: Actor, exhume: Exhume) -> Outcome:
-        return world._replace(letters=tuple(seq for seq in world.letters if seq != exhume.seq)), None
+        gone = (self.numbers[exhume.run], exhume.seq)
+        return world._replace(letters=tuple(letter for letter in world.letters if letter != gone)), None
+
+    def _dead_lettered(self, world: World, _actor: Actor, asked: DeadLettered) -> Outcome:
+        return world, any(letter[0] == self.numbers[asked.run] for letter in world.letters)
 
     def _acknowledge(self, world: World, actor: Actor, _operation: Ack) -> Outcome:
-        return world.with_message(world.message_of(actor), None), None
+        return world.without(actor), None
 
     def _give_back(self, world: World, actor: Actor, _operation: GiveBack) -> Outcome:
         message = world.message_of(actor)
         return world.with_message(message, message._replace(out=False) if message else None), None
 
     def _close(self, world: World, _actor: Actor, close: Close) -> Outcome:
+        run, log = self.numbers[close.run], self.log(world, close.run)
         if self.closes(world, close):
-            return world._replace(log=world.log.close()), True
-        if world.log.state.phase is Phase.CLOSED:
-            return world._replace(log=world.log.clear()), True
+            return world.with_log(run, log.close()), True
+        if log.state.phase is Phase.CLOSED:
+            return world.with_log(run, log.clear()), True
         return world, False
 
     def closes(self, world: World, close: Close) -> bool:
         """Say whether a journal's tail is the one that its closer knows."""
-        return bool(world.log.entries) and world.log.expected == close.expect
+        log = self.log(world, close.run)
+        return bool(log.entries) and log.expected == close.expect
 
     def half_closed(self, log: Log) -> list[Log]:
         """Return what a closer can leave that dies among its deletions: the end is the last of them."""
@@ -199,5 +256,5 @@ class Broker:
         outcome = script[min(actor.step.failures, len(script) - 1)]
         if outcome != "endless":
             yield world, outcome
-        if world.log.state.cancel is not None:
+        if world.logs[actor.run].state.cancel is not None:
             yield world, "cancelled"

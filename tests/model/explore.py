@@ -11,23 +11,26 @@ from typing import Any, NamedTuple
 from tests.model.actors import Cast
 from tests.model.broker import Broker
 from tests.model.journal import Log
-from tests.model.properties import Properties
+from tests.model.properties import Properties, needs_carrying
 from tests.model.scenarios import Scenario
 from tests.model.world import Actor, Fault, Message, World
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
     Bury,
+    CancelRuns,
     CancelTimer,
     Close,
     Exhume,
     GiveBack,
     Schedule,
     SendTicket,
+    Tell,
 )
+from tidemill.kernel.protocol.records import Item
 
 RARELY = 0.15
-WRITES = (Append, SendTicket, Schedule, CancelTimer, Bury, Exhume, Ack, GiveBack, Close)
+WRITES = (Append, SendTicket, Schedule, CancelTimer, Bury, Exhume, Tell, CancelRuns, Ack, GiveBack, Close)
 
 
 class Move(NamedTuple):
@@ -62,11 +65,19 @@ class Model:
 
     def start(self) -> World:
         """Return the world in which nothing has happened yet."""
-        kind = "once" if self.scenario.cause == "once" else ""
-        cause = Message("events", 1, kind=kind)
-        signals = [Message("signals", q, kind=kind) for q, kind in enumerate(self.scenario.signals, 1)]
-        messages = tuple(sorted([cause, *signals]))
-        return World(Log(), messages, (), (), frozenset(), (), (), self.scenario.budget, 1)
+        runs = len(self.scenario.runs)
+        logs, counts = tuple(Log() for _ in range(runs)), ((0, 0),) * runs
+        world = World(logs, (), (), (), frozenset(), (), (), self.scenario.budget, counts)
+        if self.scenario.cause == "begun":
+            world = world.with_log(0, logs[0].append(self.cast.created()))
+            world = world._replace(ids=frozenset({("ticket", 0, 1)}))
+            world = world.store("tickets", 0, seq=1, kind="start", fast=True)
+        else:
+            kind = "once" if self.scenario.cause == "once" else ""
+            world = world.with_message(None, Message("events", 0, 1, kind=kind))
+        for signal in self.scenario.signals:
+            world = world.store("signals", 0, kind=signal)
+        return world
 
     def moves(self, world: World) -> Iterator[Move]:
         """Yield all that can happen next."""
@@ -88,6 +99,18 @@ class Model:
                 idle = actor.step.operation is None
                 begun = self.broker.release(after, actor) if idle else after.with_actor(None, actor)
                 yield Move("delivered", begun, actor, delivered)
+        for run in range(len(world.logs)):
+            batch = [one for one in world.stored("signals", run) if isinstance(one.kind, Item)]
+            if len(batch) > 1 and all(self.broker.deliverable(world, one) for one in batch):
+                yield self._batch(world, batch)
+
+    def _batch(self, world: World, batch: list[Message]) -> Move:
+        leased: list[Message] = []
+        for message in batch:
+            world, delivered = self.broker.deliver(world, message)
+            leased.append(delivered)
+        actor = self.cast.bring(tuple(leased))
+        return Move("delivered together", world.with_actor(None, actor), actor)
 
     def _steps(self, world: World, actor: Actor) -> Iterator[Move]:
         for after, result in self.broker.perform(world, actor):
@@ -118,8 +141,8 @@ class Model:
     def _half_closings(self, world: World, actor: Actor, close: Close) -> Iterator[Move]:
         if self.broker.closes(world, close):
             dead = self._die(world.spend(Fault.CRASH), actor)
-            for log in self.broker.half_closed(world.log):
-                yield Move("CRASH HALF-WAY", dead._replace(log=log), actor)
+            for log in self.broker.half_closed(world.logs[actor.run]):
+                yield Move("CRASH HALF-WAY", dead.with_log(actor.run, log), actor)
 
     def _die(self, world: World, actor: Actor) -> World:
         return self.broker.release(world.with_actor(actor, None), actor)
@@ -136,18 +159,19 @@ class Model:
                 once = self.broker.fire(world.spend(Fault.DUPLICATE), timer)
                 yield Move("TIMER FIRES TWICE", self.broker.fire(once, timer))
         if budget[Fault.RESTART]:
-            known = {("ticket", ticket.seq) for ticket in tickets}
-            known |= {("letter", seq) for seq in world.letters}
+            known: set[tuple[str, int, Any]] = {("ticket", ticket.run, ticket.seq) for ticket in tickets}
+            known |= {("letter", run, seq) for run, seq in world.letters}
             yield Move("BROKER RESTARTS", world.spend(Fault.RESTART)._replace(ids=world.ids & known))
         if budget[Fault.RECREATION] and tickets:
             yield Move("CONSUMER RECREATED", self._recreate(world.spend(Fault.RECREATION)))
         if budget[Fault.LOSS]:
             for ticket in tickets:
                 yield Move("TICKET LOST", world.spend(Fault.LOSS).with_message(ticket, None))
-        if self.properties.may_expire(world):
-            yield Move("tombstone expires", world._replace(log=world.log.expire()))
+        for run, log in enumerate(world.logs):
+            if self.properties.may_expire(world, run):
+                yield Move("tombstone expires", world.with_log(run, log.expire()))
         if budget[Fault.SWEEP] and not any(actor.stream == "sweeps" for actor in world.actors):
-            yield self._sweep(world, Fault.SWEEP)
+            yield from self._sweeps(world, Fault.SWEEP)
 
     def _recreate(self, world: World) -> World:
         for ticket in world.stored("tickets"):
@@ -155,16 +179,18 @@ class Model:
             world = world.with_message(ticket, fresh)
         return world
 
-    def _sweep(self, world: World, occasion: Fault) -> Move:
-        world = world.spend(occasion)
-        actor = self.cast.sweep(sum(world.budget[Fault.SWEEP :]))
-        return Move("sweeper looks", world.with_actor(None, actor), actor)
+    def _sweeps(self, world: World, occasion: Fault) -> Iterator[Move]:
+        swept = world.spend(occasion)
+        for run, log in enumerate(world.logs):
+            if log.tail and (occasion is Fault.SWEEP or needs_carrying(log.state)):
+                actor = self.cast.sweep(run, sum(swept.budget[Fault.SWEEP :]))
+                yield Move("sweeper looks", swept.with_actor(None, actor), actor)
 
     def successors(self, world: World) -> list[Move]:
         """Return all that can happen next; a sweeper comes to the rescue where that is nothing."""
         moves = list(self.moves(world))
-        if not moves and world.budget[Fault.RESCUE] and world.log.tail:
-            moves.append(self._sweep(world, Fault.RESCUE))
+        if not moves and world.budget[Fault.RESCUE]:
+            moves += self._sweeps(world, Fault.RESCUE)
         return moves
 
 

@@ -34,24 +34,25 @@ right_deliver, right_respond, right_execute = mailman.deliver, mailman.respond, 
 class OneTicketPerRun(Broker):
     """F4: a ticket is refused while another one of the run is stored."""
 
-    def store_ticket(self, world: World, seq: int, kind: str, *, fast: bool) -> World:
-        return world if world.stored("tickets") else super().store_ticket(world, seq, kind, fast=fast)
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
+        stored = world.stored("tickets", run)
+        return world if stored else super().store_ticket(world, run, seq, kind, fast=fast)
 
 
 class MessageIdOfTheRun(Broker):
     """F4: a ticket's Msg-Id names the run and not the record that it continues."""
 
-    def ticket_id(self, send: SendTicket) -> tuple[str, int] | None:
-        return ("ticket", 0) if send.once else None
+    def ticket_id(self, send: SendTicket) -> tuple[str, int, Any] | None:
+        return ("ticket", self.numbers[send.run], 0) if send.once else None
 
 
 class TicketsReplaced(Broker):
     """F10: a ticket takes the place of another one that may be in flight."""
 
-    def store_ticket(self, world: World, seq: int, kind: str, *, fast: bool) -> World:
-        for ticket in world.stored("tickets"):
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
+        for ticket in world.stored("tickets", run):
             world = world.with_message(ticket, None)
-        return super().store_ticket(world, seq, kind, fast=fast)
+        return super().store_ticket(world, run, seq, kind, fast=fast)
 
 
 class OneTimerPerRun(Broker):
@@ -68,9 +69,10 @@ class ScheduleWithMessageId(Broker):
     """F11: a schedule carries a Msg-Id, so that the next one within the window is dropped."""
 
     def _schedule(self, world: World, actor: Actor, schedule: Schedule) -> Outcome:
-        if ("timer", 0) in world.ids:
+        known = ("timer", self.numbers[schedule.run], 0)
+        if known in world.ids:
             return world, None
-        return super()._schedule(world._replace(ids=world.ids | {("timer", 0)}), actor, schedule)
+        return super()._schedule(world._replace(ids=world.ids | {known}), actor, schedule)
 
 
 class AcknowledgedAtDelivery(Broker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidemill.kernel.protocol.records import Entry, Record, decode, encode
-from tidemill.kernel.protocol.state import State, fold
+from tidemill.kernel.protocol.state import Phase, State, fold
 
 NOW = 100.0
 """The model's clock stands still: timers fire when the explorer says so."""
@@ -53,6 +53,11 @@ class Log:
         if "expired" not in self._children:
             self._children["expired"] = Log(self, self.tail, self.entries[:-1])
         return self._children["expired"]
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a journal, and no tombstone in its place."""
+        return bool(self.entries) and self.state.phase is not Phase.CLOSED
 
     @property
     def expected(self) -> int:

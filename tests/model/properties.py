@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.model.actors import signal_id
 from tests.model.journal import Log
 from tests.model.scenarios import Scenario
+from tests.model.scripts import Perform
 from tests.model.world import Actor, Fault, World
-from tidemill.kernel.protocol.operations import Ack, Execute
+from tidemill.kernel.protocol.operations import Ack, Execute, SendTicket
 from tidemill.kernel.protocol.records import (
     BURIED,
     Cancel,
     Claim,
     Created,
     End,
+    Item,
+    News,
     Orphaned,
     Record,
     Released,
     Reopened,
+    Spawned,
+    Step,
     Suspend,
 )
 from tidemill.kernel.protocol.state import Phase, State
@@ -26,6 +31,7 @@ from tidemill.kernel.protocol.state import Phase, State
 if TYPE_CHECKING:
     from tests.model.explore import Move
 
+_SWEEPS = (Fault.SWEEP, Fault.RESCUE)
 LIVING = (Phase.READY, Phase.OWNED, Phase.SUSPENDED)
 
 
@@ -40,59 +46,69 @@ class Properties:
         """Check one thing that happened."""
         after = move.world
         verdict = None
-        if after.log is not before.log:
-            verdict = self._of_journal(after.log) or self._of_crashes(after)
+        for run, log in enumerate(after.logs):
+            if log is not before.logs[run]:
+                verdict = verdict or self._of_journal(run, log) or self._of_crashes(after, run)
+                verdict = verdict or _of_closing(before, after, run)
         if move.actor is not None and move.what in ("step", "FAULT"):
             verdict = verdict or self._of_step(before, move, move.actor)
-        elif move.actor is not None and move.actor.stream == "signals" and not after.message_of(move.actor):
+        elif move.actor is not None and move.actor.stream == "signals":
             verdict = verdict or self._of_signal(after, move.actor, "is lost with its mailman")
         return verdict or self._of_world(after)
 
     def at_rest(self, world: World) -> str | None:
         """Check a world in which nothing can happen any more."""
-        state = world.log.state
-        if world.log.tail == 0:
+        if world.logs[0].tail == 0:
             return None if self.scenario.cause == "once" else "at rest, but the run was never created"
-        if state.phase in LIVING:
-            return f"at rest, but the run stands still, {state.phase}"
+        for run, log in enumerate(world.logs):
+            if log.state.phase in LIVING and not (self.scenario.waits and _waits_for_news(log.state)):
+                return f"at rest, but run {run} stands still, {log.state.phase}"
         left = [message.stream for message in world.messages if message.stream != "ends"]
         if left or world.actors:
             return f"at rest, but something is left: {left} {world.actors}"
-        if state.phase is Phase.ENDED:
-            return self._of_ended(world, state)
-        ghosts = world.letters and not self.scenario.allows(Fault.RESTART)
-        return "a closed run has left a dead letter behind" if ghosts else None
+        verdicts = (self._of_end(world, run) for run in range(len(world.logs)))
+        return next((verdict for verdict in verdicts if verdict), None)
 
-    def may_expire(self, world: World) -> bool:
+    def may_expire(self, world: World, run: int) -> bool:
         """Say whether a tombstone's time is over: nobody has been at work for as long as it lives.
 
         A caller doesn't repeat its request after so long; that an event isn't, is up to the closer.
         """
+        if world.logs[run].state.phase is not Phase.CLOSED:
+            return False
         called = self.scenario.cause != "event" and world.stored("events")
-        idle = not (world.actors or world.limbo or called)
-        return idle and world.log.state.phase is Phase.CLOSED
+        return not (world.actors or world.limbo or called)
 
-    def _of_ended(self, world: World, state: State) -> str | None:
+    def _of_end(self, world: World, run: int) -> str | None:
+        state = world.logs[run].state
+        letters = tuple(seq for number, seq in world.letters if number == run)
+        if state.phase is Phase.ENDED:
+            kept = bool(letters) or (run > 0 and world.logs[0].open)
+            return self._of_ended(state, letters, kept=kept)
+        ghosts = letters and not self.scenario.allows(Fault.RESTART)
+        return "a closed run has left a dead letter behind" if ghosts else None
+
+    def _of_ended(self, state: State, letters: tuple[int, ...], *, kept: bool) -> str | None:
         assert state.end is not None
         buried = state.end.outcome in BURIED
-        if buried and state.end_seq not in world.letters:
+        if buried and state.end_seq not in letters:
             return f"the run {state.end.outcome} and no dead letter says so"
-        ghosts = [seq for seq in world.letters if seq != state.end_seq or not buried]
+        ghosts = [seq for seq in letters if seq != state.end_seq or not buried]
         if ghosts and not self.scenario.allows(Fault.RESTART):
             return f"a dead letter of end {ghosts} stands although the run went on"
-        if self.scenario.closing and not world.letters:
+        if self.scenario.closing and not kept:
             return "the journal of an ended run is never closed"
         return None
 
-    def _of_journal(self, log: Log) -> str | None:
+    def _of_journal(self, run: int, log: Log) -> str | None:
         """Check the newest record; the verdict on a journal never changes."""
         if log not in self._verdicts:
             assert log.parent is not None
             appended = log.entries[-1].record if log.tail > log.parent.tail else None
-            self._verdicts[log] = problem(log.parent, appended) if appended else None
+            self._verdicts[log] = problem(log.parent, appended, child=run > 0) if appended else None
         return self._verdicts[log]
 
-    def _of_crashes(self, world: World) -> str | None:
+    def _of_crashes(self, world: World, run: int) -> str | None:
         """A5: claims without progress stand for owners that died, or that were taken for dead."""
         spent = self._spent(world)
         deaths = spent[Fault.CRASH] + spent[Fault.EXPIRY] + spent[Fault.GHOST] + spent[Fault.RECREATION]
@@ -101,8 +117,9 @@ class Properties:
         deaths += spent[Fault.LOSS] + min(
             spent[Fault.SHUTDOWN], spent[Fault.EXPIRY] + spent[Fault.RECREATION]
         )
-        claims = world.log.state.claims
-        if claims < 0 or (world.log.state.phase is Phase.OWNED and claims - 1 > deaths):
+        state = world.logs[run].state
+        claims = state.claims
+        if claims < 0 or (state.phase is Phase.OWNED and claims - 1 > deaths):
             return f"{claims} claims without progress, but only {deaths} owners can have died"
         return None
 
@@ -111,28 +128,49 @@ class Properties:
 
     def _of_step(self, before: World, move: Move, actor: Actor) -> str | None:
         operation = actor.step.operation
-        if isinstance(operation, Execute):
-            return self._of_execution(before, actor)
+        if isinstance(operation, Execute | Perform):
+            return self._of_execution(before, actor) or _of_function(before, actor, operation)
+        if isinstance(operation, SendTicket):
+            return self._of_waking(before, move, actor.step.operation)
         if actor.stream == "tickets" and isinstance(operation, Ack):
             return _of_farewell(before, actor)
         if actor.stream == "signals" and isinstance(operation, Ack):
-            return self._of_signal(before, actor, "is acknowledged, and the living run doesn't know of it")
+            return self._of_signal(
+                move.world, actor, "is acknowledged, and the living run doesn't know of it"
+            )
         returned = actor.step.after(move.result).operation is None
         if returned and actor.stream in ("signals", "events") and move.world.message_of(actor):
             return f"an actor has returned without acknowledging its message ({actor.stream})"
         return None
 
     def _of_signal(self, world: World, actor: Actor, how: str) -> str | None:
-        """A1 for signals: a cancellation stays until the living run knows of it."""
-        if self.scenario.signals[actor.q - 1] != "cancel" or world.log.ever(signal_id(actor)):
+        """A1 for signals: news stay until the living run knows of them."""
+        if actor.kind == "retry":
             return None
-        ended = any(isinstance(entry.record, End) for entry in world.log.entries)
-        return f"a cancellation {how}" if world.log.state.phase in LIVING and not ended else None
+        log = world.logs[actor.run]
+        gone = [one.kind for one in actor.others if not world.message_of(actor._replace(q=one.q))]
+        gone += [] if world.message_of(actor) else [actor.kind]
+        if all(log.ever(kind.id if isinstance(kind, Item) else signal_id(actor)) for kind in gone):
+            return None
+        ended = any(isinstance(entry.record, End) for entry in log.entries)
+        what = "a cancellation" if actor.kind in ("cancel", "orphan") else "news"
+        return f"{what} {how}" if log.state.phase in LIVING and not ended else None
+
+    def _of_waking(self, before: World, move: Move, send: Any) -> str | None:
+        """A suspended run is woken by one ticket, however many have news for it."""
+        run = self.scenario.runs.index(send.run)
+        if move.world.stored_so_far == before.stored_so_far or send.kind != "signal":
+            return None
+        if any(self.scenario.allows(fault) for fault in (Fault.DUPLICATE, Fault.RESTART, *_SWEEPS)):
+            return None
+        twice = any(one.seq == send.seq and one.kind == "signal" for one in before.stored("tickets", run))
+        return f"run {run} is woken twice from record {send.seq}" if twice else None
 
     def _of_execution(self, world: World, actor: Actor) -> str | None:
-        state = world.log.state
+        log = world.logs[actor.run]
+        state = log.state
         owns = state.phase is Phase.OWNED and state.owner is not None and state.owner.rid == actor.step.claim
-        if not world.log.ever(actor.step.claim):
+        if not log.ever(actor.step.claim):
             return "user code runs, and no claim in the journal says so"
         if self.scenario.expired:
             return "a run is executed that had expired before it began"
@@ -148,48 +186,102 @@ class Properties:
 
     def _of_world(self, world: World) -> str | None:
         """A1: a living run has something that carries it on."""
-        if world.log.state.phase not in LIVING or self.scenario.allows(Fault.RESCUE):
+        if self.scenario.allows(Fault.RESCUE) or world.limbo:
             return None
-        messages = any(message.stream != "ends" for message in world.messages)
-        # A mailman counts: its signal may be gone when a slow colleague has refused it before this one
-        # could accept it. Should it die too, the sweeper finds the run.
-        mailman = any(actor.stream == "signals" for actor in world.actors)
-        carried = messages or mailman or world.timers or world.limbo
-        return None if carried else f"nothing carries the run any more, and it is {world.log.state.phase}"
+        for run, log in enumerate(world.logs):
+            if needs_carrying(log.state) and not _carried(world, run):
+                return f"nothing carries the run any more, and it is {log.state.phase}"
+        return None
+
+
+def _carried(world: World, run: int) -> bool:
+    messages = any(message.run == run and message.stream != "ends" for message in world.messages)
+    # A mailman counts: its signal may be gone when a slow colleague has refused it before this one
+    # could accept it. Should it die too, the sweeper finds the run.
+    mailman = any(actor.stream == "signals" and actor.run == run for actor in world.actors)
+    timer = any(timer.run == run for timer in world.timers)
+    # A child that was only just created is its parent's: whose ticket comes again, and creates it again.
+    parent = run > 0 and world.logs[run].state.starts == 0 and bool(world.stored("tickets", 0))
+    return messages or mailman or timer or parent
+
+
+def needs_carrying(state: State) -> bool:
+    """Say whether there has to be something that carries a run on."""
+    return state.phase in LIVING and not _waits_for_news(state)
+
+
+def _waits_for_news(state: State) -> bool:
+    """Say whether nothing need carry a run: it waits for news alone, and there are none."""
+    return state.phase is Phase.SUSPENDED and not state.satisfied and state.timer == 0
+
+
+def _of_function(world: World, actor: Actor, operation: Execute | Perform) -> str | None:
+    """A6: what is finished is never executed again by the run's owner."""
+    state = world.logs[actor.run].state
+    if not isinstance(operation, Perform) or state.owner is None or state.owner.rid != actor.step.claim:
+        return None
+    return f"the owner executes {operation.key} again" if operation.key in state.steps else None
+
+
+def _of_closing(before: World, after: World, run: int) -> str | None:
+    """A child's journal outlives its parent's, unless the child never lived."""
+    lived = before.logs[run].open and before.logs[run].state.created is not None
+    closed = lived and after.logs[run].state.phase is Phase.CLOSED
+    return "a child is closed before its parent" if run and closed and after.logs[0].open else None
 
 
 def _of_farewell(world: World, actor: Actor) -> str | None:
     """A2: nobody acknowledges a ticket by which somebody else owns the run."""
-    owner = world.log.state.owner
+    state = world.logs[actor.run].state
+    owner = state.owner
     delivery = f"q{actor.q}g{actor.generation}n{actor.delivered}"
-    if world.log.state.phase is Phase.OWNED and owner and owner.q == actor.q and owner.rid != delivery:
+    if state.phase is Phase.OWNED and owner and owner.q == actor.q and owner.rid != delivery:
         return f"delivery {delivery} settles the ticket by which {owner.rid} owns the run"
     return None
 
 
-def problem(log: Log, record: Record) -> str | None:
+def problem(log: Log, record: Record, *, child: bool) -> str | None:
     """Say what is wrong with a record behind this journal."""
     state = log.state
     if record.rid in state.rids:
         return f"record id {record.rid} is written twice"
-    if log.tail and not (log.entries and log.state.created):
+    stillborn = child and isinstance(record, End) and not log.entries
+    if log.tail and not (log.entries and log.state.created) and not stillborn:
         return f"a closed run comes back to life: {record.KIND}"
+    if not stillborn and not _fits(log, record):
+        return f"{record.KIND} {record.rid} behind a run that is {state.phase}"
+    return _of_progress(state, record) or _of_cancellation(state, record)
+
+
+def _fits(log: Log, record: Record) -> bool:
+    """Say whether such a record may stand behind this journal."""
+    state, fits = log.state, False
     match record:
         case Created():
-            wrong = log.tail > 0
+            fits = log.tail == 0
         case Claim():
-            wrong = not _may_claim(state, record)
-        case Released() | Suspend():
-            wrong = not _by_owner(state, record)
+            fits = _may_claim(state, record)
+        case Released() | Suspend() | Step() | Spawned():
+            fits = _by_owner(state, record)
+        case News():
+            fits = state.phase in LIVING and (_by_owner(state, record) or record.rid.startswith("news-"))
         case Cancel() | Orphaned():
-            wrong = state.phase is not Phase.OWNED
+            fits = state.phase is Phase.OWNED
         case Reopened():
-            wrong = state.end is None or state.end.outcome not in BURIED
+            fits = state.parked or (state.end is not None and state.end.outcome in BURIED)
         case End():
-            wrong = not (_by_owner(state, record) or state.phase in (Phase.READY, Phase.SUSPENDED))
-    if wrong:
-        return f"{record.KIND} {record.rid} behind a run that is {state.phase}"
-    return _of_cancellation(state, record)
+            fits = _by_owner(state, record) or state.phase in (Phase.READY, Phase.SUSPENDED)
+    return fits
+
+
+def _of_progress(state: State, record: Record) -> str | None:
+    """A6: at most one commit of each step; and no wait for what is past."""
+    if isinstance(record, Step) and record.key in state.steps:
+        return f"step {record.key} is finished twice"
+    waits = isinstance(record, Suspend) and record.wait == "news"
+    if waits and record.until is not None and record.until <= state.passed:
+        return "a run is suspended until a moment that is over"
+    return None
 
 
 def _may_claim(state: State, claim: Claim) -> bool:

@@ -1,9 +1,9 @@
-"""Run the checker by hand: `python tests/model/run.py [--triples | --seeded]`.
+"""Run the checker by hand: `python tests/model/run.py [--triples | --large | --seeded]`.
 
 Without an option the scenarios of CI are explored and their sizes printed; `--triples` explores every three
-elements with one worker, up to a limit of states each; `--seeded` follows one random path for each seed
-through a random scenario in which nearly everything may happen, for `--seconds`, beginning with `--seed`,
-and prints the first that breaks a property.
+elements with one worker, `--large` what takes too long for CI, each up to a limit of states; `--seeded`
+follows one random path for each seed through a random scenario in which nearly everything may happen, for
+`--seconds`, beginning with `--seed`, and prints the first that breaks a property.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ import argparse
 import random
 import sys
 import time
+from pathlib import Path
+from types import ModuleType
 
-from tests.model import scenarios
-from tests.model.explore import Model, explore, walk
-from tests.model.trace import report
+# A library of the development environment installs a package `tests` of its own: this tree's is meant.
+sys.modules["tests"] = ModuleType("tests")
+sys.modules["tests"].__path__ = [str(Path(__file__).parents[1])]
+
+from tests.model import durable, scenarios  # noqa: E402 - not before that
+from tests.model.explore import Model, explore, walk  # noqa: E402 - as above
+from tests.model.trace import report  # noqa: E402 - as above
 
 _PROGRESS = 5.0
 
@@ -25,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--triples", action="store_true")
+    modes.add_argument("--large", action="store_true")
     modes.add_argument("--seeded", action="store_true")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -33,13 +40,20 @@ def main() -> int:
     if arguments.seeded:
         return seeded(arguments.seed, arguments.seconds)
     if arguments.triples:
-        return exhaustive(scenarios.TRIPLES, arguments.limit)
+        return exhaustive([*scenarios.TRIPLES, *durable.TRIPLES], arguments.limit)
+    if arguments.large:
+        return exhaustive(durable.LARGE, arguments.limit)
     everything = [
         *scenarios.PAIRS,
         *scenarios.PAIRS_OF_TWO,
         *scenarios.SINGLES_OF_TWO,
         *scenarios.EXTRA_PAIRS,
         *scenarios.SPECIALS,
+        *durable.PAIRS,
+        *durable.SINGLES,
+        *durable.WAITS,
+        *durable.JOINS,
+        *durable.FAMILIES,
     ]
     return exhaustive(everything, arguments.limit)
 
@@ -63,7 +77,8 @@ def seeded(seed: int, seconds: float) -> int:
     first, states, rests = seed, 0, 0
     while (now := time.monotonic()) < began + seconds:
         chance = random.Random(seed)
-        findings = walk(Model(scenarios.together(chance)), chance)
+        together = (scenarios.together, durable.together)[seed % 2]
+        findings = walk(Model(together(chance)), chance, length=1000)
         states, rests = states + findings.states, rests + findings.rests
         if findings.violation is not None:
             print(f"seed {seed}: {findings.scenario}\n{report(findings)}")  # noqa: T201 - it prints

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, Literal
 
+from tests.model.scripts import Part, children_of, run_of
 from tests.model.world import Fault
 from tidemill.kernel.protocol.conclusions import Policy
+from tidemill.kernel.protocol.records import Item
+from tidemill.kernel.subjects import run_of_event
 
-RUN: Final = "run_1"
 TASK: Final = "task"
-SignalKind = Literal["cancel", "retry"]
-Cause = Literal["event", "caller", "once"]
+RUN: Final = run_of_event("event", TASK)
+SignalKind = Literal["cancel", "retry"] | Item
+Cause = Literal["event", "caller", "once", "begun"]
 
 
 @dataclass(frozen=True)
@@ -21,20 +24,26 @@ class Scenario:
     """One small world.
 
     `outcomes` is what user code comes to, attempt by attempt, the last one for ever: ok, fail (may be
-    retried), fatal, endless (until it is cancelled). `signals` are sent at any moment once the run exists.
+    retried), fatal, endless (until it is cancelled). Where there is a `script`, it is what the run executes,
+    and `child` what its children do. `signals` are sent at any moment once the run exists.
     `cause` is who starts the run: an event that is delivered until the router acknowledges it, a caller
-    that repeats its request until it is through, or one that doesn't (`once`). `faults` says how often
-    what may go wrong.
+    that repeats its request until it is through, or one that doesn't (`once`); or it has its first ticket
+    already (`begun`). `waits` says that runs may wait for ever for news that nobody sends; in a `terse`
+    scenario user code takes no time. `faults` says how often what may go wrong.
     """
 
     name: str
     outcomes: tuple[str, ...] = ("ok",)
     signals: tuple[SignalKind, ...] = ()
+    script: tuple[Part, ...] = ()
+    child: tuple[Part, ...] = ()
     cause: Cause = "event"
     workers: int = 1
     closing: bool = False
     delayed: bool = False
     expired: bool = False
+    waits: bool = False
+    terse: bool = False
     policy: Policy = field(default_factory=lambda: Policy(jitter=False))
     faults: tuple[tuple[Fault, int], ...] = ()
 
@@ -43,6 +52,14 @@ class Scenario:
         """How often each fault may happen."""
         allowed = dict(self.faults)
         return tuple(allowed.get(fault, 0) for fault in Fault)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The ids of all runs that there can be, the first one's before its children's."""
+        children = [
+            run_of(RUN, key, index) for key, count in children_of(self.script) for index in range(count)
+        ]
+        return (RUN, *children)
 
     def allows(self, fault: Fault) -> bool:
         """Say whether a fault may happen at all."""

@@ -11,17 +11,9 @@ from itertools import count
 from typing import Any
 
 from tests.model.journal import NOW, Log
-from tidemill.kernel.protocol.conclusions import Cancelled, Completed, Conclusion, Failed, Interrupted
+from tests.model.scripts import Perform
 from tidemill.kernel.protocol.operations import Clock, Execute, Hint, Isolate, Operation, Procedure, Publish
-from tidemill.kernel.protocol.records import Fault
 
-CONCLUSIONS: dict[str, Conclusion] = {
-    "ok": Completed(result=1),
-    "fail": Failed(Fault("Error", "no")),
-    "fatal": Failed(Fault("Error", "never"), final=True),
-    "cancelled": Cancelled("asked"),
-    "interrupted": Interrupted(),
-}
 _numbers = count()
 
 
@@ -70,6 +62,8 @@ class Step:
             # The session changes as the procedure goes on: what the model needs of it is taken now.
             self.failures = len(self.operation.session.state.faults)
             self.claim = self.operation.session.claim.rid
+        elif isinstance(self.operation, Perform):
+            self.claim = self.operation.claim
 
     def __lt__(self, other: Step) -> bool:
         return self.number < other.number
@@ -102,7 +96,5 @@ def _to_next(generator: Procedure[Any], *result: Any) -> Operation:
 
 
 def _sent(result: Any) -> Any:
-    """Return what a procedure is sent for a result: logs are read, words are conclusions."""
-    if isinstance(result, Log):
-        return result.entries
-    return CONCLUSIONS[result] if isinstance(result, str) else result
+    """Return what a procedure is sent for a result: logs are read, names of conclusions are replaced."""
+    return result.entries if isinstance(result, Log) else result

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.model import flaws
-from tests.model.broker import Broker
-from tests.model.explore import Model, explore
+from tests.model.plants import Plant
 from tests.model.scenarios import Scenario, combine
-from tests.model.trace import report
 from tests.model.world import Fault
 from tidemill.kernel.protocol import attempt, closer, mailman
 from tidemill.kernel.protocol.conclusions import Policy
-
-
-@dataclass(frozen=True)
-class Plant:
-    """A broken rule, the world in which it shows, and how: a broker, or functions put in others' places."""
-
-    name: str
-    scenario: Scenario
-    violation: str
-    broker: type[Broker] = Broker
-    module: Any = None
-    function: str = ""
-    broken: Any = None
 
 
 def in_attempt(name: str, scenario: Scenario, violation: str, function: str, broken: Any) -> Plant:
@@ -178,16 +162,9 @@ PLANTS = [
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_a_planted_flaw_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    if plant.function:
-        monkeypatch.setattr(plant.module, plant.function, plant.broken)
-    findings = explore(Model(plant.scenario, plant.broker))
-    assert findings.violation is not None, f"not found: {report(findings)}"
-    assert plant.violation in findings.violation, report(findings)
+    plant.found(monkeypatch)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_without_the_flaw_nothing_is_found(plant: Plant) -> None:
-    findings = explore(Model(plant.scenario))
-    assert findings.violation is None, report(findings)
-    assert findings.complete
-    assert findings.rests > 0
+    plant.nothing_found()

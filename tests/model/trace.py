@@ -6,8 +6,11 @@ from typing import Any
 
 from tests.model.explore import Findings, Move
 from tests.model.journal import Log
+from tests.model.scripts import Perform
 from tests.model.world import Actor, World
 from tidemill.kernel.protocol.operations import Append, CancelTimer, Execute, Schedule, SendTicket
+from tidemill.kernel.protocol.records import Spawned
+from tidemill.kernel.protocol.records import Step as Finished
 
 ROLES = {"tickets": "worker", "signals": "mailman", "events": "router", "ends": "closer", "sweeps": "sweeper"}
 
@@ -32,7 +35,8 @@ def line(number: int, move: Move) -> str:
 def name(actor: Actor) -> str:
     """Return who an actor is: its role, its message and the number of the delivery."""
     again = f"'{actor.generation}" if actor.generation else ""
-    return f"{ROLES[actor.stream]} {actor.q}.{actor.delivered}{again}"
+    of = f"{actor.run}:" if actor.run else ""
+    return f"{ROLES[actor.stream]} {of}{actor.q}.{actor.delivered}{again}"
 
 
 def operation(actor: Actor | None) -> str:
@@ -40,13 +44,16 @@ def operation(actor: Actor | None) -> str:
     asked = actor.step.operation if actor else None
     match asked:
         case Append(record=record, expect=expect):
-            return f"Append {record.KIND} {record.rid} at {expect}"
+            key = f" {record.key}" if isinstance(record, Finished | Spawned) else ""
+            return f"Append {record.KIND}{key} {record.rid} at {expect}"
         case SendTicket(seq=seq, kind=kind):
             return f"SendTicket {kind} for {seq}"
         case Schedule(seq=seq) | CancelTimer(seq=seq):
             return f"{type(asked).__name__} for {seq}"
         case Execute():
             return "Execute"
+        case Perform(key=key):
+            return f"Perform {key}"
         case _:
             return type(asked).__name__
 
@@ -58,12 +65,21 @@ def result(value: Any) -> str:
 
 def brief(world: World) -> str:
     """Return a world in few words."""
+    return " ".join(_brief(world, run) for run in range(len(world.logs)))
+
+
+def _brief(world: World, run: int) -> str:
+    log = world.logs[run]
     tickets = " ".join(
-        f"q{ticket.q}:{ticket.seq}{'*' if ticket.out else ''}" for ticket in world.stored("tickets")
+        f"q{ticket.q}:{ticket.seq}{'*' if ticket.out else ''}" for ticket in world.stored("tickets", run)
     )
-    timer = "".join(f" timer:{timer.seq}" for timer in world.timers)
-    letters = f" dead:{world.letters}" if world.letters else ""
-    return f"| {world.log.state.phase} {world.log.tail} [{tickets}]{timer}{letters}"
+    signals = "".join(
+        f" s{one.q}:{getattr(one.kind, 'id', one.kind)}{'*' if one.out else ''}"
+        for one in world.stored("signals", run)
+    )
+    timer = "".join(f" timer:{timer.seq}" for timer in world.timers if timer.run == run)
+    letters = "".join(f" dead:{seq}" for number, seq in world.letters if number == run)
+    return f"| {log.state.phase} {log.tail} [{tickets}]{signals}{timer}{letters}"
 
 
 def _acted(move: Move) -> bool:

@@ -47,12 +47,13 @@ class Fault(IntEnum):
 class Message(NamedTuple):
     """A stored message and what its consumer knows of it.
 
-    `q` is its sequence in its stream, `seq` the journal record it speaks of, `kind` what it is, `fast`
-    whether a ticket carries its created record; `delivered` counts its deliveries since the consumer was
-    created for the `generation`-th time, `out` whether its newest delivery is leased.
+    `q` is its number among its stream's messages for `run`, `seq` the journal record it speaks of, `kind`
+    what it is, `fast` whether a ticket carries its created record; `delivered` counts its deliveries since
+    the consumer was created for the `generation`-th time, `out` whether its newest delivery is leased.
     """
 
     stream: Stream
+    run: int
     q: int
     seq: int = 0
     kind: Any = ""
@@ -63,43 +64,69 @@ class Message(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """A procedure in progress and the delivery of a message that it works on."""
+    """A procedure in progress and the delivery of a message that it works on; `kind` is the message's.
+
+    `others` are further messages of the same run that a mailman brings along.
+    """
 
     stream: Stream
+    run: int
     q: int
     generation: int
     delivered: int
     step: Step
+    kind: Any = ""
+    others: tuple[Message, ...] = ()
 
 
 class Timer(NamedTuple):
     """A pending schedule: the ticket that it will publish."""
 
+    run: int
     seq: int
     fast: bool
 
 
 class World(NamedTuple):
-    """One state of everything."""
+    """One state of everything.
 
-    log: Log
+    Runs are numbered, the first one is everybody's ancestor: `logs` are their journals. `letters` are runs
+    and the ends that their dead letters speak of, `ids` the known Msg-Ids, `stored_so_far` counts for each
+    run the tickets and the signals that were ever stored.
+    """
+
+    logs: tuple[Log, ...]
     messages: tuple[Message, ...]
     timers: tuple[Timer, ...]
-    letters: tuple[int, ...]
-    ids: frozenset[tuple[str, int]]
+    letters: tuple[tuple[int, int], ...]
+    ids: frozenset[tuple[str, int, Any]]
     actors: tuple[Actor, ...]
     limbo: tuple[Actor, ...]
     budget: tuple[int, ...]
-    next_q: int
+    stored_so_far: tuple[tuple[int, int], ...]
 
-    def stored(self, stream: Stream) -> list[Message]:
-        """Return the messages of one stream."""
-        return [message for message in self.messages if message.stream == stream]
+    def stored(self, stream: Stream, run: int | None = None) -> list[Message]:
+        """Return the messages of one stream, those for one run where it is named."""
+        return [
+            message for message in self.messages if message.stream == stream and run in (None, message.run)
+        ]
+
+    def with_log(self, run: int, log: Log) -> World:
+        """Return the world with another journal of one run."""
+        return self._replace(logs=(*self.logs[:run], log, *self.logs[run + 1 :]))
+
+    def store(self, stream: Stream, run: int, **facts: Any) -> World:
+        """Return the world with one more ticket or signal."""
+        tickets, signals = self.stored_so_far[run]
+        tickets, signals = (tickets + 1, signals) if stream == "tickets" else (tickets, signals + 1)
+        counts = (*self.stored_so_far[:run], (tickets, signals), *self.stored_so_far[run + 1 :])
+        message = Message(stream, run, tickets if stream == "tickets" else signals, **facts)
+        return self.with_message(None, message)._replace(stored_so_far=counts)
 
     def message_of(self, actor: Actor) -> Message | None:
         """Return the message that an actor works on, if it is still stored."""
         for message in self.messages:
-            if message.q == actor.q and message.stream == actor.stream:
+            if (message.q, message.run, message.stream) == (actor.q, actor.run, actor.stream):
                 return message
         return None
 
@@ -115,14 +142,21 @@ class World(NamedTuple):
         kept = [message for message in self.messages if message is not old]
         return self._replace(messages=tuple(sorted([*kept, new] if new else kept)))
 
+    def without(self, actor: Actor) -> World:
+        """Return the world without all messages that an actor works on."""
+        world = self.with_message(self.message_of(actor), None)
+        for other in actor.others:
+            world = world.with_message(world.message_of(actor._replace(q=other.q)), None)
+        return world
+
     def with_actor(self, old: Actor | None, new: Actor | None) -> World:
         """Return the world with one actor replaced, added or removed."""
         kept = [actor for actor in self.actors if actor is not old]
         return self._replace(actors=tuple(sorted([*kept, new] if new else kept)))
 
-    def with_timer(self, seq: int, new: Timer | None) -> World:
+    def with_timer(self, run: int, seq: int, new: Timer | None) -> World:
         """Return the world with the timer of one record set or removed (no new one)."""
-        kept = [timer for timer in self.timers if timer.seq != seq]
+        kept = [timer for timer in self.timers if (timer.run, timer.seq) != (run, seq)]
         return self._replace(timers=tuple(sorted([*kept, new] if new else kept)))
 
     def spend(self, fault: Fault) -> World:

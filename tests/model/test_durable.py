@@ -1,0 +1,55 @@
+"""Steps, waits, news and children: small worlds to the last state, and random paths through everything."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.model.durable import FAMILIES, JOINS, PAIRS, SINGLES, WAITS, together
+from tests.model.explore import Model, explore, walk
+from tests.model.scenarios import Scenario
+from tests.model.trace import report
+
+
+def name(scenario: Scenario) -> str:
+    return scenario.name
+
+
+@pytest.mark.parametrize("scenario", PAIRS, ids=name)
+def test_every_pair_of_sleep_signal_cancel_and_crash(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", SINGLES, ids=name)
+def test_each_alone_with_two_workers_and_a_lease_that_runs_out(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", WAITS, ids=name)
+def test_waits(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", JOINS, ids=name)
+def test_children(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", FAMILIES, ids=name)
+def test_parents_that_are_cancelled_or_reopened(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_everything_together_on_a_few_random_paths(seed: int) -> None:
+    chance = random.Random(seed)
+    findings = walk(Model(together(chance)), chance, length=1000)
+    assert findings.violation is None, report(findings)
+
+
+def explore_all(scenario: Scenario) -> None:
+    findings = explore(Model(scenario))
+    assert findings.violation is None, report(findings)
+    assert findings.complete, report(findings)
+    assert findings.rests > 0, "no path comes to rest"
