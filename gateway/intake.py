@@ -9,7 +9,7 @@ The caller caps the body at `max_body` while it reads it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
 
 import orjson
 
@@ -17,12 +17,13 @@ from gateway.compressed import CODINGS, Fault, decompress
 from gateway.derived import DerivedIds
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
-from gateway.limits import NO_LIMITS, Limits
+from gateway.limits import NO_LIMITS
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
 from gateway.recipes.verify import Verification, Verified
 from gateway.splitting import MAX_ITEMS, Splitter
+from gateway.terms import Policy, Terms
 from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdict
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
@@ -35,12 +36,10 @@ if TYPE_CHECKING:
     from gateway.mediatype import Kind
     from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
-    from gateway.shaping import Shaper
     from tidemill.kernel.settings.secrets import Secret
 
 __all__ = ["Inbound", "Intake", "Policy"]
 
-Policy = Literal["quarantine", "flag", "reject"]
 UNSIGNED: Final = -1
 PROBLEM: Final = "schemaproblem"
 _UNSUPPORTED_MEDIA_TYPE: Final = 415
@@ -73,24 +72,15 @@ class Intake:
         window: seconds for which a delivery is recognised, None for as long as the broker does.
     """
 
-    def __init__(  # noqa: PLR0913 - the settings of a source, each by name
+    def __init__(
         self,
         source: str,
         recipe: Recipe,
         *,
         secrets: Callable[[], Sequence[Secret]] | Sequence[Secret],
         schemas: SchemaStore,
-        public_url: str | None = None,
-        policy: Policy = "quarantine",
-        allow_unsigned: bool = False,
-        tolerance: float | None = None,
-        max_body: int | None = None,
         verify_tokens: Callable[[], Sequence[Secret]] | Sequence[Secret] = (),
-        learn: bool = False,
-        by_body: bool = False,
-        limits: Limits = NO_LIMITS,
-        shaper: Shaper | None = None,
-        window: float | None = None,
+        **terms: Unpack[Terms],
     ) -> None:
         """Compile a source.
 
@@ -99,59 +89,48 @@ class Intake:
             recipe: the preset's, or one's own.
             secrets: the active secrets, or a function that returns them at each request.
             schemas: where the schemas of events are looked up.
-            public_url: under which the sender knows the gateway, for recipes that sign `{url}`.
-            policy: what becomes of a genuine delivery with unsound data: `quarantine` it, `flag` an event
-                that only misses its schema, or `reject` the request with 422.
-            allow_unsigned: let requests in that carry no signature at all. One that is there must match.
-            tolerance: seconds that a signed timestamp may be off, both ways, instead of the recipe's.
-            max_body: instead of the recipe's limit; a compressed body counts as it was before.
             verify_tokens: what senders show in handshakes, as for `secrets`.
-            learn: take the first secret that the sender brings, where a handshake of the recipe does.
-            by_body: recognise deliveries without an id or a signed time by their bodies.
-            limits: who may send, and how much.
-            shaper: takes values out of events, or gives them other names, before they are stored.
-            window: seconds for which a delivery is recognised, None for as long as the broker does.
+            terms: see `Terms`.
 
         Raises:
             SettingsError: the recipe verifies nothing and `allow_unsigned` is off; or a schema is broken.
         """
-        if not recipe.verify and not allow_unsigned:
-            raise SettingsError(
-                f"source {source!r} would let in anybody: its recipe verifies nothing",
-                hint="give the recipe a `verify` table, or set allow_unsigned = true",
-            )
+        public_url = terms.get("public_url")
         self.source = source
         self.recipe = recipe
-        self.max_body = max_body or recipe.body_limit
+        self.max_body = terms.get("max_body") or recipe.body_limit
+        self.limits = terms.get("limits", NO_LIMITS)
+        self.window = terms.get("window")
+        self.derived = DerivedIds(by_body=terms.get("by_body", False))
         self._secrets = secrets if callable(secrets) else lambda: secrets
-        self._allow_unsigned = allow_unsigned
-        self._policy = policy
-        self.limits = limits
-        self._handshaker = self._shaking(verify_tokens, public_url, learn=learn)
+        self._allow_unsigned = terms.get("allow_unsigned", False)
+        self._policy = terms.get("policy", "quarantine")
+        self._shaper = terms.get("shaper")
+        means = Means(
+            self._secrets,
+            verify_tokens if callable(verify_tokens) else lambda: verify_tokens,
+            public_url,
+            max(1, int(self.limits.rate * 60)) if self.limits.rate else None,
+            terms.get("learn", False),
+        )
+        self._handshaker = Handshaker(recipe.handshake, means) if recipe.handshake else None
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
-        self.window = window
-        self._shaper = shaper
-        self.derived = DerivedIds(by_body=by_body)
-        self._verification = Verification(recipe, tolerance=tolerance, public_url=public_url)
+        self._verification = Verification(recipe, tolerance=terms.get("tolerance"), public_url=public_url)
         self._reader = BodyReader(recipe.event.data, recipe.reads)
         self._splitter = Splitter(recipe.event.split) if recipe.event.split else None
         self._normaliser = Normaliser(recipe.event, self.derived.of)
         self._schemas = schemas
         self._schema_sources = (source, recipe.name)
-        schemas.prepare(self._schema_sources)
+        self._check()
 
-    def _shaking(
-        self,
-        tokens: Callable[[], Sequence[Secret]] | Sequence[Secret],
-        public_url: str | None,
-        *,
-        learn: bool,
-    ) -> Handshaker | None:
-        if not self.recipe.handshake:
-            return None
-        rate = max(1, int(self.limits.rate * 60)) if self.limits.rate else None
-        given = tokens if callable(tokens) else lambda: tokens
-        return Handshaker(self.recipe.handshake, Means(self._secrets, given, public_url, rate, learn))
+    def _check(self) -> None:
+        """Find out at the start what would be wrong with every request."""
+        if not self.recipe.verify and not self._allow_unsigned:
+            raise SettingsError(
+                f"source {self.source!r} would let in anybody: its recipe verifies nothing",
+                hint="give the recipe a `verify` table, or set allow_unsigned = true",
+            )
+        self._schemas.prepare(self._schema_sources)
 
     def receive(self, inbound: Inbound, tenant: str | None = None) -> Verdict:
         """Judge a request; never raises, whatever its bytes."""
