@@ -16,6 +16,7 @@ from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
 from gateway.api.secrets import SecretsApi
+from gateway.api.waits import WaitsApi
 from gateway.clients import Clients
 from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
@@ -39,7 +40,9 @@ from tidemill.kernel.services.events import Events
 from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.tokens import Tokens
 from tidemill.kernel.services.windows import Windows
 from tidemill.kernel.settings.live import LiveSettings
 
@@ -189,6 +192,7 @@ def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
     return [
         *RunsApi(runs, definitions, broker.tasks).routes(),
         *EventsApi(events, quarantine, runs, definitions, sources).routes(),
+        *WaitsApi(RunSignals(broker, runs), Tokens(broker)).routes(),
         *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
     ]
 

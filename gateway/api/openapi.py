@@ -59,6 +59,22 @@ _TRIGGER: Final[Schema] = {
     },
 }
 _REASON: Final[Schema] = {"type": "object", "properties": {"reason": {"type": "string"}}}
+_SIGNAL: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"data": {"description": "what the signal brings, any JSON"}},
+}
+_DECISION: Final[Schema] = {
+    "type": "object",
+    "required": ["by"],
+    "additionalProperties": False,
+    "properties": {
+        "by": {"type": "string", "maxLength": 255, "description": "who answers"},
+        "approved": {"type": "boolean", "default": True},
+        "comment": {"type": "string"},
+        "data": {"description": "what the token asks for"},
+    },
+}
 _OBJECT: Final[Schema] = {"type": "object"}
 _LISTING: Final = ("limit", "before")
 _HEADERS: Final[Schema] = {
@@ -169,6 +185,22 @@ def control_document() -> Schema:
         "/api/v1/runs/{run}/replay": {
             "post": _operation("Start a new run with a run's input", path=["run"], status="202", answer=_RUN)
         },
+        "/api/v1/runs/{run}/signals/{name}": {
+            "post": _operation(
+                "Send a run a signal",
+                path=["run", "name"],
+                body=_SIGNAL,
+                status="202",
+                header="Idempotency-Key",
+            )
+        },
+        "/api/v1/tokens": {"get": _operation("List open tokens", query=["task", "run", "limit"])},
+        "/api/v1/tokens/{id}": {"get": _operation("Show a token with its answers", path=["id"])},
+        "/api/v1/tokens/{id}/complete": {
+            "post": _operation(
+                "Answer a token or an approval", path=["id"], body=_DECISION, header="Idempotency-Key"
+            )
+        },
         "/api/v1/events": {"get": _operation("List events", query=["source", "type", *_LISTING])},
         "/api/v1/events/{id}": {"get": _operation("Show an event", path=["id"], query=["raw"])},
         "/api/v1/events/{id}/replay": {
@@ -208,7 +240,7 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
         "parameters": parameters,
         "responses": {
             status: {"description": "done", "content": _json(answer)},
-            **_problems("401", "403", "404", "409", "413", "422", "503"),
+            **_problems("401", "403", "404", "409", "410", "413", "422", "503"),
         },
     }
     return operation | ({"requestBody": {"content": _json(body)}} if body else {})
