@@ -30,7 +30,13 @@ _RECEIPT: Final[Schema] = {
         "id": {"type": "string", "description": "the event's id"},
         "type": {"type": "string", "examples": ["github.push"]},
         "status": {"enum": ["accepted", "duplicate", "quarantined"]},
+        "hint": {"type": "string", "description": "what to do about a duplicate"},
     },
+}
+_RECEIPTS: Final[Schema] = {
+    "type": "object",
+    "required": ["events"],
+    "properties": {"events": {"type": "array", "items": _RECEIPT}},
 }
 _RUN: Final[Schema] = {
     "type": "object",
@@ -101,8 +107,16 @@ def public_document() -> Schema:
         "description": "Signed as the source's provider signs. A 2xx means that the event is stored durably.",
         "requestBody": {"required": True, "content": {"*/*": {}}},
         "responses": {
-            "202": {"description": "stored", "headers": _HEADERS, "content": _json(_RECEIPT)},
-            **_problems("401", "404", "405", "408", "413", "415", "422", "431", "503"),
+            "202": {
+                "description": "stored; a batch with a receipt for each event",
+                "headers": _HEADERS,
+                "content": _json({"oneOf": [_RECEIPT, _RECEIPTS]}),
+            },
+            "2XX": {"description": "stored, or a handshake: what the provider wants to hear"},
+            **_problems(
+                *("400", "401", "403", "404", "405", "408", "409"),
+                *("413", "415", "422", "429", "431", "503"),
+            ),
         },
     }
     paths = {
@@ -116,11 +130,6 @@ def public_document() -> Schema:
 
 def _publish() -> Schema:
     """Return the operation of `POST /events`."""
-    batch: Schema = {
-        "type": "object",
-        "required": ["events"],
-        "properties": {"events": {"type": "array", "items": _RECEIPT}},
-    }
     return {
         "summary": "Publish CloudEvents",
         "description": "Binary, structured or batched, by the Content-Type. A 2xx means that all are stored.",
@@ -137,7 +146,7 @@ def _publish() -> Schema:
             "202": {
                 "description": "stored",
                 "headers": _HEADERS,
-                "content": _json({"oneOf": [_RECEIPT, batch]}),
+                "content": _json({"oneOf": [_RECEIPT, _RECEIPTS]}),
             },
             **_problems("400", "401", "403", "405", "408", "413", "415", "429", "431", "503"),
         },
