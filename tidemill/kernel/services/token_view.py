@@ -42,10 +42,7 @@ class TokenView:
     @property
     def kind(self) -> str:
         """Whether it asks for a yes or a no, or for data."""
-        if self.facts is not None:
-            return str(self.facts["kind"])
-        waits = self.state.waits.values()
-        return next((wait.kind for wait in waits if wait.box == self.box), "token")
+        return str(self._asked("kind", "token"))
 
     @property
     def approvers(self) -> tuple[str, ...]:
@@ -55,10 +52,15 @@ class TokenView:
     @property
     def quorum(self) -> int:
         """How many must say yes."""
-        if self.facts is not None:
-            return int(self.facts.get("quorum", 1))
+        return int(self._asked("quorum", 1))
+
+    def _asked(self, what: str, default: Any) -> Any:
+        """Return what was asked for: by the directory, by an answer, which keeps it, or by the run's wait."""
+        kept = (item.data for item in self.items if isinstance(item.data, dict))
         waits = self.state.waits.values()
-        return next((wait.need for wait in waits if wait.box == self.box), 1)
+        waited = ({"kind": wait.kind, "quorum": wait.need} for wait in waits if wait.box == self.box)
+        sources = (self.facts or {}, *kept, *waited)
+        return next((source[what] for source in sources if what in source), default)
 
     @property
     def schema(self) -> dict[str, Any] | None:

@@ -121,7 +121,8 @@ class Tokens:
         if any(known.id == item.id for known in view.items):
             return _outcome(view, "done")
         check_decision(view, decision)
-        content = orjson.dumps({"comment": decision.comment, "data": decision.data})
+        facts = {"comment": decision.comment, "data": decision.data, "kind": view.kind, "quorum": view.quorum}
+        content = orjson.dumps(facts)
         answer = await bring(self._broker, view.run, item, content)
         if answer == "queued":
             return _outcome(view, answer)
