@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, Rsa, SharedSecret, SignedProof, Vendor
+from gateway.recipes.proofs import (
+    EcdsaP256,
+    Ed25519,
+    Hmac,
+    Jwt,
+    PlainHash,
+    Rsa,
+    SharedSecret,
+    SignedProof,
+    Vendor,
+)
 
 if TYPE_CHECKING:
     from gateway.recipes.handshake import Handshake
@@ -73,6 +83,8 @@ def scheme_name(proof: Proof) -> str:
             name = f"ECDSA P-256 with {proof.algorithm.upper()}"
         case Rsa():
             name = f"RSA {_PADDINGS[proof.padding]} with {proof.algorithm.upper()}"
+        case Jwt():
+            name = f"JWT with {' or '.join(proof.algorithms)}"
         case Vendor():
             name = f"{proof.name.capitalize()}'s own"
     return name
@@ -80,14 +92,22 @@ def scheme_name(proof: Proof) -> str:
 
 def covers_body(recipe: Recipe) -> bool:
     """Say whether every way of proving a request covers its body."""
-    return bool(recipe.verify) and all(
-        isinstance(proof, SignedProof) and not proof.body_unsigned for proof in recipe.verify
-    )
+    return bool(recipe.verify) and all(_covers(proof) for proof in recipe.verify)
+
+
+def _covers(proof: Proof) -> bool:
+    if isinstance(proof, Jwt):
+        return proof.body_claim is not None
+    return isinstance(proof, SignedProof) and not proof.body_unsigned
 
 
 def signs_url(recipe: Recipe) -> bool:
     """Say whether the address is signed, so that the public URL has to be configured."""
-    return any(isinstance(proof, SignedProof) and "{url}" in proof.signed for proof in recipe.verify)
+    return any(
+        (isinstance(proof, SignedProof) and "{url}" in proof.signed)
+        or (isinstance(proof, Jwt) and proof.url_claim is not None)
+        for proof in recipe.verify
+    )
 
 
 def proof_in_words(proof: Proof) -> list[str]:
@@ -95,6 +115,8 @@ def proof_in_words(proof: Proof) -> list[str]:
     if isinstance(proof, SharedSecret):
         whole = f"in every item of `{proof.each}`, at `{proof.at}`" if proof.each else place(proof.at)
         return [f"{scheme_name(proof)} in {whole}; nothing is signed"]
+    if isinstance(proof, Jwt):
+        return _token_in_words(proof)
     if not isinstance(proof, SignedProof):
         return ["an HMAC in every item, over some of its fields"]
     places = " or ".join(place(one.at) for one in proof.signature)
@@ -104,6 +126,14 @@ def proof_in_words(proof: Proof) -> list[str]:
     if proof.id is not None:
         said.append(f"the delivery's id in {place(proof.id)}")
     return said + [f"{place(at)} must be `{text}`" for at, text in proof.require.items()]
+
+
+def _token_in_words(proof: Jwt) -> list[str]:
+    said = [f"{scheme_name(proof)} in {place(proof.at)}, its times at most {proof.tolerance:g} s off"]
+    facts = {"the issuer": proof.issuer, "the audience": proof.audience}
+    said += [f"{name} must be `{text}`" for name, text in facts.items() if text]
+    claims = {"the body": proof.body_claim, "the address": proof.url_claim}
+    return said + [f"the claim `{claim}` must be the hash of {of}" for of, claim in claims.items() if claim]
 
 
 def place(at: str) -> str:

@@ -259,6 +259,40 @@ class SharedSecret(Part):
         return self
 
 
+class Jwt(Part):
+    """A signed JSON Web Token, some of whose claims are hashes of the request (RFC 7519)."""
+
+    scheme: Literal["jwt"]
+    at: _Carrier = Field(
+        default="header:Authorization", description="header:NAME, query:NAME, body:PATH or form:NAME"
+    )
+    presented: Literal["plain", "bearer"] = "bearer"
+    algorithms: list[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256"]] = Field(
+        min_length=1,
+        max_length=3,
+        description="of one kind: a secret for HS; for RS and ES a public key in PEM, or a key set in JSON",
+    )
+    secret: SecretForm = Field(default=SecretForm(), description="for HS")
+    issuer: str | None = Field(default=None, description="what `iss` must be")
+    audience: str | None = Field(default=None, description="what must be in `aud`")
+    require: list[Literal["iat", "nbf", "exp"]] = Field(
+        default=[], description="times that must be there; those that are there always count"
+    )
+    max_age: Seconds | None = Field(default=None, description="seconds since `iat`, which must be there then")
+    tolerance: Seconds = Field(default=60.0, description="seconds by which clocks may differ")
+    body_claim: Text | None = Field(default=None, description="claim with the body's SHA-256 in hex")
+    url_claim: Text | None = Field(default=None, description="claim with the URL's SHA-256 in hex")
+    id_claim: Text | None = Field(default=None, description="claim with the delivery's id")
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        if len({name[:2] for name in self.algorithms}) > 1:
+            raise ValueError("algorithms of several kinds would let a public key pass for a secret")
+        if self.max_age is not None and "iat" not in self.require:
+            raise ValueError("max_age needs iat in require")
+        return self
+
+
 class Vendor(Part):
     """A verifier of one vendor's, for what no recipe can say."""
 
@@ -266,7 +300,7 @@ class Vendor(Part):
     name: Literal["adyen"]
 
 
-SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa", "vendor")
+SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa", "jwt", "vendor")
 
 
 def _scheme(value: Any) -> str:
@@ -281,6 +315,7 @@ Proof = Annotated[
     | Annotated[Ed25519, Tag("ed25519")]
     | Annotated[EcdsaP256, Tag("ecdsa_p256")]
     | Annotated[Rsa, Tag("rsa")]
+    | Annotated[Jwt, Tag("jwt")]
     | Annotated[Vendor, Tag("vendor")],
     Discriminator(
         _scheme,

@@ -11,10 +11,11 @@ from gateway.recipes import selector, template
 from gateway.recipes.candidates import Offer, SignatureReader
 from gateway.recipes.draft import Draft
 from gateway.recipes.moment import datetime_of
-from gateway.recipes.proofs import SharedSecret, Vendor
+from gateway.recipes.proofs import Jwt, SharedSecret, Vendor
 from gateway.recipes.schemes.shared_secret import SharedSecretVerifier
 from gateway.recipes.signature_verifier import scheme_of, signed_content
 from gateway.recipes.signed import Given
+from gateway.recipes.tokens import TokenVerifier
 from gateway.recipes.vendors.known import vendor_verifier
 from tidemill.kernel.clock import rfc3339
 from tidemill.kernel.errors import SettingsError
@@ -83,6 +84,8 @@ def sign_request(  # noqa: PLR0913 - what a provider decides about one request, 
         proof = recipe.verify[way]
         if isinstance(proof, SharedSecret):
             _show(proof, secret, draft)
+        elif isinstance(proof, Jwt):
+            TokenVerifier(proof).sign(draft, secret, event_id, timestamp)
         elif isinstance(proof, Vendor):
             vendor_verifier(proof).sign(draft, secret)
         else:

@@ -61,8 +61,13 @@ class SignedContent:
         if part.place in _GIVEN:
             return _GIVEN[part.place](given) or None
         if part.place == "url":
-            return self._public_url + _path_query(message) if self._public_url else None
+            return url_of(message, self._public_url)
         return _REQUEST_PARTS[part.place](message)
+
+
+def url_of(message: Message, public_url: bytes | None) -> bytes | None:
+    """Return the address that a request was sent to, None where it isn't known how the world writes it."""
+    return public_url + _path_query(message) if public_url else None
 
 
 def value_of(found: selector.Selector, inbound: Inbound) -> bytes | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from gateway.recipes import selector
 from gateway.recipes.message import Message
-from gateway.recipes.proofs import SharedSecret, Vendor
+from gateway.recipes.proofs import Jwt, SharedSecret, Vendor
 from gateway.recipes.refusal import UNAUTHORIZED, refused
 from gateway.recipes.schemes.shared_secret import SharedSecretVerifier
 from gateway.recipes.signature_verifier import SignatureVerifier, scheme_of
+from gateway.recipes.tokens import TokenVerifier
 from gateway.recipes.vendors.known import vendor_verifier
 from gateway.recipes.verified import Verified
 
@@ -62,9 +63,11 @@ class Verification:
 
 def _verifier(
     recipe: Proof, tolerance: float | None, public_url: str | None
-) -> SignatureVerifier | SharedSecretVerifier | VendorVerifier:
+) -> SignatureVerifier | SharedSecretVerifier | TokenVerifier | VendorVerifier:
     if isinstance(recipe, SharedSecret):
         return SharedSecretVerifier(recipe)
+    if isinstance(recipe, Jwt):
+        return TokenVerifier(recipe, public_url)
     if isinstance(recipe, Vendor):
         return vendor_verifier(recipe)
     return SignatureVerifier(recipe, scheme_of(recipe), tolerance, public_url)

@@ -29,6 +29,7 @@ from box_sdk_gen.managers.webhooks import WebhooksManager
 from cryptography.hazmat.primitives import serialization
 from hook0.signature import verify_webhook_signature_with_current_time
 from hubspot.utils.signature import Signature as HubspotSignature
+from messagebird.request_validator import RequestValidator as MessageBirdValidator
 from sendgrid.helpers.eventwebhook import EventWebhook
 from slack_sdk.signature import SignatureVerifier as SlackVerifier
 from square.utils.webhooks_helper import verify_signature as square_verifies
@@ -165,6 +166,11 @@ def braintree_accepts(sent: SignedRequest, secret: str) -> bool:
     return bool(Crypto.sha1_hmac_hash(secret, fields["bt_payload"][0]) == signature)
 
 
+def messagebird_accepts(sent: SignedRequest, secret: str) -> bool:
+    token = sent.headers["MessageBird-Signature-JWT"]
+    return bool(MessageBirdValidator(secret).validate_signature(token, sent.url, sent.body))
+
+
 def raw_key(pem: str) -> bytes:
     key: Any = serialization.load_pem_private_key(pem.encode(), password=None)
     raw: bytes = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -202,6 +208,7 @@ ORACLES: Final = [
     Oracle("hubspot", hubspot_accepts("v3")),
     Oracle("hubspot-v1", hubspot_accepts("v1")),
     Oracle("hubspot-v2", hubspot_accepts("v2")),
+    Oracle("messagebird", messagebird_accepts),
     Oracle("openai", standard_accepts),
     Oracle("razorpay", razorpay_accepts),
     Oracle("sendgrid", sendgrid_accepts, BODY + b"\r\n"),

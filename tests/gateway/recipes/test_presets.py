@@ -14,7 +14,7 @@ from gateway.inbound import Inbound
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
-from gateway.recipes.proofs import EcdsaP256, Ed25519, Proof, Rsa, SharedSecret, SignedProof, Vendor
+from gateway.recipes.proofs import EcdsaP256, Ed25519, Jwt, Proof, Rsa, SharedSecret, SignedProof, Vendor
 from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
@@ -81,6 +81,8 @@ def covered(proof: Proof) -> list[selector.Selector]:
     """Return where the values of a request stand that a proof covers, beside body and URL."""
     if isinstance(proof, SharedSecret):
         return [] if proof.each else [selector.parse(proof.at)]
+    if isinstance(proof, Jwt):
+        return [selector.parse(proof.at)]
     if isinstance(proof, Vendor):
         names = ("pspReference", "amount.currency", "success", "additionalData.hmacSignature")
         return [selector.parse(f"body:notificationItems.0.NotificationRequestItem.{name}") for name in names]
@@ -101,6 +103,8 @@ def changes(proof: Proof, sent: SignedRequest) -> Iterator[SignedRequest]:
             for text in flipped(value.encode()):
                 yield sent._replace(headers={**sent.headers, key: text.decode("latin-1")})
     whole = isinstance(proof, SignedProof) and not proof.body_unsigned
+    if isinstance(proof, Jwt) and proof.body_claim:
+        yield from (sent._replace(body=body) for body in (*flipped(sent.body), b""))
     if isinstance(proof, SignedProof) and whole:
         named = any(one.key == "*" for one in proof.signature)  # a key's name stands beside its signature
         bodies = (body for body in flipped(sent.body) if not named or b"key%7C" in body)
@@ -158,7 +162,12 @@ def test_one_changed_byte_anywhere_is_refused(name: str, way: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [one for one in WAYS if "{url}" in str(preset(one[0]).verify[one[1]])]
+    ("name", "way"),
+    [
+        one
+        for one in WAYS
+        if any(word in str(preset(one[0]).verify[one[1]]) for word in ("{url}", "url_hash"))
+    ],
 )
 def test_another_address_is_refused_where_it_is_signed(name: str, way: int) -> None:
     sent = signed(name, way)
@@ -168,8 +177,12 @@ def test_another_address_is_refused_where_it_is_signed(name: str, way: int) -> N
 
 @pytest.mark.parametrize(("name", "way"), WAYS)
 def test_a_signed_time_is_held_against_the_clock(name: str, way: int) -> None:
-    proof = preset(name).verify[way]
+    proof: Proof = preset(name).verify[way]
     stamp = proof.timestamp if isinstance(proof, SignedProof) else None
+    if isinstance(proof, Jwt):
+        assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + 10**7))
+        assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW - 3600))
+        return
     if stamp is None or stamp.tolerance_past is None or stamp.tolerance_future is None:
         assert accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + 10**7))
         return
