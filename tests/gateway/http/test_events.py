@@ -23,11 +23,14 @@ from hypothesis import strategies as st
 from gateway.clients import Clients
 from gateway.depot import Depot
 from gateway.events.attributes import UnsoundEventError, decode_header
-from gateway.events.endpoint import EventApi
+from gateway.events.binding import UnreadableError, read
+from gateway.events.endpoint import EventApi, envelope_of
+from gateway.inbound import Inbound
 from gateway.ingress import Ingress
 from gateway.metrics import Metrics
 from gateway.public import build_public
 from gateway.schemas import SchemaStore
+from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.settings.keys import create_key, hash_key
 from tidemill.kernel.settings.sections import EventKey
@@ -448,3 +451,22 @@ async def test_what_the_official_sdk_sends_arrives(
     assert found.data == wanted
     if isinstance(data, bytes):
         assert found.raw == data
+
+
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["ce-id", "ce-source", "ce-type", "ce-specversion", "ce-time", "ce-x", "content-type"]
+        ),
+        st.binary(max_size=40) | st.sampled_from([b"1.0", b"application/cloudevents+json", BATCHED.encode()]),
+        max_size=7,
+    ),
+    body=st.binary(max_size=60) | st.sampled_from([b"[{}]", json.dumps(EVENT).encode(), b"[[[]]]", b"null"]),
+)
+def test_reading_a_request_is_total(headers: dict[str, bytes], body: bytes) -> None:
+    raw = [(name.encode(), value) for name, value in headers.items()]
+    inbound = Inbound("POST", "/events", "", raw, body, 1e9)
+    with contextlib.suppress(UnsoundEventError, UnreadableError):
+        for event in read(inbound).events:
+            envelope = envelope_of(event, inbound)
+            assert Envelope.from_frame(envelope.to_frame()).data == envelope.data
