@@ -8,6 +8,7 @@ and, where the events' statuses differ, `mixed`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
@@ -52,7 +53,7 @@ class Receipts:
     def one(self, taken: Taken) -> Answer:
         """Return the receipt of a single event."""
         headers = (
-            (b"tidemill-event-id", taken.envelope.id.encode()),
+            (b"tidemill-event-id", _header(taken.envelope.id)),
             (b"tidemill-status", taken.status.encode()),
         )
         if self._static is not None:
@@ -63,10 +64,15 @@ class Receipts:
         """Return the receipt of a batch, which may be empty."""
         headers: Headers = ((b"tidemill-status", status_of(taken).encode()),)
         if taken:
-            headers = ((b"tidemill-event-id", taken[0].envelope.id.encode()), *headers)
+            headers = ((b"tidemill-event-id", _header(taken[0].envelope.id)), *headers)
         if self._static is not None:
             return self._static._replace(headers=headers)
         return Answer.json(202, {"events": [one.document() for one in taken]}, headers)
+
+
+def _header(event_id: str) -> bytes:
+    """Return an id as a header's value: percent-encoded where it isn't plain ASCII."""
+    return (event_id if event_id.isascii() and event_id.isprintable() else quote(event_id)).encode()
 
 
 def status_of(taken: Sequence[Taken]) -> str:

@@ -27,7 +27,7 @@ from gateway.recorder import Refusal
 from gateway.verdict import Accepted, Handshaken, Quarantined
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerError
-from tidemill.kernel.subjects import delivery_key
+from tidemill.kernel.subjects import delivery_key, escape, escape_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,9 @@ PATH: Final = "/events"
 SOURCE: Final = "events"
 """How requests are counted, and the directory of schemas for events of all sources."""
 _METHODS: Final = "OPTIONS, POST"
-_MAX_NAME: Final = 400
+_MAX_ID: Final = 400
+_MAX_NAME: Final = 1000
+"""Both are parts of a subject, and with all that stands around it that must fit into 4 KiB."""
 _ORIGIN: Final = Handshake(
     name="abuse protection",
     method="OPTIONS",
@@ -264,6 +266,10 @@ _UNREADABLE: Final = Problem(415, "content-type", "Of the structured formats onl
 
 def _problem_of(event: CloudEvent, key: EventKey) -> Problem | None:
     source, event_type = event.attributes["source"], event.attributes["type"]
-    if max(len(source), len(event_type)) > _MAX_NAME:
-        return Problem(400, "event", f"type and source have at most {_MAX_NAME} characters.")
+    if (
+        max(len(escape(source)), len(escape_type(event_type))) > _MAX_NAME
+        or len(event.attributes["id"]) > _MAX_ID
+    ):
+        detail = f"type and source have at most {_MAX_NAME} characters, percent-encoded, and an id {_MAX_ID}."
+        return Problem(400, "event", detail)
     return scope_problem(key, source, event_type)

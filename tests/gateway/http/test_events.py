@@ -269,8 +269,10 @@ async def test_what_is_no_attribute_is_refused(service: Service, headers: dict[s
         {"data_base64": "no base64!"},
         {"data_base64": 5},
         {"type": "a\nb"},
-        {"type": "t" * 401},
-        {"source": "s" * 401},
+        {"type": "t" * 1001},
+        {"source": "s" * 1001},
+        {"source": "€" * 120},
+        {"id": "i" * 401},
         {"data_base64": base64.b64encode(b'{"a":1,"a":2}').decode()},
     ],
 )
@@ -470,3 +472,22 @@ def test_reading_a_request_is_total(headers: dict[str, bytes], body: bytes) -> N
         for event in read(inbound).events:
             envelope = envelope_of(event, inbound)
             assert Envelope.from_frame(envelope.to_frame()).data == envelope.data
+
+
+@pytest.mark.integration
+async def test_the_longest_names_pass_through_a_real_broker(
+    broker: BrokerProcess, names: Names, settled: Callable[..., Settings], housed: Callable[..., Any]
+) -> None:
+    keys = f'keys = [{{ name = "shop", hash = "{hash_key(KEY)}" }}]\n'
+    async with housed(settled(broker.url, names, events=keys)) as house:
+        url = f"http://{house.public}/events"
+        headers = {"authorization": f"Bearer {KEY}", "content-type": STRUCTURED}
+        event = {**EVENT, "id": "€" * 400, "source": "😀" * 83, "type": ".".join(["€" * 10] * 10)}
+        for status in ("accepted", "duplicate"):
+            sent = await house.client.post(url, content=json.dumps(event).encode(), headers=headers)
+            assert (sent.status_code, sent.json()["status"]) == (202, status)
+            assert sent.headers["tidemill-event-id"] == "%E2%82%AC" * 400
+        shown = (await house.ask("events")).json()["events"]
+        assert [(one["id"], one["source"], one["type"]) for one in shown] == [
+            (event["id"], event["source"], event["type"])
+        ]
