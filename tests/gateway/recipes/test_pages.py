@@ -11,6 +11,8 @@ import pytest
 from gateway.recipes import catalogue
 from gateway.recipes.pages import example, pages
 from gateway.recipes.presets import preset, preset_names
+from gateway.recipes.proofs import SCHEMES
+from gateway.recipes.selector import PARTS
 from gateway.sources import build_intakes
 from tidemill.kernel.settings.live import LiveSettings
 from tidemill.kernel.settings.model import Settings
@@ -32,6 +34,23 @@ def test_the_settings_of_a_page_can_be_served(name: str) -> None:
     environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "a-secret")
     settings = Settings.load(None, environ, tomllib.loads(text))
     assert build_intakes(settings, LiveSettings(settings)).keys() == {name}
+
+
+def test_the_recipes_of_the_page_on_recipes_can_be_served() -> None:
+    page = (FOLDER.parent / "recipes.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    for text in examples:
+        environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "a-secret")
+        settings = Settings.load(None, environ, tomllib.loads(text))
+        assert len(build_intakes(settings, LiveSettings(settings))) == 1
+
+
+def test_the_page_on_recipes_names_every_scheme_and_variable() -> None:
+    page = (FOLDER.parent / "recipes.md").read_text(encoding="utf-8")
+    assert [name for name in SCHEMES if f"`{name}`" not in page] == []
+    variables = set(PARTS) - {"form", "text"}
+    assert [name for name in variables if f"{{{name}}}" not in page] == []
 
 
 def test_the_example_is_a_task() -> None:
