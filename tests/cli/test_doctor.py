@@ -66,6 +66,18 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path, monkeypatch: pytes
             "no preset 'githup'",
         ),
         (
+            {"sources": {"a": {"preset": "meta", "secrets": ["x"]}}},
+            "sources",
+            "warning",
+            "can't answer its provider's handshake",
+        ),
+        (
+            {"sources": {"a": {"preset": "meta", "secrets": ["x"], "verify_tokens": ["env:NONE"]}}},
+            "secrets",
+            "problem",
+            "no variable NONE",
+        ),
+        (
             {"sources": {"a": {"preset": "github", "allow_unsigned": True}}},
             "sources",
             "warning",

@@ -69,9 +69,10 @@ def _secrets(settings: Settings) -> Findings:
 
 def _references(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
     for name, source in settings.sources.items():
-        for secret in source.secrets:
-            if secret.active(clock.now()):
-                yield f"sources.{name}.secrets", secret.value
+        for key in ("secrets", "verify_tokens"):
+            for secret in getattr(source, key):
+                if secret.active(clock.now()):
+                    yield f"sources.{name}.{key}", secret.value
     if settings.nats.password is not None:
         yield "nats.password", settings.nats.password
     if settings.client.key is not None:
@@ -83,10 +84,12 @@ def _sources(settings: Settings) -> Findings:
         yield warning("sources", "there are none", "add [sources.<name>] to take webhooks in")
     for name, source in settings.sources.items():
         try:
-            recipe_of(name, source)
+            recipe = recipe_of(name, source)
         except TidemillError as error:
             yield problem("sources", f"{name}: {error.sentence}", error.hint)
             continue
+        if any(handshake.token for handshake in recipe.handshake) and not source.verify_tokens:
+            yield warning("sources", f"{name} can't answer its provider's handshake", "set its verify_tokens")
         if source.allow_unsigned:
             yield warning(
                 "sources", f"{name} takes unsigned deliveries", "set its secrets and drop allow_unsigned"
