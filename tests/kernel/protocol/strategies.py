@@ -10,11 +10,17 @@ from tidemill.kernel.protocol.records import (
     Created,
     End,
     Fault,
+    Item,
+    News,
     Orphaned,
+    Parent,
     Record,
     Released,
     Reopened,
+    Spawned,
+    Step,
     Suspend,
+    Wait,
 )
 
 WORDS = st.text(max_size=8)
@@ -27,6 +33,27 @@ JSON = st.recursive(
 )
 FAULTS = st.builds(Fault, WORDS, WORDS, WORDS, COUNTS, TIMES)
 OUTCOMES = st.sampled_from(["completed", "failed", "cancelled", "expired", "timed_out", "crashed"])
+ITEMS = st.builds(
+    Item,
+    id=WORDS,
+    box=WORDS,
+    who=WORDS,
+    ok=st.booleans(),
+    data=JSON,
+    blob=st.none() | WORDS,
+    run=st.none() | WORDS,
+    fault=st.none() | FAULTS,
+    at=TIMES,
+)
+WAITS = st.builds(
+    Wait,
+    key=WORDS,
+    kind=WORDS,
+    until=st.none() | TIMES,
+    box=WORDS,
+    need=COUNTS,
+    spare=st.none() | COUNTS,
+)
 CREATED = st.builds(
     Created,
     rid=WORDS,
@@ -38,16 +65,35 @@ CREATED = st.builds(
     key=st.none() | WORDS,
     tags=st.lists(WORDS, max_size=3).map(tuple),
     replayof=st.none() | WORDS,
+    parent=st.none() | st.builds(Parent, run=WORDS, box=WORDS, index=COUNTS),
+    hooks=st.booleans(),
     blob=st.none() | WORDS,
     raw=st.binary(max_size=20),
 )
-CLAIMS = st.builds(Claim, rid=WORDS, q=COUNTS, n=COUNTS, worker=WORDS)
+CLAIMS = st.builds(Claim, rid=WORDS, q=COUNTS, n=COUNTS, worker=WORDS, timer=st.booleans(), at=TIMES)
+STEPS = st.builds(
+    Step,
+    rid=WORDS,
+    key=WORDS,
+    after=WORDS,
+    outcome=st.sampled_from(["done", "failed", "timed_out", "again"]),
+    result=JSON,
+    blob=st.none() | WORDS,
+    fault=st.none() | FAULTS,
+    until=st.none() | TIMES,
+    at=TIMES,
+)
+SPAWNED = st.builds(
+    Spawned, rid=WORDS, key=WORDS, task=WORDS, count=COUNTS, after=WORDS, detached=st.booleans(), at=TIMES
+)
+NEWS = st.builds(News, rid=WORDS, items=st.lists(ITEMS, max_size=3).map(tuple))
 SUSPENDS = st.builds(
     Suspend,
     rid=WORDS,
     q=COUNTS,
-    wait=st.just("retry"),
+    wait=st.sampled_from(["retry", "news", "parked"]),
     until=st.none() | TIMES,
+    waits=st.lists(WAITS, max_size=3).map(tuple),
     fault=st.none() | FAULTS,
 )
 ENDS = st.builds(
@@ -62,11 +108,16 @@ ENDS = st.builds(
     event_seq=COUNTS,
     keyed=st.booleans(),
     lasting=st.booleans(),
+    blobs=st.booleans(),
+    parent=WORDS,
     records=st.lists(COUNTS, max_size=3).map(tuple),
 )
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     CREATED,
     CLAIMS,
+    STEPS,
+    SPAWNED,
+    NEWS,
     SUSPENDS,
     ENDS,
     st.builds(Cancel, rid=WORDS, reason=WORDS),

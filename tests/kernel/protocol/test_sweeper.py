@@ -25,12 +25,20 @@ from tidemill.kernel.protocol.operations import (
     TicketOutstanding,
     TimerPending,
 )
-from tidemill.kernel.protocol.records import Orphaned, Record, Reopened
+from tidemill.kernel.protocol.records import Item, News, Orphaned, Record, Reopened, Suspend, Wait
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 
 LATER = replace(CREATED, start_at=5000.0)
-TIMER, TICKET = TimerPending, TicketOutstanding(RUN, TASK)
+TICKET = TicketOutstanding(RUN, TASK)
 ORPHANED = Orphaned(rid="sweep")
+
+
+WAITING = Suspend(rid="w1.1", q=5, wait="news", waits=(Wait(key="go", kind="signal", box="go"),))
+GO = News(rid="n1", items=(Item(id="i1", box="go", who="i1"),))
+
+
+def timer(seq: int) -> TimerPending:
+    return TimerPending(RUN, TASK, seq)
 
 
 def swept(records: tuple[Record | None, ...], *exchanges: Any, now: float = 1060.0) -> Sweep:
@@ -41,8 +49,13 @@ def swept(records: tuple[Record | None, ...], *exchanges: Any, now: float = 1060
 
 @pytest.mark.parametrize(
     "records",
-    [(), (CREATED, CLAIM, COMPLETED), (CREATED, CLAIM, COMPLETED, None)],
-    ids=["no", "ended", "closed"],
+    [
+        pytest.param((), id="no journal"),
+        pytest.param((CREATED, CLAIM, COMPLETED), id="ended"),
+        pytest.param((CREATED, CLAIM, COMPLETED, None), id="closed"),
+        pytest.param((CREATED, CLAIM, WAITING), id="it waits for news, and there are none"),
+        pytest.param((CREATED, CLAIM, replace(SUSPEND, wait="parked", until=None)), id="parked"),
+    ],
 )
 def test_runs_that_nothing_need_carry(records: tuple[Record | None, ...]) -> None:
     assert swept(records) is Sweep.NOTHING
@@ -53,8 +66,8 @@ def test_a_run_that_has_just_changed_is_given_time() -> None:
 
 
 def test_a_run_with_a_timer_or_a_ticket_is_left_alone() -> None:
-    assert swept((CREATED,), (TIMER, True)) is Sweep.NOTHING
-    assert swept((CREATED,), (TIMER, False), (TICKET, True)) is Sweep.NOTHING
+    assert swept((CREATED,), (timer(1), True)) is Sweep.NOTHING
+    assert swept((CREATED,), (timer(1), False), (TICKET, True)) is Sweep.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,12 @@ def test_a_run_with_a_timer_or_a_ticket_is_left_alone() -> None:
         pytest.param((LATER,), (Schedule(RUN, TASK, 1, 5000.0, LATER),), Sweep.TIMER, id="the same, delayed"),
         pytest.param(
             (CREATED, CLAIM, SUSPEND), (Schedule(RUN, TASK, 3, 60.0),), Sweep.TIMER, id="its timer is gone"
+        ),
+        pytest.param(
+            (CREATED, CLAIM, WAITING, GO),
+            (SendTicket(RUN, TASK, 3, "signal"),),
+            Sweep.TICKET,
+            id="news are there, and nothing wakes it",
         ),
         pytest.param(
             (CREATED, CLAIM, FAILED, Reopened(rid="s")),
@@ -77,16 +96,16 @@ def test_what_is_missing_is_given_again(
     records: tuple[Record, ...], operations: tuple[Any, ...], done: Sweep
 ) -> None:
     exchanges = [(operation, None) for operation in operations]
-    assert swept(records, (TIMER, False), (TICKET, False), *exchanges) is done
+    assert swept(records, (timer(operations[-1].seq), False), (TICKET, False), *exchanges) is done
 
 
 def test_an_owner_without_a_ticket_loses_the_run() -> None:
     ticket = SendTicket(RUN, TASK, 1, "signal")
     orphaning = (Append(RUN, ORPHANED, 2), 3)
-    done = swept((CREATED, CLAIM), (TIMER, False), (TICKET, False), orphaning, (ticket, None))
+    done = swept((CREATED, CLAIM), (timer(1), False), (TICKET, False), orphaning, (ticket, None))
     assert done is Sweep.TICKET
 
 
 def test_an_owner_that_was_only_slow_keeps_it() -> None:
     refused = (Append(RUN, ORPHANED, 2), None)
-    assert swept((CREATED, CLAIM), (TIMER, False), (TICKET, False), refused) is Sweep.NOTHING
+    assert swept((CREATED, CLAIM), (timer(1), False), (TICKET, False), refused) is Sweep.NOTHING
