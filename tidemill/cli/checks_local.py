@@ -88,14 +88,14 @@ def _sources(settings: Settings) -> Findings:
         except TidemillError as error:
             yield problem("sources", f"{name}: {error.sentence}", error.hint)
             continue
-        if any(handshake.token for handshake in recipe.handshake) and not source.verify_tokens:
-            yield warning("sources", f"{name} can't answer its provider's handshake", "set its verify_tokens")
         if source.allow_unsigned:
             yield warning(
                 "sources", f"{name} takes unsigned deliveries", "set its secrets and drop allow_unsigned"
             )
         elif not source.learn and not any(secret.active(clock.now()) for secret in source.secrets):
             yield problem("sources", f"{name} has no secret that still counts", "add the present one")
+        elif any(handshake.token for handshake in recipe.handshake) and not source.verify_tokens:
+            yield warning("sources", f"{name} can't answer its provider's handshake", "set its verify_tokens")
         else:
             yield ok("sources", name)
 
