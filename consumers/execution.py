@@ -16,6 +16,7 @@ from consumers.journal_port import JournalPort, Surroundings
 from consumers.loader import AnyTask
 from tidemill.binding import BoundCall
 from tidemill.durable.script import Script, left_by
+from tidemill.hooks import tell_of_start
 from tidemill.kernel import backoff, clock
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -31,7 +32,6 @@ from tidemill.kernel.protocol.conclusions import (
     Waiting,
 )
 from tidemill.kernel.protocol.records import Created, Fault
-from tidemill.kernel.protocol.state import State
 from tidemill.kernel.services.performer import Performer
 from tidemill.retry import RetryAfter
 from tidemill.run_context import Attempt
@@ -52,6 +52,10 @@ class Tools:
 
 class TimedOutError(Exception):
     """The attempt used up its executing time."""
+
+
+class OverdueError(TimedOutError):
+    """The run used up its whole time while it was executed."""
 
 
 class Execution:
@@ -128,10 +132,8 @@ class Execution:
                 await self._script.close()
         return Lost() if self.lost else conclusion
 
-    def heard(self, state: State) -> None:
-        """Take in a newer state of the run's journal."""
-        if state.tail > self.session.state.tail:
-            self.session.state = state
+    def heard(self) -> None:
+        """Look at the session's state, which has become newer."""
         if self._script is not None:
             self._script.news()
 
@@ -167,17 +169,20 @@ class Execution:
         created = self.session.state.created
         if created is None:
             raise AssertionError("an owned run has a created record")
-        if self._task.signature.context != "none":
+        if self._task.signature.context != "none" or self._task.hooks.start:
             self._port = JournalPort(self.session, self._task.id, self._tools.surroundings)
             self._script = Script(self._port, linger=self._tools.surroundings.linger)
-        attempt = Attempt(
+        attempt = self._attempt(self._script)
+        return self._task.bind(created.event, await self._input(created), None, attempt)
+
+    def _attempt(self, script: Script | None) -> Attempt:
+        return Attempt(
             run_id=self.session.ticket.run,
             task_id=self._task.id,
             number=self.session.state.attempt,
             cancelled=lambda: self.stopping,
-            script=self._script,
+            script=script,
         )
-        return self._task.bind(created.event, await self._input(created), None, attempt)
 
     async def _input(self, created: Created) -> bytes:
         if created.blob is None:
@@ -189,22 +194,50 @@ class Execution:
 
     async def _result_of(self, call: BoundCall) -> Any:
         """Execute the handler within its timeout, which counts from its first line on."""
-        executing = handler.start(call, self._tools.threads, self.name, self._script)
+        script = self._script if self._task.signature.context != "none" else None
+        if self._task.hooks.start:
+            await self._tell_of_start()
+        executing = handler.start(call, self._tools.threads, self.name, script)
         self._handler = executing
         await executing.begun()
-        if not await handler.is_done_within(executing.done, self._task.definition.timeout):
-            await self._give_up(executing)
+        limit, error = self._limit()
+        if not await handler.is_done_within(executing.done, limit):
+            await self._give_up(executing, error)
         return executing.done.result()
 
-    async def _give_up(self, executing: handler.Handler) -> None:
+    async def _tell_of_start(self) -> None:
+        """Execute the hooks that hear of the run's start, within the same limits as the handler."""
+        script = self._script
+        if script is None:
+            raise AssertionError("hooks are remembered by a script")
+        attempt = self._attempt(None)
+        telling = handler.OnLoop(lambda: tell_of_start(self._task.hooks.start, script, attempt), self.name)
+        self._handler = telling
+        limit, error = self._limit()
+        if not await handler.is_done_within(telling.done, limit):
+            await self._give_up(telling, error)
+        telling.done.result()
+        if self._verdict is not None:
+            raise asyncio.CancelledError
+
+    def _limit(self) -> tuple[float | None, TimedOutError]:
+        """Return how many seconds the handler may execute now, and what is wrong when it takes longer."""
+        timeout, policy = self._task.definition.timeout, self.session.policy
+        if (deadline := policy.deadline(self.session.state)) is not None:
+            rest = max(0.0, deadline - clock.now().timestamp())
+            if timeout is None or rest < timeout:
+                return rest, OverdueError(
+                    f"it took longer than its max_duration of {policy.max_duration:g} s"
+                )
+        return timeout, TimedOutError(f"the attempt took longer than its timeout of {timeout or 0.0:g} s")
+
+    async def _give_up(self, executing: handler.Handler, error: TimedOutError) -> None:
         """End an attempt that takes too long; a thread can't be stopped, so it lingers."""
-        timeout = self._task.definition.timeout or 0.0
-        sentence = f"the attempt took longer than its timeout of {timeout:g} s"
         if not executing.stoppable:
-            raise TimedOutError(f"{sentence}; its thread can't be stopped and isn't tried again beside it")
+            raise type(error)(f"{error}; its thread can't be stopped and isn't tried again beside it")
         self._stop_handler(executing)
         await asyncio.wait({executing.done})
-        raise TimedOutError(sentence)
+        raise error
 
     def _stop_handler(self, executing: handler.Handler) -> None:
         executing.cancel()
@@ -248,7 +281,8 @@ class Execution:
         fault = fault_of(error, attempt=self.session.state.attempt, at=now.timestamp())
         if isinstance(error, TimedOutError):
             in_thread = self._handler is not None and not self._handler.stoppable
-            return Failed(fault, "timed_out", final=in_thread, roll=backoff.spread())
+            final = in_thread or isinstance(error, OverdueError)
+            return Failed(fault, "timed_out", final=final, roll=backoff.spread())
         if isinstance(error, PayloadError):
             return Failed(fault, final=True)
         if isinstance(error, RetryAfter):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, ClassVar
+from typing import Any
 
 from consumers.faults import told
 from tidemill.binding import BoundCall
@@ -21,8 +21,8 @@ class Handler(ABC):
     It sees the context variables of the moment at which it was made.
     """
 
-    stoppable: ClassVar[bool]
-    """Whether `cancel` reaches it once it has begun."""
+    stoppable: bool
+    """Whether `cancel` reaches it now."""
     done: asyncio.Future[Any]
 
     @abstractmethod
@@ -39,12 +39,15 @@ def start(call: BoundCall, threads: Executor, name: str, script: Script | None =
     surroundings = contextvars.copy_context()
     if script is not None:
         surroundings.run(enter, script.main)
-    handler: Handler = (
-        OnLoop(call, name, surroundings) if call.is_async else InThread(call, threads, surroundings)
-    )
-    if script is not None and isinstance(handler.done, asyncio.Task):
+    handler: Handler
+    if call.is_async:
+        handler = OnLoop(call.invoke, name, surroundings)
+    elif call.frame is None:
+        handler = InThread(call.invoke, threads, surroundings)
+    else:
+        handler = FramedInThread(call, threads, name, surroundings)
+    if script is not None and isinstance(handler, OnLoop):
         script.adopt(handler.done, script.main)
-    handler.done.add_done_callback(_retrieve)
     return handler
 
 
@@ -52,9 +55,16 @@ class OnLoop(Handler):
     """An async handler."""
 
     stoppable = True
+    done: asyncio.Task[Any]
 
-    def __init__(self, call: BoundCall, name: str, surroundings: contextvars.Context) -> None:
-        self.done = asyncio.create_task(_contained(call), name=name, context=surroundings)
+    def __init__(
+        self,
+        invoke: Callable[[], Coroutine[Any, Any, Any]],
+        name: str,
+        surroundings: contextvars.Context | None = None,
+    ) -> None:
+        self.done = asyncio.create_task(_contained(invoke), name=name, context=surroundings)
+        self.done.add_done_callback(_retrieve)
 
     async def begun(self) -> None:
         """Return at once: it begins with the loop's next turn."""
@@ -69,12 +79,15 @@ class InThread(Handler):
 
     stoppable = False
 
-    def __init__(self, call: BoundCall, threads: Executor, surroundings: contextvars.Context) -> None:
+    def __init__(
+        self, invoke: Callable[[], Any], threads: Executor, surroundings: contextvars.Context
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._begun = asyncio.Event()
-        self._work = threads.submit(surroundings.run, self._invoke, call)
+        self._work = threads.submit(surroundings.run, self._invoke, invoke)
         self.done = asyncio.wrap_future(self._work)
         self.done.add_done_callback(lambda _: self._begun.set())
+        self.done.add_done_callback(_retrieve)
 
     async def begun(self) -> None:
         """Wait for a thread: what a timeout counts begins there."""
@@ -82,11 +95,54 @@ class InThread(Handler):
 
     def cancel(self) -> None:
         """Take it back if no thread has begun with it."""
-        self._work.cancel()
+        self.take_back()
 
-    def _invoke(self, call: BoundCall) -> Any:
+    def take_back(self) -> bool:
+        """Take it back, and say whether no thread had begun with it."""
+        return self._work.cancel()
+
+    def _invoke(self, invoke: Callable[[], Any]) -> Any:
         self._loop.call_soon_threadsafe(self._begun.set)
-        return _contained_sync(call.invoke)
+        return _contained_sync(invoke)
+
+
+class FramedInThread(Handler):
+    """A sync handler with something around it: that is executed on the loop, the handler in a thread."""
+
+    def __init__(
+        self, call: BoundCall, threads: Executor, name: str, surroundings: contextvars.Context
+    ) -> None:
+        self.stoppable = True
+        self._threads = threads
+        self._begun = asyncio.Event()
+        whole = _contained(lambda: call.within(self._execute))
+        self.done = asyncio.create_task(whole, name=name, context=surroundings)
+        self.done.add_done_callback(lambda _: self._begun.set())
+        self.done.add_done_callback(_retrieve)
+
+    async def begun(self) -> None:
+        """Wait for a thread, behind all that is provided: what a timeout counts begins there."""
+        await self._begun.wait()
+
+    def cancel(self) -> None:
+        """Stop what is around the handler; nothing while a thread executes that."""
+        if self.stoppable:
+            self.done.cancel()
+
+    async def _execute(self, invoke: Callable[[], Any]) -> Any:
+        inner = InThread(invoke, self._threads, contextvars.copy_context())
+        try:
+            await inner.begun()
+        except asyncio.CancelledError:
+            if inner.take_back():
+                raise
+            # A thread has begun with it in this very moment: nothing stops that.
+        self.stoppable = False
+        self._begun.set()
+        try:
+            return await inner.done
+        finally:
+            self.stoppable = True
 
 
 async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> bool:
@@ -114,10 +170,10 @@ async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> 
     return future.done()
 
 
-async def _contained(call: BoundCall) -> Any:
+async def _contained(invoke: Callable[[], Awaitable[Any]]) -> Any:
     """Keep a handler's `sys.exit` from ending the event loop."""
     try:
-        return await call.invoke()
+        return await invoke()
     except SystemExit as error:
         raise _exited(error) from error
 

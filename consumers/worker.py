@@ -24,11 +24,12 @@ from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
 from tidemill.client import Client, use
 from tidemill.durable.branch import follow_tasks
+from tidemill.injection import WorkerScope, serving
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
 from tidemill.kernel.jetstream.reconcile import SECOND
-from tidemill.kernel.jetstream.topology import ensure_task_consumer
+from tidemill.kernel.jetstream.topology import ensure_task_consumer, has_task_consumer
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
@@ -119,9 +120,12 @@ class Worker:
         self._leases.start()
         self._watchdog.start()
         follow_tasks(asyncio.get_running_loop())
+        with use(_client(self._broker)):
+            scope = WorkerScope(lambda call: asyncio.wrap_future(self._threads.submit(call)))
         try:
             async with asyncio.TaskGroup() as group:
-                with use(_client(self._broker)):  # handlers inherit it from who hands them their tickets
+                # Handlers inherit these from who hands them their tickets.
+                with use(_client(self._broker)), serving(scope):
                     for puller in self._pullers:
                         group.create_task(puller.run(), name="pull tickets")
                 group.create_task(self._announce(stopping), name="announce the worker")
@@ -133,6 +137,7 @@ class Worker:
         finally:
             await hints.stop()
             await self._cancel_work()
+            await scope.close()
             self._watchdog.stop()
             await asyncio.to_thread(self._leases.stop)
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -143,10 +148,20 @@ class Worker:
             in_force = await registry.publish(self._broker.tasks, task.definition, force=self._republish)
             if in_force.fingerprint != task.definition.fingerprint:
                 _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
-            desk = Desk(task, self._shared)
-            for name in _names(task):
-                await self._ensure_consumer(name, in_force.concurrency)
-                self._pullers.append(self._puller(name, desk))
+            await self._serve(task, in_force.concurrency)
+            await self._serve_hooks(task)
+
+    async def _serve(self, task: AnyTask, limit: int | None) -> None:
+        desk = Desk(task, self._shared)
+        for name in _names(task):
+            await self._ensure_consumer(name, limit)
+            self._pullers.append(self._puller(name, task, desk))
+
+    async def _serve_hooks(self, task: AnyTask) -> None:
+        """Execute a task's hooks; also where it has none any more, but an earlier version had some."""
+        hooks = task.hooks_task()
+        if task.definition.hooks or await has_task_consumer(self._broker.bus, hooks.id):
+            await self._serve(hooks, None)
 
     async def _ensure_consumer(self, name: str, limit: int | None) -> None:
         bus, lease = self._broker.bus, self._settings.lease
@@ -158,7 +173,7 @@ class Worker:
         config = (await bus.api(f"CONSUMER.INFO.{stream}.{consumer}"))["config"]
         self._leases.lease = min(self._leases.lease, config["ack_wait"] / SECOND)
 
-    def _puller(self, name: str, desk: Desk) -> Puller:
+    def _puller(self, name: str, task: AnyTask, desk: Desk) -> Puller:
         names = self._broker.names
         return Puller(
             self._broker.bus,
@@ -166,18 +181,19 @@ class Worker:
             names.consumer_of(name),
             self._shared.budget,
             desk.accept,
-            on_missing=lambda: self._restore(name),
+            on_missing=lambda: self._restore(name, task),
         )
 
-    def _restore(self, name: str) -> None:
+    def _restore(self, name: str, task: AnyTask) -> None:
         """Create a task's consumer again that somebody has deleted."""
-        task = next(task for task in self._tasks if name in _names(task))
         self._shared.spawn(self._restore_consumer(name, task), f"restore the consumer of {name}")
 
     async def _restore_consumer(self, name: str, task: AnyTask) -> None:
         try:
-            in_force = await registry.publish(self._broker.tasks, task.definition)
-            await self._ensure_consumer(name, in_force.concurrency)
+            limit = None
+            if task in self._tasks:
+                limit = (await registry.publish(self._broker.tasks, task.definition)).concurrency
+            await self._ensure_consumer(name, limit)
         except BrokerError as error:
             _log.warning("the consumer of %s wasn't restored: %s", name, error.sentence)
 

@@ -10,10 +10,12 @@ for programs that reach a Tidemill elsewhere than their settings say. All other 
 """
 
 from tidemill.context import Context
+from tidemill.depends import Depends
 from tidemill.durable.children import Call, Failed, Map, Ok, Outcome
 from tidemill.durable.steps import Step
 from tidemill.durable.waits import Approval, Token, WaitTimeout
 from tidemill.event import Event
+from tidemill.hooks import Started
 from tidemill.kernel.clock import Duration
 from tidemill.kernel.errors import (
     ConflictError,
@@ -30,6 +32,7 @@ from tidemill.kernel.errors import (
     TidemillError,
 )
 from tidemill.kernel.trigger import TriggerOptions
+from tidemill.middleware import CallNext, Middleware, RunInfo
 from tidemill.options import TaskOptions
 from tidemill.retry import Abort, Retry, RetryAfter
 from tidemill.run import Run
@@ -45,6 +48,11 @@ __all__ = [  # noqa: RUF022 - grouped by what one does with them
     "TaskOptions",
     "Retry",
     "Duration",
+    "Depends",
+    "Started",
+    "Middleware",
+    "RunInfo",
+    "CallNext",
     # Inside of a handler
     "Context",
     "SyncContext",

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 import inspect
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.event import Event, event_of
+from tidemill.injection import provided
 from tidemill.kernel.codec import Codec
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import PayloadError
+from tidemill.middleware import around
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
-    from tidemill.run_context import Attempt
+    from tidemill.depends import Dependency
+    from tidemill.middleware import Middleware, RunInfo
+    from tidemill.run_context import Attempt, FindEvent
 
 TRIGGERED_TYPE: Final = "tidemill.triggered"
 TRIGGERED_SOURCE: Final = "tidemill"
@@ -96,12 +105,43 @@ def triggered_event(attempt: Attempt, data: object, raw: bytes) -> Event[Any]:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What goes around a handler's call: middleware, then what the handler depends on.
+
+    Attributes:
+        run: what the middleware is told.
+        middleware: the first one is the outermost.
+        dependencies: by parameter.
+        attempt: what a provider's context stands for.
+        find_event: returns the run's event.
+        limit: seconds in which all that the handler depends on must be there.
+    """
+
+    run: RunInfo
+    middleware: Sequence[Middleware]
+    dependencies: Mapping[str, Dependency]
+    attempt: Attempt
+    find_event: FindEvent
+    limit: float | None = None
+
+    async def around(self, call: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+        """Execute a call with what is provided for it, and return what the outermost middleware returns."""
+
+        async def innermost() -> Any:
+            async with provided(self.dependencies, self.attempt, self.find_event, self.limit) as values:
+                return await call(values)
+
+        return await around(self.middleware, self.run, innermost)
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class BoundCall:
     """A handler with its arguments, ready to be executed once.
 
     Attributes:
         is_async: whether `invoke` gives a coroutine; else it blocks and belongs into a thread.
+        frame: what goes around it; None where nothing does.
     """
 
     is_async: bool
@@ -109,10 +149,30 @@ class BoundCall:
     _args: tuple[object, ...]
     _kwargs: dict[str, object]
     _result: Codec[Any]
+    frame: Frame | None = None
 
     def invoke(self) -> Any:
         """Call the handler: returns its coroutine, or executes it and returns what it returns."""
-        return self._function(*self._args, **self._kwargs)
+        if self.frame is None:
+            return self._function(*self._args, **self._kwargs)
+        if self.is_async:
+            return self.frame.around(self._awaited)
+        return in_private_loop(self.frame.around(self._at_once))
+
+    async def within(self, execute: Callable[[Callable[[], Any]], Awaitable[Any]]) -> Any:
+        """Execute a handler that blocks by means of `execute`, within its frame."""
+        if self.frame is None:
+            return await execute(self.invoke)
+        return await self.frame.around(lambda values: execute(functools.partial(self._call, values)))
+
+    def _call(self, values: Mapping[str, Any]) -> Any:
+        return self._function(*self._args, **self._kwargs, **values)
+
+    async def _awaited(self, values: Mapping[str, Any]) -> Any:
+        return await self._call(values)
+
+    async def _at_once(self, values: Mapping[str, Any]) -> Any:
+        return self._call(values)
 
     def encode_result(self, value: object) -> bytes:
         """Return what the handler returned as JSON text, by its return annotation.
@@ -128,3 +188,18 @@ class BoundCall:
                 hint="make the task's function, or the wrapper around it, an async def",
             )
         return self._result.encode(value)
+
+
+def in_private_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Execute a coroutine to its end on a loop and in a thread of its own, for code that blocks."""
+    result: Future[Any] = Future()
+    surroundings = contextvars.copy_context()
+
+    def execute() -> None:
+        try:
+            result.set_result(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            result.set_exception(error)
+
+    threading.Thread(target=surroundings.run, args=(execute,), name="tidemill-direct", daemon=True).start()
+    return result.result()

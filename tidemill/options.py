@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast, get_args
 
 from tidemill.kernel.clock import Duration
 from tidemill.kernel.definition import id_problem
 from tidemill.kernel.errors import DefinitionError
 from tidemill.kernel.subjects import pattern_problem
 from tidemill.kernel.where import compile_where
+from tidemill.middleware import Middleware
 from tidemill.retry import Retry, duration
 from tidemill.source import Place, calling_place
 
@@ -31,6 +33,8 @@ class TaskOptions(TypedDict, total=False):
         concurrency: how many runs execute at the same time in the whole cluster.
         timeout: how long one attempt may execute, waits excluded.
         max_duration: how long a run may take in all, waits and retries included.
+        middleware: async functions around every attempt, the first one outermost.
+        executor: where a `def` handler is executed: in a `thread` (`auto` too) or a `process` of its own.
     """
 
     id: str
@@ -41,8 +45,11 @@ class TaskOptions(TypedDict, total=False):
     concurrency: int
     timeout: Duration
     max_duration: Duration
+    middleware: Sequence[Middleware]
+    executor: Executor
 
 
+Executor = Literal["auto", "thread", "process"]
 DEFAULT_RETRY: Final = Retry()
 MOST_AT_ONCE: Final = 1_000_000
 NAMES: Final = tuple(TaskOptions.__annotations__)
@@ -60,6 +67,8 @@ class Options:
     concurrency: int | None = None
     timeout: float | None = None
     max_duration: float | None = None
+    middleware: tuple[Middleware, ...] = ()
+    executor: Executor = "auto"
 
 
 def parse(given: Mapping[str, Any]) -> Options:
@@ -82,6 +91,8 @@ def parse(given: Mapping[str, Any]) -> Options:
         concurrency=_concurrency(place, given.get("concurrency")),
         timeout=_timeout(place, "timeout", given.get("timeout")),
         max_duration=_timeout(place, "max_duration", given.get("max_duration")),
+        middleware=_middleware(place, given.get("middleware", ())),
+        executor=_executor(place, given.get("executor", "auto")),
     )
 
 
@@ -155,3 +166,20 @@ def _timeout(place: Place, name: str, value: object) -> float | None:
     if limit == 0:
         raise place.problem(f"{name}=0 lets nothing run", hint="leave it out for no limit")
     return limit
+
+
+def _middleware(place: Place, value: object) -> tuple[Middleware, ...]:
+    hint = "write middleware=[timed], with async def timed(run: RunInfo, call_next: CallNext)"
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise place.problem(f"middleware={value!r} is no list", hint=hint)
+    for layer in value:
+        call = layer if inspect.isroutine(layer) else getattr(type(layer), "__call__", None)  # noqa: B004 - the method itself is looked at
+        if not inspect.iscoroutinefunction(call):
+            raise place.problem(f"middleware: {layer!r} is no async function", hint=hint)
+    return tuple(value)
+
+
+def _executor(place: Place, value: object) -> Executor:
+    if value not in get_args(Executor):
+        raise place.problem(f"executor={value!r} is none", hint="it is 'auto', 'thread' or 'process'")
+    return cast("Executor", value)

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tidemill.context import Context
+from tidemill.depends import marker_of, read_dependency
 from tidemill.event import Event
 from tidemill.source import Place, calling_frame, calling_place, place_of
 from tidemill.sync_context import SyncContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from tidemill.depends import Dependency
     from tidemill.kernel.definition import Takes
     from tidemill.run_context import Attempt, FindEvent
 
@@ -37,6 +39,7 @@ class HandlerSignature:
         is_async: whether calling it gives a coroutine.
         parameters: the signature as Python has it.
         place: where the function stands.
+        dependencies: what it depends on, by parameter.
     """
 
     takes: Takes
@@ -47,6 +50,7 @@ class HandlerSignature:
     is_async: bool
     parameters: inspect.Signature
     place: Place
+    dependencies: Mapping[str, Dependency]
 
     def arguments(
         self, given: tuple[object, ...], attempt: Attempt, find_event: FindEvent
@@ -80,7 +84,9 @@ def read(function: Callable[..., Any]) -> HandlerSignature:
     kind = "none" if context is None else _context_kind(hints[context.name])
     _check_context(kind, place, is_async=is_async)
     takes, payload = _payload(ordered, context, hints, place)
-    _check_rest(ordered, context, takes, place)
+    dependencies = _dependencies(ordered, hints, place)
+    rest = [parameter for parameter in ordered if parameter.name not in dependencies]
+    _check_rest(rest, context, takes, place)
     returns = hints.get("return", Any)
     return HandlerSignature(
         takes=takes,
@@ -91,6 +97,7 @@ def read(function: Callable[..., Any]) -> HandlerSignature:
         is_async=is_async,
         parameters=parameters,
         place=place,
+        dependencies=dependencies,
     )
 
 
@@ -167,11 +174,29 @@ def _payload(
     if first.kind is first.KEYWORD_ONLY:
         raise place.problem(f"{first.name!r} can only be passed by name", hint="the payload goes first")
     annotation = hints.get(first.name, Any)
+    if marker_of(annotation) is not None:
+        raise place.problem(
+            f"{first.name!r} is provided, but stands where the payload goes",
+            hint="put the payload first; a task without one begins with ctx: Context",
+        )
     if annotation is Event:
         return "event", Any
     if typing.get_origin(annotation) is Event:
         return "event", typing.get_args(annotation)[0]
     return "payload", annotation
+
+
+def _dependencies(
+    ordered: list[inspect.Parameter], hints: dict[str, Any], place: Place
+) -> dict[str, Dependency]:
+    """Return what is to be provided, by parameter."""
+    found: dict[str, Dependency] = {}
+    for parameter in ordered:
+        if (marker := marker_of(hints.get(parameter.name))) is not None:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise place.problem(f"{parameter.name!r} can't be passed by name", hint="leave out the '/'")
+            found[parameter.name] = read_dependency(marker, place)
+    return found
 
 
 def _check_rest(
@@ -186,5 +211,5 @@ def _check_rest(
         elif index >= payloads and parameter.default is parameter.empty:
             raise place.problem(
                 f"nothing would be passed for {parameter.name!r}",
-                hint=f"{_ORDER_HINT}; give others a default",
+                hint=f"{_ORDER_HINT}; annotate others Annotated[…, Depends(…)] or give them a default",
             )

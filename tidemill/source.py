@@ -34,7 +34,7 @@ class Place:
 def calling_frame() -> FrameType:
     """Return the innermost frame that isn't the SDK's own: the line of the user's code that called it."""
     frame = sys._getframe(1)  # noqa: SLF001 - inspect.currentframe is the same call, but may be None
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_HOUSE):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((_HOUSE, "contextlib")):
         frame = frame.f_back
     return frame
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from tidemill import client, options, signature
-from tidemill.binding import BoundCall, RunInput
+from tidemill.binding import BoundCall, Frame, RunInput
 from tidemill.context import Context
-from tidemill.direct import direct_arguments
+from tidemill.direct import direct_call
 from tidemill.durable.branch import inside
-from tidemill.durable.children import Call, Request, trigger
+from tidemill.durable.children import Call, Request, trigger, trigger_keyed
 from tidemill.event import Event
+from tidemill.hooked import Hooked
+from tidemill.hooks import HOOKS_RETRY, HOOKS_SECONDS, Ended, Hook, tell_of_end
 from tidemill.kernel.codec import Codec
 from tidemill.kernel.definition import TaskDefinition, id_problem
 from tidemill.kernel.errors import DefinitionError
+from tidemill.kernel.protocol.hooks import HOOKS_SUFFIX, hooks_task
 from tidemill.kernel.trigger import parse_request
+from tidemill.middleware import RunInfo
 from tidemill.run import Run
 from tidemill.source import code_digest
 from tidemill.sync_context import SyncContext
@@ -28,9 +33,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
-    from tidemill.options import TaskOptions
+    from tidemill.options import Executor, TaskOptions
     from tidemill.retry import Retry
-    from tidemill.run_context import Attempt
+    from tidemill.run_context import Attempt, FindEvent
     from tidemill.source import Place
 
 T = TypeVar("T")
@@ -41,7 +46,7 @@ P = ParamSpec("P")
 Co = Coroutine[Any, Any, T]
 
 
-class Task(Generic[In, Out]):
+class Task(Hooked[Out], Generic[In, Out]):
     """A task: it takes a payload of type `In` and its runs result in an `Out`.
 
     Attributes:
@@ -49,6 +54,7 @@ class Task(Generic[In, Out]):
     """
 
     def __init__(self, task_id: str, payload: Codec[In], result: Codec[Out]) -> None:
+        super().__init__()
         self.id = task_id
         self._payload = payload
         self._result = result
@@ -63,7 +69,7 @@ class Task(Generic[In, Out]):
         """Start a run durably: when this returns, it is stored and will be executed.
 
         Inside of a run it is a child that nobody waits for: started once, whatever crashes, and cancelled
-        with its parent unless it is `detached`.
+        with its parent unless it is `detached`, or has a key, by which others may have started it.
 
         Args:
             payload: what the handler's first parameter gets.
@@ -81,6 +87,9 @@ class Task(Generic[In, Out]):
         if branch is None:
             return Run(await reached.trigger(request), reached, self._result)
         place = branch.place(f"trigger:{self.id}")
+        if request.idempotency_key is not None:
+            run = await trigger_keyed(branch.script, place, functools.partial(reached.trigger, request))
+            return Run(run, reached, self._result)
         child = Request(self.id, request.payload, self._result, request.options())
         return Run(await trigger(branch.script, place, child, detached=detached), reached, self._result)
 
@@ -123,6 +132,14 @@ class Task(Generic[In, Out]):
         reached = client.current()
         return Run(reached.trigger_sync(self._request(payload, o)), reached, self._result)
 
+    def decode_payload(self, raw: bytes) -> In:
+        """Read a payload from JSON text.
+
+        Raises:
+            PayloadError: it doesn't fit the task's annotation.
+        """
+        return self._payload.decode(raw)
+
     def encode_result(self, value: Out) -> bytes:
         """Return a result as JSON text, by the task's return annotation.
 
@@ -142,6 +159,7 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
         definition: the task as data.
         retry: the retry policy, which knows the exceptions that it applies to.
         signature: what the handler takes and returns.
+        executor: where a `def` handler is executed.
     """
 
     def __init__(self, function: Callable[P, Ret], given: options.Options) -> None:
@@ -155,6 +173,9 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
         with _at(self.signature.place):
             payload: Codec[In] = Codec(self.signature.payload, "payload")
             result: Codec[Out] = Codec(self.signature.returns, "result")
+        _check_executor(given.executor, self.signature)
+        self.executor = given.executor
+        self._middleware = given.middleware
         self._function = function
         self.definition = _definition(function, given, self.signature, payload)
         super().__init__(self.definition.id, payload, result)
@@ -176,9 +197,27 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
         Raises:
             TypeError: the function needs a context or an event, and none is given.
         """
-        if self.signature.context != "none" or self.signature.takes == "event":
-            args, kwargs = direct_arguments(self.definition, self.signature, self._payload, args, kwargs)
-        return self._function(*args, **kwargs)
+        read = self.signature
+        if read.context == "none" and read.takes != "event" and not read.dependencies:
+            return self._function(*args, **kwargs)
+        call = direct_call(self.definition, self.signature, self._payload, args, kwargs)
+        return cast("Ret", call(self._function))
+
+    def hooks_task(self) -> FnTask[Ended, None, [Ended, Context], Co[None]]:
+        """Return the task that executes the hooks of runs that have ended."""
+
+        async def hooks(ended: Ended, ctx: Context) -> None:
+            await tell_of_end(self.hooks, self.id, self._result, ended, ctx)
+
+        aliases = tuple(map(hooks_task, self.definition.aliases))
+        given = options.Options(hooks_task(self.id), aliases, retry=HOOKS_RETRY, timeout=HOOKS_SECONDS)
+        return FnTask(hooks, given)
+
+    def _add_hook(self, hooks: list[Hook], function: Callable[..., Awaitable[None]]) -> None:
+        super()._add_hook(hooks, function)
+        digests = f"{self.definition.code}\n{code_digest(cast('FunctionType', function))}"
+        code = hashlib.sha256(digests.encode()).hexdigest()[:16]
+        self.definition = self.definition.model_copy(update={"hooks": self.hooks.of_ends, "code": code})
 
     @property
     def source_location(self) -> Place:
@@ -209,7 +248,15 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
             arguments = (event,)
             find_event = functools.partial(_same, event if facts is not None else None)
         args, kwargs = self.signature.arguments(arguments, attempt, find_event)
-        return BoundCall(self.signature.is_async, self._function, args, kwargs, self._result)
+        frame = self._frame(arguments, attempt, find_event)
+        return BoundCall(self.signature.is_async, self._function, args, kwargs, self._result, frame)
+
+    def _frame(self, arguments: tuple[object, ...], attempt: Attempt, find_event: FindEvent) -> Frame | None:
+        if not self._middleware and not self.signature.dependencies:
+            return None
+        run = RunInfo(attempt.run_id, self.id, attempt.number, arguments[0] if arguments else None)
+        limit = self.definition.timeout
+        return Frame(run, self._middleware, self.signature.dependencies, attempt, find_event, limit)
 
 
 class TaskDecorator:
@@ -291,12 +338,20 @@ def _definition(
 
 
 def _check_names(task_id: str, given: options.Options, place: Place) -> None:
-    if problem := id_problem(task_id):
+    if problem := id_problem(task_id.removesuffix(HOOKS_SUFFIX)):
         raise place.problem(f"the function's name {task_id!r} is no task id: {problem}", hint="give it id=")
     if task_id in given.aliases:
         raise place.problem(f"task {task_id!r} is its own alias", hint="aliases are earlier names")
     if given.where is not None and not given.on:
         raise place.problem(f"task {task_id!r} has where= but no event", hint="name the events in on=")
+
+
+def _check_executor(executor: Executor, handler: signature.HandlerSignature) -> None:
+    if executor != "auto" and handler.is_async:
+        raise handler.place.problem(
+            f"an async def handler is executed on the event loop, not in a {executor}",
+            hint="write def, or leave out executor=",
+        )
 
 
 @contextlib.contextmanager

@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 
 from tidemill.kernel.errors import DefinitionError
+from tidemill.middleware import CallNext, RunInfo
 from tidemill.options import NAMES, Options, parse
 from tidemill.retry import Retry
 from tidemill.task import task
+
+
+async def timed(run: RunInfo, call_next: CallNext) -> Any:  # noqa: ARG001 - a middleware takes both
+    return await call_next()
 
 
 def test_options_come_in_the_form_of_the_definition() -> None:
@@ -23,9 +28,20 @@ def test_options_come_in_the_form_of_the_definition() -> None:
         "concurrency": 3,
         "timeout": timedelta(minutes=2),
         "max_duration": "1h",
+        "middleware": [timed],
+        "executor": "process",
     }
     assert parse(given) == Options(
-        "a.b-c_1", ("old",), ("github.push",), "data.a == 1", retry, 3, 120.0, 3600.0
+        "a.b-c_1",
+        ("old",),
+        ("github.push",),
+        "data.a == 1",
+        retry,
+        3,
+        120.0,
+        3600.0,
+        (timed,),
+        "process",
     )
     assert set(given) == set(NAMES)
 

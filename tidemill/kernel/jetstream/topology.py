@@ -107,6 +107,12 @@ async def ensure_task_consumer(
     return changes[0] if changes else None
 
 
+async def has_task_consumer(bus: Bus, task: str) -> bool:
+    """Say whether a task has a consumer already."""
+    spec = ConsumerSpec(bus.names.stream("TICKETS"), bus.names.consumer_of(task), {})
+    return not await reconcile_consumer(bus, spec, dry=True)
+
+
 async def _reconcile(bus: Bus, topology: Topology, *, dry: bool) -> list[Change]:
     changes = []
     for stream in topology.streams:
