@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import orjson
 
 from tidemill.http_transport import HttpTransport
+from tidemill.kernel.codec import Codec
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import ConflictError, SettingsError
 from tidemill.kernel.settings.model import Settings
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from tidemill.transport import RunOutcome, Transport
 
 T = TypeVar("T")
+_ANYTHING: Final[Codec[object]] = Codec(Any, "payload")
 
 
 class Client:
@@ -70,6 +75,54 @@ class Client:
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask for a run's end."""
         await self._carry(self._transport.cancel(run_id, reason))
+
+    async def signal(self, run_id: str, name: str, payload: object = None, *, key: str | None = None) -> None:
+        """Send a run a signal; it is kept until the run's code asks for it.
+
+        Args:
+            run_id: the run.
+            name: the signal's, as `ctx.wait_for_signal` has it.
+            payload: what it brings.
+            key: an idempotency key: with the same one it reaches the run once.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has ended, or the key was used with another payload.
+            PayloadError: the payload can't be serialised, or name or key can't be used.
+        """
+        data = _ANYTHING.encode(payload)
+        await self._carry(self._transport.send_signal(run_id, name, data, key))
+
+    async def complete(  # noqa: PLR0913 - what an answer is made of, each by name
+        self,
+        token_id: str,
+        *,
+        by: str,
+        approved: bool = True,
+        comment: str = "",
+        data: object = None,
+        key: str | None = None,
+    ) -> None:
+        """Answer a token or an approval that a run waits for.
+
+        Args:
+            token_id: the token's id: its run's id, a dot and its name.
+            by: who answers.
+            approved: yes or no; a plain token takes yes alone.
+            comment: what they say about it.
+            data: what they give with it.
+            key: an idempotency key: the same answer may be sent several times with it.
+
+        Raises:
+            NotFoundError: there is no such token.
+            NotAllowedError: somebody else is asked.
+            ExpiredError: nobody waits for it any more.
+            ConflictError: it was decided before, or the run has ended.
+            PayloadError: the answer doesn't fit what is asked for.
+        """
+        given = orjson.loads(_ANYTHING.encode(data))
+        decision = Decision(by, approved, comment, given, key)
+        await self._carry(self._transport.send_answer(token_id, decision))
 
     def trigger_sync(self, request: TriggerRequest) -> str:
         """Create a run durably and return its id; for code that isn't on an event loop.

@@ -26,6 +26,7 @@ from tidemill.kernel.errors import (
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
+    from tidemill.kernel.decision import Decision
     from tidemill.kernel.trigger import TriggerRequest
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "expired", "timed_out", "crashed"})
@@ -76,9 +77,8 @@ class HttpTransport(Transport):
             ControlError: the listener can't be reached or answers something else.
         """
         body = b'{"payload":' + request.payload + b',"options":' + orjson.dumps(request.options()) + b"}"
-        headers = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
         answer = await self._request(
-            "POST", f"tasks/{quote(request.task_id, safe='')}/trigger", body, headers
+            "POST", f"tasks/{quote(request.task_id, safe='')}/trigger", body, _keyed(request.idempotency_key)
         )
         return str(self._member(answer, "run_id"))
 
@@ -116,6 +116,31 @@ class HttpTransport(Transport):
         """
         body = orjson.dumps({"reason": reason})
         await self._request("POST", f"runs/{quote(run_id, safe='')}/cancel", body)
+
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:
+        """Send a run a signal.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has ended, or the key was used with other data.
+            PayloadError: name, key or data can't be used.
+            ControlError: the listener can't be reached or answers something else.
+        """
+        path = f"runs/{quote(run_id, safe='')}/signals/{quote(name, safe='')}"
+        await self._request("POST", path, b'{"data":' + data + b"}", _keyed(key))
+
+    async def send_answer(self, token_id: str, decision: Decision) -> None:
+        """Answer a token or an approval.
+
+        Raises:
+            NotFoundError: there is no such token.
+            NotAllowedError: somebody else is asked.
+            ConflictError: it was decided before, or nobody waits for it any more.
+            PayloadError: the answer doesn't fit what is asked for.
+            ControlError: the listener can't be reached or answers something else.
+        """
+        path = f"tokens/{quote(token_id, safe='')}/complete"
+        await self._request("POST", path, orjson.dumps(decision.document()), _keyed(decision.key))
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(timeout=_TIMEOUT, transport=self.wire, verify=_tls(), trust_env=False)
@@ -172,6 +197,10 @@ class HttpTransport(Transport):
 def _tls() -> ssl.SSLContext:
     """Return the TLS context of all requests: building one takes longer than a request."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key} if key else {}
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

@@ -9,9 +9,12 @@ from typing import Final
 
 import orjson
 
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import BrokerUnavailableError, ConflictError, NotFoundError
+from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.tokens import Tokens
 from tidemill.kernel.trigger import TriggerRequest
 from tidemill.transport import RunOutcome, Transport
 
@@ -77,6 +80,29 @@ class NatsTransport(Transport):
                     raise TimeoutError(f"run {run_id} hasn't ended in time; it goes on")
                 hinted = await _is_set_within(ending, min(pause, rest))
                 pause = _HINTED_PAUSE if hinted else min(_LONGEST_PAUSE, pause * _PAUSE_GROWTH)
+
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:
+        """Send a run a signal.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has ended, or the key was used with other data.
+            PayloadError: name, key or data can't be used.
+            BrokerError: it wasn't stored, or it is unknown whether it was.
+        """
+        await RunSignals(self._runs.broker, self._runs).send(run_id, name, data, key)
+
+    async def send_answer(self, token_id: str, decision: Decision) -> None:
+        """Answer a token or an approval.
+
+        Raises:
+            NotFoundError: there is no such token.
+            NotAllowedError: somebody else is asked.
+            ConflictError: it was decided before, or nobody waits for it any more.
+            PayloadError: the answer doesn't fit what is asked for.
+            BrokerError: it wasn't stored, or it is unknown whether it was.
+        """
+        await Tokens(self._runs.broker).complete(token_id, decision)
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask for a run's end.

@@ -52,6 +52,21 @@ class Run(Generic[Out]):
         """
         await self._client.cancel(self.id, reason)
 
+    async def signal(self, name: str, payload: object = None, *, key: str | None = None) -> None:
+        """Send the run a signal; it is kept until the run's code asks for it.
+
+        Args:
+            name: the signal's, as `ctx.wait_for_signal` has it.
+            payload: what it brings.
+            key: an idempotency key: with the same one it reaches the run once.
+
+        Raises:
+            NotFoundError: there is no such run any more.
+            ConflictError: it has ended, or the key was used with another payload.
+            PayloadError: the payload can't be serialised, or name or key can't be used.
+        """
+        await self._client.signal(self.id, name, payload, key=key)
+
     def _read(self, outcome: RunOutcome) -> Out:
         if outcome.state == "completed":
             return self._codec.decode(outcome.result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.trigger import TriggerRequest
 
 
@@ -33,6 +34,12 @@ class Transport(Protocol):
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask for a run's end."""
+
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:
+        """Send a run a signal with data, which are JSON text."""
+
+    async def send_answer(self, token_id: str, decision: Decision) -> None:
+        """Answer a token or an approval."""
 
     async def open(self) -> None:
         """Get ready to carry many requests."""

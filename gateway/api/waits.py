@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.api.parameters import json_object, limit_of, only, run_id
-from tidemill.kernel.services.tokens import parse_decision
+from tidemill.kernel.decision import parse_decision
 
 if TYPE_CHECKING:
     from starlette.requests import Request

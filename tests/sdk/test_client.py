@@ -12,6 +12,7 @@ import pytest
 from tidemill import client
 from tidemill.client import Client, current, use, use_everywhere
 from tidemill.http_transport import HttpTransport
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import (
     ConflictError,
     PayloadError,
@@ -45,6 +46,12 @@ class Recorder(Transport):
 
     async def cancel(self, run_id: str, reason: str) -> None:
         self.calls.append(("cancel", run_id, reason))
+
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:
+        self.calls.append(("signal", run_id, name, data, key))
+
+    async def send_answer(self, token_id: str, decision: Decision) -> None:
+        self.calls.append(("answer", token_id, decision))
 
     async def open(self) -> None:
         self.calls.append(("open",))
@@ -221,3 +228,16 @@ def test_the_default_client_comes_from_the_working_directory_once(
     assert isinstance(transport, HttpTransport)
     assert transport.url == "http://there:1"
     assert current() is found
+
+
+async def test_signals_and_answers_are_encoded_and_sent(recorder: Recorder) -> None:
+    client = Client(recorder)
+    run = await deploy.trigger(Push("main"))
+    await run.signal("go", Push("x"), key="k")
+    await client.complete(f"{run.id}.ship", by="ann", approved=False, comment="no", data={"a": Push("x")})
+    with pytest.raises(PayloadError, match="a: object has no JSON form"):
+        await run.signal("go", {"a": object()})
+    assert recorder.calls == [
+        ("signal", run.id, "go", b'{"ref":"x"}', "k"),
+        ("answer", f"{run.id}.ship", Decision("ann", approved=False, comment="no", data={"a": {"ref": "x"}})),
+    ]

@@ -11,9 +11,12 @@ import pytest
 
 from tidemill import http_transport
 from tidemill.http_transport import HttpTransport
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import (
     ConflictError,
     ControlError,
+    ExpiredError,
+    NotAllowedError,
     NotFoundError,
     PayloadError,
     SettingsError,
@@ -87,6 +90,42 @@ async def test_a_refusal_becomes_the_error_that_it_stands_for(
         await transport(lambda _: response).trigger(TriggerRequest("a", b"null"))
     assert told in caught.value.sentence
     assert hint in caught.value.hint
+
+
+async def test_signals_and_answers_are_posted_with_their_keys() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(202, json={"answer": "done"})
+
+    over = transport(answer)
+    await over.send_signal("run_a", "go/on", b"[1]", "k")
+    await over.send_answer("run_a.ship it", Decision("ann", comment="go"))
+    signal, decision = seen
+    assert str(signal.url) == "http://control:8081/api/v1/runs/run_a/signals/go%2Fon"
+    assert (signal.content, signal.headers["idempotency-key"]) == (b'{"data":[1]}', "k")
+    assert str(decision.url) == "http://control:8081/api/v1/tokens/run_a.ship%20it/complete"
+    assert orjson.loads(decision.content) == {"by": "ann", "approved": True, "comment": "go", "data": None}
+    assert "idempotency-key" not in decision.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (403, "urn:tidemill:problem:not-allowed", NotAllowedError),
+        (403, "urn:tidemill:problem:role", SettingsError),
+        (410, "urn:tidemill:problem:expired", ExpiredError),
+        (409, "urn:tidemill:problem:conflict", ConflictError),
+    ],
+)
+async def test_an_answer_that_isnt_taken_raises_why(
+    status: int, kind: str, error: type[TidemillError]
+) -> None:
+    refused = httpx.Response(status, json={"type": kind, "detail": "no", "hint": "ask"})
+    with pytest.raises(error) as caught:
+        await transport(lambda _: refused).send_answer("run_a.ship", Decision("ann"))
+    assert type(caught.value) is error
 
 
 async def test_a_listener_that_is_not_there_is_named_and_the_trigger_is_not_repeated() -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.samples import BUNDLED, find_sample
 from tidemill.testing.crashes import Crashes, crash_everywhere
-from tidemill.testing.session import Cancelled, Session, Triggered, active
+from tidemill.testing.session import Cancelled, Session, Signalled, Triggered, active
 from tidemill.testing.stage import Stage, play
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "Cancelled",
     "Crashes",
     "Session",
+    "Signalled",
     "Stage",
     "Triggered",
     "active",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tidemill.durable.port import Child
+    from tidemill.kernel.decision import Decision
     from tidemill.testing.words import Stand, Word
 
 
@@ -53,6 +54,16 @@ class Cancelled:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal that the code under test has sent; `data` are JSON text."""
+
+    run_id: str
+    name: str
+    data: bytes
+    key: str | None
+
+
 @dataclass
 class Session(Answers, Transport):
     """What happened while testing was active, and the answers that were prepared.
@@ -63,6 +74,8 @@ class Session(Answers, Transport):
         stopping: what `SyncContext.cancelled` says.
         triggered: the runs that were triggered or called, in order.
         cancelled: the cancellations that were asked for, in order.
+        signalled: the signals that were sent, in order.
+        answered: the tokens that were answered, with the answers, in order.
     """
 
     number: int = 1
@@ -70,6 +83,8 @@ class Session(Answers, Transport):
     stopping: bool = False
     triggered: list[Triggered] = field(default_factory=list)
     cancelled: list[Cancelled] = field(default_factory=list)
+    signalled: list[Signalled] = field(default_factory=list)
+    answered: list[tuple[str, Decision]] = field(default_factory=list)
     prepared: Prepared = field(default_factory=Prepared)
 
     def attempt(self, task_id: str) -> Attempt:
@@ -122,6 +137,16 @@ class Session(Answers, Transport):
     async def cancel(self, run_id: str, reason: str) -> None:
         """Record a cancellation."""
         self.cancelled.append(Cancelled(run_id, reason))
+
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:
+        """Record a signal; one whose key was used before isn't recorded again."""
+        signalled = Signalled(run_id, name, data, key)
+        if key is None or all((seen.run_id, seen.key) != (run_id, key) for seen in self.signalled):
+            self.signalled.append(signalled)
+
+    async def send_answer(self, token_id: str, decision: Decision) -> None:
+        """Record an answer to a token."""
+        self.answered.append((token_id, decision))
 
     async def open(self) -> None:
         """Nothing to open."""

@@ -43,6 +43,7 @@ class Runs:
     """Everything that may be asked about runs, or done to them, from outside of a worker."""
 
     def __init__(self, broker: Broker, definitions: Definitions | None = None) -> None:
+        self.broker = broker
         self._broker = broker
         self._definitions = definitions or Definitions(broker.tasks)
         self._validators: dict[str, jsonschema_rs.Validator] = {}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import jsonschema_rs
 import orjson
 
 from tidemill.kernel import clock
+from tidemill.kernel.decision import LONGEST, Decision
 from tidemill.kernel.errors import (
     ConflictError,
     ExpiredError,
@@ -31,31 +31,9 @@ from tidemill.kernel.services.token_view import KINDS, TokenView
 from tidemill.kernel.subjects import RUN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tidemill.kernel.services.broker import Broker
 
-_LONGEST: Final = 255
 _ID_HINT: Final = "a token's id is its run's id, a dot and its name; see `tidemill tokens list`"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What somebody answers.
-
-    Attributes:
-        by: who it is.
-        approved: yes or no; a plain token takes yes alone.
-        comment: what they say about it.
-        data: what they give with it.
-        key: an idempotency key: the same answer may be sent several times with it.
-    """
-
-    by: str
-    approved: bool = True
-    comment: str = ""
-    data: Any = None
-    key: str | None = None
 
 
 class Tokens:
@@ -150,31 +128,9 @@ def split_id(token: str) -> tuple[str, str]:
         NotFoundError: it can't be a token's id.
     """
     run, dot, name = token.partition(".")
-    if not (dot and RUN_ID.fullmatch(run) and 1 <= len(name) <= _LONGEST):
+    if not (dot and RUN_ID.fullmatch(run) and 1 <= len(name) <= LONGEST):
         raise NotFoundError(f"there is no token {token!r}", hint=_ID_HINT)
     return run, name
-
-
-def parse_decision(document: Mapping[str, Any], key: str | None = None) -> Decision:
-    """Read an answer that came as JSON.
-
-    Raises:
-        PayloadError: a member is unknown, missing or of the wrong type.
-    """
-    types: dict[str, tuple[type, Any]] = {"by": (str, ""), "approved": (bool, True), "comment": (str, "")}
-    for name in document:
-        if name not in (*types, "data"):
-            raise PayloadError(f"{name}: there is no such member", hint=f"there are {', '.join(types)}, data")
-    given: dict[str, Any] = {}
-    for name, (kind, default) in types.items():
-        value = given[name] = document.get(name, default)
-        if not isinstance(value, kind):
-            raise PayloadError(f"{name}: {value!r} isn't {'text' if kind is str else 'true or false'}")
-    if not 1 <= len(given["by"].strip()) <= _LONGEST:
-        raise PayloadError("by: it doesn't say who answers", hint="put a name or an address there")
-    if key is not None and not 1 <= len(key) <= _LONGEST:
-        raise PayloadError(f"an idempotency key has 1 to {_LONGEST} characters", hint="use a shorter one")
-    return Decision(given["by"].strip(), given["approved"], given["comment"], document.get("data"), key)
 
 
 def check_decision(view: TokenView, decision: Decision) -> None:
