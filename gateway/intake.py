@@ -21,7 +21,7 @@ from gateway.limits import NO_LIMITS
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
-from gateway.recipes.verify import Verification, Verified
+from gateway.recipes.verify import Verification, Verified, secret_headers
 from gateway.splitting import MAX_ITEMS, Splitter
 from gateway.terms import Policy, Terms
 from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdict
@@ -117,6 +117,7 @@ class Intake:
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
         self._verification = Verification(recipe, tolerance=terms.get("tolerance"), public_url=public_url)
         self._reader = BodyReader(recipe.event.data, recipe.reads)
+        self._unkept = _SECRET_HEADERS | secret_headers(recipe)
         self._splitter = Splitter(recipe.event.split) if recipe.event.split else None
         self._normaliser = Normaliser(recipe.event, self.derived.of)
         self._schemas = schemas
@@ -271,7 +272,7 @@ class Intake:
 
     def _attributes(self, arrival: _Arrival, delivery: Delivery, identity: Identity) -> dict[str, Any]:
         source = self._source_of(arrival)
-        headers = kept_headers(delivery.inbound)
+        headers = kept_headers(delivery.inbound, self._unkept)
         return {
             "id": identity.id,
             "source": source,
@@ -317,17 +318,17 @@ def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Re
     return arrival._replace(inbound=plain)
 
 
-def kept_headers(inbound: Inbound) -> dict[str, str]:
+def kept_headers(inbound: Inbound, unkept: frozenset[bytes] = _SECRET_HEADERS) -> dict[str, str]:
     """Return the headers that stay on the event: all but those that carry credentials."""
     if not inbound.repeats:
         return {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in inbound.headers
-            if name not in _SECRET_HEADERS
+            if name not in unkept
         }
     kept: dict[str, str] = {}
     for name, value in inbound.headers:
-        if name in _SECRET_HEADERS:
+        if name in unkept:
             continue
         key, text = name.decode("latin-1"), value.decode("latin-1")
         kept[key] = f"{kept[key]}, {text}" if key in kept else text

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.verdict import Refused
     from tidemill.kernel.settings.secrets import Secret
 
-__all__ = ["UNAUTHORIZED", "Verification", "Verified", "refused"]
+__all__ = ["UNAUTHORIZED", "Verification", "Verified", "refused", "secret_headers"]
 
 
 class Verification:
@@ -71,3 +71,11 @@ def _verifier(
     if isinstance(recipe, Vendor):
         return vendor_verifier(recipe)
     return SignatureVerifier(recipe, scheme_of(recipe), tolerance, public_url)
+
+
+def secret_headers(recipe: Recipe) -> frozenset[bytes]:
+    """Return the headers, in lower case, in which a request carries a secret or a token itself."""
+    shown = [one.at for one in recipe.verify if isinstance(one, SharedSecret | Jwt)]
+    learned = [handshake.learn for handshake in recipe.handshake if handshake.learn]
+    found = (selector.parse(at) for at in (*shown, *learned))
+    return frozenset(one.key for one in found if one.place == "header")

@@ -16,7 +16,7 @@ from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset
 from gateway.recipes.sign import sign_request
 from gateway.schemas import SchemaStore
-from gateway.verdict import Accepted, Batch, Refused
+from gateway.verdict import Accepted, Batch, Quarantined, Refused
 from tidemill.kernel.settings.secrets import Secret
 
 NOW: Final = 1_793_000_000
@@ -142,3 +142,22 @@ def test_the_first_known_key_names_an_update_of_telegram() -> None:
     body = json.dumps({"update_id": 7, "message": {"date": NOW, "chat": {"id": 42}}}).encode()
     verdict = deliver("telegram", body)
     assert (verdict.envelope.type, verdict.envelope.id) == ("telegram.message", "7")
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "body"),
+    [
+        ("gitlab", 1, {"object_kind": "push"}),
+        ("telegram", 0, {"update_id": 1, "message": {}}),
+        ("postmark", 0, {"RecordType": "Open"}),
+        ("messagebird", 0, {}),
+        ("monday", 0, {"event": {"type": "a"}}),
+    ],
+)
+def test_a_secret_that_a_request_carries_is_not_kept(name: str, way: int, body: dict[str, Any]) -> None:
+    verdict = deliver(name, json.dumps(body).encode(), way=way)
+    assert isinstance(verdict, Accepted | Quarantined), verdict
+    at = str(getattr(preset(name).verify[way], "at", "")).removeprefix("header:")
+    assert at
+    assert at.lower() not in verdict.envelope.headers
+    assert "content-type" in verdict.envelope.headers
