@@ -17,7 +17,7 @@ from tests.kernel.protocol.script import (
     journal,
     play,
 )
-from tidemill.kernel.protocol.attempt import Session, commit, execute, work
+from tidemill.kernel.protocol.attempt import Commit, Session, commit, execute, refresh, remember, work
 from tidemill.kernel.protocol.conclusions import (
     Cancelled,
     Completed,
@@ -26,6 +26,7 @@ from tidemill.kernel.protocol.conclusions import (
     Interrupted,
     Lost,
     Policy,
+    Waiting,
 )
 from tidemill.kernel.protocol.operations import (
     Ack,
@@ -39,6 +40,7 @@ from tidemill.kernel.protocol.operations import (
     Read,
     ReadLeader,
     Schedule,
+    SendTicket,
 )
 from tidemill.kernel.protocol.records import (
     Cancel,
@@ -46,10 +48,15 @@ from tidemill.kernel.protocol.records import (
     Created,
     End,
     Fault,
+    Item,
+    News,
     Orphaned,
     Record,
     Released,
     Reopened,
+    Step,
+    Suspend,
+    Wait,
 )
 from tidemill.kernel.protocol.tickets import Ticket
 
@@ -61,6 +68,12 @@ EXPIRING = replace(CREATED, expires_at=99.0)
 FAULT = Fault("ValueError", "no")
 CANCEL = Cancel(rid="s", reason="asked")
 CANCELLED = End(rid="s", outcome="cancelled", task=TASK)
+STEP = Step(rid="w1.1", key="fetch", result=7)
+GO = News(rid="n1", items=(Item(id="i1", box="go", who="i1"),))
+FOR_GO = Wait(key="go", kind="signal", box="go")
+NAPPING = Suspend(rid="w1.1", q=5, wait="news", until=130.0, waits=(FOR_GO,))
+TIMER = Claim(rid="w3", q=8, n=1, worker="w", timer=True)
+POLICY_OF_30 = Policy(max_duration=30.0)
 SECOND = Claim(rid="w2", q=5, n=2, worker="w")
 
 
@@ -266,7 +279,7 @@ def test_what_a_refused_commit_means(news: tuple[Record | None, ...], outcome: s
     record = replace(COMPLETED, rid="w1.9") if None in news else SUSPEND
     entries = journal(CREATED, CLAIM, *news)
     procedure = commit(session(CREATED, CLAIM), record)
-    result = play(procedure, (Append(RUN, record, 2), None), (ReadLeader(RUN), entries))
+    result = play(procedure, (Append(RUN, record, 2), None), (ReadLeader, entries))
     assert result.name == outcome
 
 
@@ -277,7 +290,7 @@ def test_news_are_taken_into_account() -> None:
         (Execute, Failed(FAULT)),
         (Clock(), 0.0),
         (Append, None),
-        (ReadLeader(RUN), journal(CREATED, CLAIM, Cancel(rid="s"))),
+        (ReadLeader, journal(CREATED, CLAIM, Cancel(rid="s"))),
         (Clock(), 0.0),
         (Append, 4),
         (Ack(), None),
@@ -291,5 +304,80 @@ def test_who_has_lost_sends_nothing_more() -> None:
         (Execute, Completed()),
         (Clock(), 0.0),
         (Append, None),
-        (ReadLeader(RUN), journal(CREATED, CLAIM, SECOND)),
+        (ReadLeader, journal(CREATED, CLAIM, SECOND)),
     )
+
+
+def test_a_run_that_waits_is_let_go_and_its_timer_set() -> None:
+    suspend = replace(SUSPEND, wait="news", until=60.0, waits=(replace(FOR_GO, until=60.0),))
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Waiting(suspend.waits)),
+        (Clock(), 0.0),
+        (Append(RUN, suspend, 2), 3),
+        (Schedule(RUN, TASK, 3, 60.0), None),
+        (Ack(), None),
+    )
+
+
+def test_news_that_came_before_the_suspension_wake_the_run_at_once() -> None:
+    play(
+        work(FAST, POLICY, "w"),
+        (Append(RUN, CLAIM, 1), 2),
+        (Execute, Waiting((FOR_GO,))),
+        (Clock(), 0.0),
+        (Append, None),
+        (ReadLeader, journal(CREATED, CLAIM, GO)),
+        (Clock(), 0.0),
+        (Append, 4),
+        (SendTicket(RUN, TASK, 4, "signal", once=True), None),
+        (Ack(), None),
+    )
+
+
+@pytest.mark.parametrize(("clock", "executed"), [(129.9, True), (130.0, False)])
+def test_a_runs_whole_time_is_over_by_the_clock(clock: float, *, executed: bool) -> None:
+    owner = session(CREATED, CLAIM, policy=POLICY_OF_30)
+    exchanges: list[Any] = [(Clock(), clock)]
+    result = play(execute(owner), *exchanges, *((Execute(owner), Completed()),) * executed)
+    assert isinstance(result, Completed) is executed
+
+
+def test_a_runs_whole_time_is_over_when_its_timer_says_so() -> None:
+    owner = session(CREATED, CLAIM, NAPPING, TIMER, policy=POLICY_OF_30)
+    result = play(execute(owner), (Clock(), 129.0))
+    assert result.outcome == "timed_out"
+
+
+def test_what_is_remembered_goes_behind_the_news() -> None:
+    owner = session(CREATED, CLAIM)
+    exchanges = (Append(RUN, STEP, 2), None), (ReadLeader, journal(CREATED, CLAIM, GO))
+    assert play(remember(owner, STEP), *exchanges, (Append(RUN, STEP, 3), 4)) is Commit.DONE
+    assert owner.state.steps == {"fetch": STEP}
+
+
+def test_news_can_make_a_record_needless() -> None:
+    owner = session(CREATED, CLAIM)
+    late = replace(STEP, outcome="timed_out")
+    exchanges = (Append(RUN, late, 2), None), (ReadLeader, journal(CREATED, CLAIM, GO))
+    procedure = remember(owner, late, unless=lambda state: state.decided(FOR_GO))
+    assert play(procedure, *exchanges) is Commit.NEWS
+
+
+def test_who_finds_its_record_behind_its_loss_has_lost() -> None:
+    owner = session(CREATED, CLAIM)
+    exchanges = (Append(RUN, STEP, 2), None), (ReadLeader, journal(CREATED, CLAIM, STEP, SECOND))
+    assert play(remember(owner, STEP), *exchanges) is Commit.LOST
+
+
+def test_who_has_read_of_its_loss_appends_nothing_more() -> None:
+    owner = session(CREATED, CLAIM)
+    assert play(refresh(owner), (ReadLeader, journal(CREATED, CLAIM, SECOND))) is False
+    assert play(commit(owner, STEP)) is Commit.LOST
+
+
+def test_an_owner_that_looks_again_knows_the_news() -> None:
+    owner = session(CREATED, CLAIM)
+    assert play(refresh(owner), (ReadLeader, journal(CREATED, CLAIM, GO))) is True
+    assert owner.state.decided(FOR_GO)

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from tests.kernel.protocol.script import RUN, TASK, play
-from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close
-from tidemill.kernel.protocol.operations import Close, DeadLettered, Erase, TicketOutstanding
+from tidemill.kernel.protocol.closer import Closing, Keeping, Mark, close, erasable
+from tidemill.kernel.protocol.operations import Close, DeadLettered, Erase, JournalOpen, TicketOutstanding
 
 KEEPING = Keeping(journal=100.0, tombstone=110.0, key=150.0)
 SHORT = Keeping(journal=100.0, tombstone=10.0, key=50.0)
 MARK = Mark(RUN, TASK, 3, at=1000.0, event_seq=7, records=(1, 2, 3))
 LASTING = replace(MARK, lasting=True)
+CHILD, OPEN = replace(MARK, parent="run_0"), JournalOpen("run_0")
 TICKET, LETTER = TicketOutstanding(RUN, TASK), DeadLettered(RUN, TASK)
 
 
@@ -21,6 +22,8 @@ TICKET, LETTER = TicketOutstanding(RUN, TASK), DeadLettered(RUN, TASK)
     [
         pytest.param(MARK, 7, 1099.0, (), id="too young"),
         pytest.param(MARK, 6, 1100.0, (), id="its event may be delivered again"),
+        pytest.param(CHILD, 7, 1099.0, (), id="a child, too young"),
+        pytest.param(CHILD, 7, 1100.0, ((OPEN, True),), id="its parent may ask for it"),
         pytest.param(LASTING, 7, 1100.0, ((TICKET, True),), id="its ticket is outstanding"),
         pytest.param(LASTING, 7, 1100.0, ((TICKET, False), (LETTER, True)), id="its dead letter stands"),
     ],
@@ -56,3 +59,13 @@ def test_a_journal_whose_records_are_unknown_is_rolled_up() -> None:
 def test_a_run_that_was_reopened_meanwhile_is_left_alone() -> None:
     procedure = close(LASTING, KEEPING, routed=7, now=1100.0)
     assert play(procedure, (TICKET, False), (LETTER, False), (Close, False)) is Closing.DONE
+
+
+def test_a_child_is_closed_behind_its_parent() -> None:
+    assert play(close(CHILD, KEEPING, routed=7, now=1100.0), (OPEN, False), (Close, True)) is Closing.DONE
+    assert play(close(CHILD, SHORT, routed=7, now=1100.0), (OPEN, False), (Erase, None)) is Closing.DONE
+
+
+def test_a_child_isnt_removed_by_the_head_of_the_stream() -> None:
+    assert erasable(MARK, SHORT, routed=7, now=1100.0)
+    assert not erasable(CHILD, SHORT, routed=7, now=1100.0)

@@ -14,13 +14,33 @@ from tidemill.kernel.protocol.conclusions import (
     Failed,
     Interrupted,
     Lost,
+    Parked,
     Policy,
+    Waiting,
     decide,
 )
-from tidemill.kernel.protocol.records import Cancel, Created, End, Fault, Record, Released, Reopened, Suspend
+from tidemill.kernel.protocol.records import (
+    Cancel,
+    Created,
+    End,
+    Fault,
+    Item,
+    News,
+    Parent,
+    Record,
+    Released,
+    Reopened,
+    Step,
+    Suspend,
+    Wait,
+)
 
 FAULT = Fault("ValueError", "no")
 POLICY = Policy(max_attempts=3, factor=2, min_delay=10, max_delay=30, jitter=False)
+NAP = Wait(key="nap", kind="sleep", until=1060.0)
+GO = Wait(key="go", kind="signal", box="go")
+LATE = Wait(key="late", kind="sleep", until=2000.0)
+QUICK = Policy(max_attempts=3, min_delay=10, jitter=False, max_duration=30)
 CANCEL = Cancel(rid="s1", reason="asked")
 
 
@@ -45,6 +65,8 @@ def decided(
         (Failed(FAULT, "crashed", final=True), False, "crashed"),
         (Failed(FAULT, "expired", final=True), False, "expired"),
         (Cancelled("asked"), True, "cancelled"),
+        (Waiting((NAP,)), True, "cancelled"),
+        (Parked(FAULT), True, "cancelled"),
     ],
 )
 def test_how_a_run_ends(conclusion: Conclusion, *, cancelled: bool, outcome: str) -> None:
@@ -120,3 +142,43 @@ def test_the_closer_looks_for_the_dead_letters_of_a_run_that_was_reopened() -> N
 def test_who_has_lost_decides_nothing() -> None:
     with pytest.raises(AssertionError, match="lost"):
         decided(Lost())
+
+
+@pytest.mark.parametrize(
+    ("waits", "until"), [((NAP,), 1060.0), ((LATE, GO, NAP), 1060.0), ((GO,), None)], ids=str
+)
+def test_a_run_waits_until_the_first_of_its_waits_is_over(
+    waits: tuple[Wait, ...], until: float | None
+) -> None:
+    expected = Suspend(rid="r", q=CLAIM.q, wait="news", until=until, waits=waits)
+    assert decided(Waiting(waits)) == expected
+
+
+@pytest.mark.parametrize("conclusion", [Waiting((NAP,)), Waiting((GO,)), Failed(FAULT, delay=90.0)], ids=str)
+def test_no_wait_is_longer_than_the_runs_whole_time(conclusion: Conclusion) -> None:
+    record = decide(folded(CREATED, CLAIM, at=1000.0), conclusion, QUICK, now=1000.0, rid="r")
+    assert isinstance(record, Suspend)
+    assert record.until == 1030.0
+
+
+def test_a_parked_run_waits_for_no_time() -> None:
+    record = decide(folded(CREATED, CLAIM, at=1000.0), Parked(FAULT), QUICK, now=1000.0, rid="r")
+    assert record == Suspend(rid="r", q=CLAIM.q, wait="parked", fault=FAULT)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [Step(rid="w1.1", key="a", blob="b"), News(rid="n", items=(Item(id="i", box="x", who="i", blob="b"),))],
+    ids=["a step", "news"],
+)
+def test_the_closer_hears_of_blobs_that_a_run_was_left(left: Record) -> None:
+    record = decide(folded(CREATED, CLAIM, left), Completed(), POLICY, now=0.0, rid="r")
+    assert isinstance(record, End)
+    assert record.blobs
+
+
+def test_a_childs_end_names_its_parent() -> None:
+    created = Created(rid="c", task=TASK, parent=Parent(run="run_0", box="all"))
+    record = decide(folded(created, CLAIM), Completed(), POLICY, now=0.0, rid="r")
+    assert isinstance(record, End)
+    assert record.parent == "run_0"
