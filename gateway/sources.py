@@ -79,19 +79,19 @@ def build_intakes(
 
 def _adapted(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
     """Return a recipe with what the source's settings say otherwise."""
-    document: dict[str, Any] = {}
-    if source.answer is not None:
-        document["answer"] = source.answer
-    if source.refusal is not None:
-        document["refusal"] = source.refusal
-    if source.deduplicate:
-        names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
-        event = recipe.event.model_dump(mode="json", exclude_defaults=True)
-        document["event"] = {**event, "id": names}
-    if not document:
+    answers = {"answer": source.answer, "refusal": source.refusal}
+    given = {key: answer for key, answer in answers.items() if answer is not None}
+    if given:
+        recipe = parse_recipe(_document(recipe) | given, where=f"sources.{name}")
+    if not source.deduplicate:
         return recipe
-    whole = recipe.model_dump(mode="json", exclude_defaults=True) | document
-    return parse_recipe(whole, where=f"sources.{name}")
+    names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
+    event = recipe.event.model_dump(mode="json", exclude_defaults=True) | {"id": names}
+    return parse_recipe(_document(recipe) | {"event": event}, where=f"sources.{name}.deduplicate: recipe")
+
+
+def _document(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude_defaults=True)
 
 
 def _window(name: str, source: SourceSettings, settings: Settings) -> float | None:
