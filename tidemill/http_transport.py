@@ -78,7 +78,7 @@ class HttpTransport(Transport):
         """
         body = b'{"payload":' + request.payload + b',"options":' + orjson.dumps(request.options()) + b"}"
         answer = await self._request(
-            "POST", f"tasks/{quote(request.task_id, safe='')}/trigger", body, _keyed(request.idempotency_key)
+            "POST", f"tasks/{quote(request.task_id, safe='')}/trigger", body, keyed(request.idempotency_key)
         )
         return str(self._member(answer, "run_id"))
 
@@ -127,7 +127,7 @@ class HttpTransport(Transport):
             ControlError: the listener can't be reached or answers something else.
         """
         path = f"runs/{quote(run_id, safe='')}/signals/{quote(name, safe='')}"
-        await self._request("POST", path, b'{"data":' + data + b"}", _keyed(key))
+        await self._request("POST", path, b'{"data":' + data + b"}", keyed(key))
 
     async def send_answer(self, token_id: str, decision: Decision) -> None:
         """Answer a token or an approval.
@@ -140,7 +140,7 @@ class HttpTransport(Transport):
             ControlError: the listener can't be reached or answers something else.
         """
         path = f"tokens/{quote(token_id, safe='')}/complete"
-        await self._request("POST", path, orjson.dumps(decision.document()), _keyed(decision.key))
+        await self._request("POST", path, orjson.dumps(decision.document()), keyed(decision.key))
 
     def _new_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(timeout=_TIMEOUT, transport=self.wire, verify=_tls(), trust_env=False)
@@ -199,7 +199,8 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _keyed(key: str | None) -> dict[str, str]:
+def keyed(key: str | None) -> dict[str, str]:
+    """Return the header of an idempotency key, where there is one."""
     return {"Idempotency-Key": key} if key else {}
 
 

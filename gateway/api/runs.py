@@ -79,8 +79,7 @@ class RunsApi:
 
     async def show_run(self, request: Request) -> Response:
         """One run, with what happened to it."""
-        view = await self.runs.get(run_id(request))
-        return JSONResponse(view.facts() | {"timeline": view.timeline()})
+        return JSONResponse((await self.runs.get(run_id(request))).details())
 
     async def cancel(self, request: Request) -> Response:
         """Ask for a run's end."""

@@ -81,6 +81,14 @@ async def mend(name: str) -> str:
 @task
 async def doomed(number: int) -> None:
     raise Abort(f"no {number}")
+
+
+@task
+async def ship(ctx: Context) -> dict[str, object]:
+    word = await ctx.wait_for_signal("word", str, timeout="1h")
+    said = await ctx.wait_for_approval("go", timeout="1h", approvers=["ann"])
+    address = await ctx.token("address", str, timeout="1h")
+    return {"word": word, "by": said.by, "approved": said.approved, "address": address}
 '''
 
 

@@ -233,7 +233,7 @@ def test_refused_requests_are_on_record(call: Call, mill: Mill, way: Way) -> Non
 
 def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:
     tasks = {row["id"]: row for row in call(*way, "tasks", "list", "--json").json()}
-    assert set(tasks) == {"announce", "elsewhere", "puzzled", "mend", "doomed"}
+    assert set(tasks) == {"announce", "elsewhere", "puzzled", "mend", "doomed", "ship"}
     assert tasks["announce"]["on"] == ["github.push"]
     assert "github.push" in call(*way, "tasks", "list").out
     shown = call(*way, "tasks", "show", "announce")

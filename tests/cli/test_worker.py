@@ -57,7 +57,7 @@ def test_gateway_engine_and_worker_as_processes(service: Start, project: Path, c
     engine = service("engine", "--roles", "router,mailman")
     engine.wait_for(r"^engine runs mailman, router$")
     worker = service("worker", "tasks.py", "--no-engine", "--slots", "3")
-    worker.wait_for(r"^worker \S+ serves announce, doomed, elsewhere, mend, puzzled$")
+    worker.wait_for(r"^worker \S+ serves announce, doomed, elsewhere, mend, puzzled, ship$")
     (alive,) = call("workers", "list", "--json").json()
     assert alive["slots"] == 3
     assert call("send", "github", "push", "--to", public).code == 0

@@ -6,7 +6,10 @@ Both ways speak in the control API's documents, so that every command is written
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from tidemill.kernel.decision import Decision
 
 Row = dict[str, Any]
 Verb = Literal["cancel", "retry"]
@@ -42,6 +45,18 @@ class Remote(Protocol):
 
     async def replay_run(self, run: str) -> Row:
         """Start a new run with the input of an old one."""
+
+    async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
+        """Send a run a signal with data, which are JSON text."""
+
+    async def tokens(self, *, task: str | None, run: str | None, limit: int) -> list[Row]:
+        """Return the tokens and approvals that are open, the newest first."""
+
+    async def token(self, token: str) -> Row:
+        """Return one with its answers."""
+
+    async def answer(self, token: str, decision: Decision) -> Row:
+        """Answer a token or an approval."""
 
     async def events(
         self, *, source: str | None, event_type: str | None, before: int | None, limit: int

@@ -15,12 +15,15 @@ from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.tokens import Tokens
 from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
+    from tidemill.kernel.decision import Decision
     from tidemill.kernel.services.broker import Broker
 
 _PAST: Final[dict[Verb, str]] = {"cancel": "cancelled", "retry": "retried"}
@@ -34,6 +37,7 @@ class DirectRemote(Remote):
         self._sources = sources
         self._definitions = Definitions(broker.tasks)
         self._runs = Runs(broker, self._definitions)
+        self._tokens = Tokens(broker)
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
@@ -66,8 +70,7 @@ class DirectRemote(Remote):
 
     async def run(self, run: str) -> Row:
         """Return a run with its timeline."""
-        view = await self._runs.get(_checked(run))
-        return view.facts() | {"timeline": view.timeline()}
+        return (await self._runs.get(_checked(run))).details()
 
     async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
         """Ask a run to end or to go on."""
@@ -83,6 +86,22 @@ class DirectRemote(Remote):
     async def replay_run(self, run: str) -> Row:
         """Start a new run with the input of an old one."""
         return _started(await self._runs.replay(_checked(run))) | {"replayof": run}
+
+    async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
+        """Send a run a signal."""
+        return await RunSignals(self._broker, self._runs).send(_checked(run), name, data, key)
+
+    async def tokens(self, *, task: str | None, run: str | None, limit: int) -> list[Row]:
+        """Return the open tokens."""
+        return [view.summary() for view in await self._tokens.list(task=task, run=run, limit=limit)]
+
+    async def token(self, token: str) -> Row:
+        """Return one with its answers."""
+        return (await self._tokens.find(token)).details()
+
+    async def answer(self, token: str, decision: Decision) -> Row:
+        """Answer a token or an approval."""
+        return await self._tokens.complete(token, decision)
 
     async def events(
         self, *, source: str | None, event_type: str | None, before: int | None, limit: int

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from tidemill.cli.remote import Remote, Row, Verb
-from tidemill.http_transport import HttpTransport
+from tidemill.http_transport import HttpTransport, keyed
+from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import ControlError
 
 
@@ -50,6 +51,24 @@ class HttpRemote(HttpTransport, Remote):
     async def replay_run(self, run: str) -> Row:
         """Start a new run with the input of an old one."""
         return await self._post("runs", run, "replay")
+
+    async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
+        """Send a run a signal."""
+        path = _path("runs", run, "signals", name)
+        return await self._request("POST", path, b'{"data":' + data + b"}", keyed(key))
+
+    async def tokens(self, *, task: str | None, run: str | None, limit: int) -> list[Row]:
+        """Return the open tokens."""
+        return await self._list("tokens", task=task, run=run, limit=limit)
+
+    async def token(self, token: str) -> Row:
+        """Return one with its answers."""
+        return await self._get("tokens", token)
+
+    async def answer(self, token: str, decision: Decision) -> Row:
+        """Answer a token or an approval."""
+        body = orjson.dumps(decision.document())
+        return await self._request("POST", _path("tokens", token, "complete"), body, keyed(decision.key))
 
     async def events(
         self, *, source: str | None, event_type: str | None, before: int | None, limit: int

@@ -12,12 +12,15 @@ from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.cli.remote import Row
 from tidemill.cli.several import do_each
+from tidemill.cli.trigger import read_payload
 
-app = typer.Typer(name="runs", help="Look at runs; cancel, retry and replay them.", no_args_is_help=True)
+app = typer.Typer(
+    name="runs", help="Look at runs; signal, cancel, retry and replay them.", no_args_is_help=True
+)
 RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
 _COLUMNS = ("run_id", "task", "status", "attempt", "created_at", "changed_at", "event_type", "error")
-_SHOWN_ELSEWHERE = ("errors", "timeline")
+_SHOWN_ELSEWHERE = ("errors", "timeline", "waits")
 _PLACE = ("seq", "at", "kind")
 
 
@@ -63,6 +66,21 @@ def show_run(
             say(fault["traceback"].rstrip())
 
 
+@app.command("why", epilog=examples("runs why run_06emc3d..."))
+def why(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say in one sentence what a run is waiting for and what would move it."""
+    row = ask(context, lambda remote: remote.run(run))
+    if as_json:
+        show_record({name: row[name] for name in ("run_id", "status", "why", "waits")}, as_json=True)
+    else:
+        say(row["why"])
+
+
 @app.command("cancel", epilog=examples("runs cancel run_06emc3d... --reason 'wrong branch'"))
 def cancel(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json: Json = False) -> None:
     """Ask runs to end. One that is executing is interrupted at its next await."""
@@ -79,6 +97,31 @@ def retry(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json:
 def replay(context: typer.Context, runs: RunIds, *, as_json: Json = False) -> None:
     """Start new runs with the inputs of old ones, linked to them."""
     do_each(context, runs, lambda remote, run: remote.replay_run(run), as_json=as_json)
+
+
+@app.command(
+    "signal",
+    epilog=examples(
+        "runs signal run_06emc3d... go",
+        'runs signal run_06emc3d... address --data \'{"street": "Main St 1"}\'',
+    ),
+)
+def signal(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal's name, as the code has it.")],
+    *,
+    data: Annotated[
+        str, typer.Option(metavar="JSON|@FILE|-", help="What it brings; - reads standard input.")
+    ] = "null",
+    key: Annotated[
+        str | None, typer.Option("--key", help="Idempotency key: with the same one it arrives once.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a run a signal; it is kept until the run's code asks for it."""
+    body = read_payload(data)
+    show_record(ask(context, lambda remote: remote.signal_run(run, name, body, key)), as_json=as_json)
 
 
 def _flat(row: Row) -> Row:
@@ -101,7 +144,20 @@ def _timeline(row: Row) -> list[Row]:
     for entry in row["timeline"]:
         at = datetime.fromisoformat(entry["at"])
         after = f"+{(at - before).total_seconds():.3f} s" if before is not None else None
-        told = [f"{name} {value}" for name, value in entry.items() if name not in _PLACE and value]
+        told = [_fact(name, value) for name, value in entry.items() if name not in _PLACE and value]
         lines.append({"at": at, "after": after, "what": entry["kind"], "detail": ", ".join(told)})
         before = at
     return lines
+
+
+def _fact(name: str, value: Any) -> str:
+    """Return a fact of the timeline in a few words."""
+    if name == "waits":
+        return "; ".join(" ".join(filter(None, (one["kind"], one["key"], _by(one)))) for one in value)
+    if name == "items":
+        return "; ".join(f"{one['box']} {'yes' if one['ok'] else 'no'} from {one['who']}" for one in value)
+    return f"{name} {value}"
+
+
+def _by(wait: Row) -> str:
+    return f"until {wait['until']}" if "until" in wait else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from tidemill.kernel import clock
-from tidemill.kernel.protocol.records import End, Entry, Fault, Record
+from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Item, News, Record, Suspend, Wait
 from tidemill.kernel.protocol.state import Phase, State
+from tidemill.kernel.services.why import why
+
+_MOST_ITEMS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,13 @@ class RunView:
             "errors": [asdict(fault) for fault in state.faults],
         }
 
+    def details(self) -> dict[str, Any]:
+        """Return everything that is known of the run: what it waits for, and what happened to it."""
+        wait = self.state.wait
+        waits = [_wait(one) for one in wait.waits] if wait is not None else []
+        sentence = why(self.id, self.state)
+        return self.facts() | {"waits": waits, "why": sentence, "timeline": self.timeline()}
+
     def timeline(self) -> list[dict[str, Any]]:
         """Return what happened, one entry a record, without inputs, results and tracebacks."""
         return [
@@ -66,11 +76,31 @@ class RunView:
 
 def _told(record: Record | None) -> dict[str, Any]:
     """Return what a record tells users, without what it leaves out."""
-    names = ("start_at", "worker", "until", "outcome", "reason")
+    names = ("key", "task", "count", "start_at", "worker", "until", "outcome", "reason", "detached")
     told = {name: value for name in names if (value := getattr(record, name, None))}
+    if isinstance(record, Created):
+        told.pop("key", None)  # the caller's, not the code's
     told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
+    if isinstance(record, Suspend):
+        told |= {"for": record.wait} | (
+            {"waits": [_wait(one) for one in record.waits]} if record.waits else {}
+        )
+    if isinstance(record, News):
+        told["items"] = [_item(item) for item in record.items[:_MOST_ITEMS]]
+        told |= {"more": len(record.items) - _MOST_ITEMS} if len(record.items) > _MOST_ITEMS else {}
     fault: Fault | None = getattr(record, "fault", None)
     return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    told = {"key": wait.key, "kind": wait.kind, "until": _stamp(wait.until)}
+    return {name: value for name, value in told.items() if value}
+
+
+def _item(item: Item) -> dict[str, Any]:
+    told = {"box": item.box, "who": item.who, "ok": item.ok, "run_id": item.run, "at": _stamp(item.at)}
+    error = f"{item.fault.type}: {item.fault.message}" if item.fault is not None else None
+    return {name: value for name, value in (told | {"error": error}).items() if value is not None}
 
 
 def _error(end: End | None) -> dict[str, str] | None:
