@@ -86,12 +86,12 @@ def _adapted(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
     if not source.deduplicate:
         return recipe
     names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
-    event = recipe.event.model_dump(mode="json", exclude_defaults=True) | {"id": names}
+    event = recipe.event.model_dump(mode="json", exclude_unset=True) | {"id": names}
     return parse_recipe(_document(recipe) | {"event": event}, where=f"sources.{name}.deduplicate: recipe")
 
 
 def _document(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude_defaults=True)
+    return recipe.model_dump(mode="json", exclude_unset=True)
 
 
 def _window(name: str, source: SourceSettings, settings: Settings) -> float | None:

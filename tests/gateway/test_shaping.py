@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.inbound import Inbound
+from gateway.recipes.presets import preset, preset_names
 from gateway.shaping import shaper_of
 from gateway.sources import build_intakes
 from gateway.verdict import Accepted, Batch, Quarantined, Verdict
@@ -129,3 +130,19 @@ def test_an_answer_that_cannot_be_is_said(answer: dict[str, Any]) -> None:
     )
     with pytest.raises(SettingsError, match=r"sources\.hub\.answer"):
         build_intakes(settings, LiveSettings(settings))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_what_the_settings_say_otherwise_leaves_the_rest_of_a_preset_alone(name: str) -> None:
+    source = {
+        "preset": name,
+        "secrets": ["k"],
+        "allow_unsigned": not preset(name).verify,
+        "answer": {"status": 204},
+        "deduplicate": ["{header:X-Id}"],
+    }
+    settings = Settings.load(None, {}, {"sources": {"it": source}})
+    recipe, original = build_intakes(settings, LiveSettings(settings))["it"].recipe, preset(name)
+    kept = {"verify", "handshake", "refusal", "reads", "signs_decoded", "provider", "sender"}
+    assert recipe.model_dump(include=kept) == original.model_dump(include=kept)
+    assert recipe.event == original.event.model_copy(update={"id": ["{header:X-Id}"]})
