@@ -21,6 +21,7 @@ from tidemill.kernel.protocol.creation import create_child
 from tidemill.kernel.protocol.operations import CancelRuns, ReadLeader
 from tidemill.kernel.protocol.records import Created, Item, News, Record
 from tidemill.kernel.protocol.state import State, fold
+from tidemill.kernel.services.link_key import Links
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.waiting import Waiting
@@ -38,7 +39,7 @@ class Surroundings:
         definitions: the tasks that children may be of.
         waiting: where runs let others know what they wait for.
         submit: calls a function in one of the worker's threads.
-        token_url: the address at which a run's token is completed.
+        links: makes the addresses at which tokens are answered.
         linger: seconds for which a run that only waits for time stays in memory.
     """
 
@@ -46,7 +47,7 @@ class Surroundings:
     definitions: Definitions
     waiting: Waiting
     submit: Callable[[Callable[[], object]], asyncio.Future[object]]
-    token_url: Callable[[str, str], str]
+    links: Links
     linger: float = LINGER
 
 
@@ -187,6 +188,6 @@ class JournalPort(Port):
         }
         await self._around.waiting.open(self.run_id, token.key, facts, until=token.until)
 
-    def token_url(self, key: str) -> str:
-        """Return the address of the page on which a token is completed; empty where there is none."""
-        return self._around.token_url(self.run_id, key)
+    def token_url(self, key: str, until: float, by: str = "") -> str:
+        """Return the address of the page on which a token is answered; empty where there is none."""
+        return self._around.links.url(self.run_id, key.removeprefix("token:"), until, by)

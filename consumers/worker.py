@@ -99,7 +99,7 @@ class Worker:
             Definitions(broker.tasks),
             broker.waiting,
             lambda call: asyncio.wrap_future(self._threads.submit(call)),
-            broker.token_url,
+            broker.links,
             self._settings.linger,
         )
 

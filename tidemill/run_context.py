@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from tidemill.durable.branch import here
 from tidemill.event import Event
 from tidemill.kernel import clock
+from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ContextError
 
 if TYPE_CHECKING:
@@ -124,6 +125,20 @@ class RunContext:
         """
         script = self._attempt.script
         return self._attempt.now() if script is None else datetime.fromtimestamp(script.time, UTC)
+
+    def approval_url(self, name: str, /, *, by: str = "", valid: Duration = "30d") -> str:
+        """Return a link to a page on which an approval is answered; empty without `gateway.public_url`.
+
+        Whoever has the link may answer: send each to one person. Where the approval lists its approvers, a
+        link has to say which of them it is for.
+
+        Args:
+            name: the approval's, as `wait_for_approval` has it.
+            by: who answers with it; by default they say so themselves.
+            valid: how long the link leads anywhere; the approval's own timeout counts too.
+        """
+        port = self._branch("approval_url").script.port
+        return port.token_url(f"token:{name}", port.now() + seconds(valid), by)
 
     def random(self) -> random.Random:
         """Return a source of random numbers that gives the same ones whenever this code is executed again."""

@@ -87,8 +87,11 @@ class Port(ABC):
         """Let people know of a decision that the run waits for; saying so again changes nothing."""
 
     @abstractmethod
-    def token_url(self, key: str) -> str:
-        """Return the address of the page on which a token is completed; empty where there is none."""
+    def token_url(self, key: str, until: float, by: str = "") -> str:
+        """Return the address of the page on which a token is answered; empty where there is none.
+
+        It leads there until a moment (seconds since the epoch), and may say who answers.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ class Token(Generic[T]):
         self._codec: Codec[T] = Codec(model, "token")
         self._timeout = timeout
         self.id = token_id(script.port.run_id, name)
-        self.url = script.port.token_url(token_box(name))
+        self.url = script.port.token_url(token_box(name), script.port.now() + timeout)
         opened = OpenToken(
             key=token_box(name),
             name=name,

@@ -14,6 +14,7 @@ from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.embedded import EmbeddedBroker
 from tidemill.kernel.jetstream.journal import Journal
 from tidemill.kernel.jetstream.topology import Topology, TopologyLimits, apply, wanted
+from tidemill.kernel.services.link_key import Links, make_key
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.waiting import Waiting
 from tidemill.kernel.settings.model import Settings
@@ -65,7 +66,7 @@ class Broker:
         self.secrets = Bucket(bus, "SECRETS")
         self.windows = Bucket(bus, "WINDOWS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
-        self.token_url = lambda _run, _box: ""
+        self.links = Links()
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
 
 
@@ -86,7 +87,10 @@ async def open_broker(
             topology = wanted(access.names, limits(settings))
             if prepare:
                 await apply(bus, topology)
-            yield Broker(access, bus, topology, patient=patient)
+            broker = Broker(access, bus, topology, patient=patient)
+            if prepare and settings.gateway.public_url is not None:
+                broker.links = Links(settings.gateway.public_url, await make_key(broker.secrets))
+            yield broker
         finally:
             await bus.drain()
 

@@ -129,6 +129,8 @@ class LearnedSecrets:
         """
         known: dict[str, LearnedSecret] = {}
         for key, stored in (await self._bucket.items()).items():
+            if "." in key:
+                continue  # no source's: what the installation signs with
             source = unescape(key)
             try:
                 known[source] = LearnedSecret.from_json(source, stored)
