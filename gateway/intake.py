@@ -115,7 +115,9 @@ class Intake:
         )
         self._handshaker = Handshaker(recipe.handshake, means) if recipe.handshake else None
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
-        self._verification = Verification(recipe, tolerance=terms.get("tolerance"), public_url=public_url)
+        self._verification = Verification(
+            recipe, tolerance=terms.get("tolerance"), public_url=public_url, tokens=means.verify_tokens
+        )
         self._reader = BodyReader(recipe.event.data, recipe.reads)
         self._unkept = _SECRET_HEADERS | secret_headers(recipe)
         self._splitter = Splitter(recipe.event.split) if recipe.event.split else None

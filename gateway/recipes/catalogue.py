@@ -30,6 +30,10 @@ LEVELS: Final = {
     "catalogue": "read in other people's catalogues alone",
     "memory": "from general knowledge alone: confirm it before relying on it",
 }
+_VENDORS: Final = {
+    "adyen": ("HMAC-SHA256 per item", "an HMAC in every item, over some of its fields"),
+    "sns": ("RSA over fields", "an RSA signature in the message, over its fields; and the topic's ARN"),
+}
 _PRESENTED: Final = {"plain": "shared secret", "bearer": "bearer token", "basic": "basic authentication"}
 _PADDINGS: Final = {"pkcs1v15": "PKCS #1 v1.5", "pss": "PSS"}
 _PLACES: Final = {
@@ -86,7 +90,7 @@ def scheme_name(proof: Proof) -> str:
         case Jwt():
             name = f"JWT with {' or '.join(proof.algorithms)}"
         case Vendor():
-            name = f"{proof.name.capitalize()}'s own"
+            name = _VENDORS[proof.name][0]
     return name
 
 
@@ -118,7 +122,7 @@ def proof_in_words(proof: Proof) -> list[str]:
     if isinstance(proof, Jwt):
         return _token_in_words(proof)
     if not isinstance(proof, SignedProof):
-        return ["an HMAC in every item, over some of its fields"]
+        return [_VENDORS[proof.name][1]]
     places = " or ".join(place(one.at) for one in proof.signature)
     said = [f"{scheme_name(proof)} in {places}, over `{_shown(proof.signed)}`"]
     if proof.timestamp is not None:

@@ -31,7 +31,7 @@ def new_secret(proof: Proof) -> Secret:
         case SharedSecret():
             token = secrets.token_urlsafe(_BYTES)
             return Secret(f"tidemill:{token}" if proof.presented == "basic" else token)
-        case Vendor():
+        case Vendor() if proof.name == "adyen":
             return Secret(secrets.token_hex(_BYTES))
         case Jwt() if proof.algorithms[0].startswith("HS"):
             return _shared(proof.secret)
@@ -43,7 +43,7 @@ def _shared(form: SecretForm) -> Secret:
     return Secret(form.strip_prefix + _encoded(secrets.token_bytes(_BYTES), form.encoding))
 
 
-def _private_key(proof: Ed25519 | EcdsaP256 | Rsa | Jwt) -> _PrivateKey:
+def _private_key(proof: Ed25519 | EcdsaP256 | Rsa | Jwt | Vendor) -> _PrivateKey:
     if isinstance(proof, Ed25519):
         return ed25519.Ed25519PrivateKey.generate()
     if isinstance(proof, EcdsaP256) or (isinstance(proof, Jwt) and proof.algorithms[0].startswith("ES")):

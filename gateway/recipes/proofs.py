@@ -297,7 +297,7 @@ class Vendor(Part):
     """A verifier of one vendor's, for what no recipe can say."""
 
     scheme: Literal["vendor"]
-    name: Literal["adyen"]
+    name: Literal["adyen", "sns"]
 
 
 SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa", "jwt", "vendor")

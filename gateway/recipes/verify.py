@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.inbound import Inbound
     from gateway.recipes.proofs import Proof
     from gateway.recipes.recipe import Recipe
-    from gateway.recipes.vendors.vendor import VendorVerifier
+    from gateway.recipes.vendors.vendor import Tokens, VendorVerifier
     from gateway.verdict import Refused
     from tidemill.kernel.settings.secrets import Secret
 
@@ -35,7 +35,12 @@ class Verification:
     """All the ways in which a recipe verifies; the first whose signature the request carries decides."""
 
     def __init__(
-        self, recipe: Recipe, *, tolerance: float | None = None, public_url: str | None = None
+        self,
+        recipe: Recipe,
+        *,
+        tolerance: float | None = None,
+        public_url: str | None = None,
+        tokens: Tokens = tuple,
     ) -> None:
         """Compile a recipe.
 
@@ -43,13 +48,14 @@ class Verification:
             recipe: the provider's.
             tolerance: seconds that a signed timestamp may be off, both ways, instead of the recipe's.
             public_url: under which the sender knows the gateway, for recipes that sign `{url}`.
+            tokens: returns the source's active verify tokens, for vendors whose signature doesn't say enough.
 
         Raises:
             SettingsError: a hash that the recipe needs can't be computed on this system.
         """
         data = [selector.parse(text) for text in recipe.event.data]
         self._fields = tuple(one.key for one in data if one.kind == "form:")
-        self._ways = tuple(_verifier(one, tolerance, public_url) for one in recipe.verify)
+        self._ways = tuple(_verifier(one, tolerance, public_url, tokens) for one in recipe.verify)
 
     def verify(self, inbound: Inbound, secrets: Sequence[Secret]) -> Verified | Refused | None:
         """Verify a request; None where it carries no signature that the recipe knows."""
@@ -62,14 +68,14 @@ class Verification:
 
 
 def _verifier(
-    recipe: Proof, tolerance: float | None, public_url: str | None
+    recipe: Proof, tolerance: float | None, public_url: str | None, tokens: Tokens
 ) -> SignatureVerifier | SharedSecretVerifier | TokenVerifier | VendorVerifier:
     if isinstance(recipe, SharedSecret):
         return SharedSecretVerifier(recipe)
     if isinstance(recipe, Jwt):
         return TokenVerifier(recipe, public_url)
     if isinstance(recipe, Vendor):
-        return vendor_verifier(recipe)
+        return vendor_verifier(recipe, tokens)
     return SignatureVerifier(recipe, scheme_of(recipe), tolerance, public_url)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from tidemill.kernel.settings.secrets import Secret
 
+if TYPE_CHECKING:
     from gateway.recipes.draft import Draft
     from gateway.recipes.message import Message
     from gateway.recipes.verified import Verified
     from gateway.verdict import Refused
-    from tidemill.kernel.settings.secrets import Secret
+
+Tokens = Callable[[], Sequence[Secret]]
 
 
 class VendorVerifier(Protocol):

@@ -110,8 +110,10 @@ def _genuine(name: str, way: int) -> Case:
     proof = recipe.verify[way]
     secret, text = new_secret(proof), proof.model_dump_json()
     document = {"type": "a.b", "data": {"name": "Žofie"}, "value": [{"id": "1"}]}
+    topic = dict.fromkeys(("Message", "MessageId", "TopicArn", "Timestamp"), "a")
     items = {"notificationItems": [{"NotificationRequestItem": {"pspReference": "1"}}]}
-    body = json.dumps(items if "adyen" in text else document).encode()
+    documents = {"adyen": items, "sns": {**topic, "Type": "Notification"}}
+    body = json.dumps(documents.get(getattr(proof, "name", ""), document)).encode()
     if "form:" in text or "sorted_form" in text:
         body = b"bt_payload=abc" if "form:" in text else b"a=1&b=%2B"
     given = {"event_type": "a.b", "event_id": "evt_1", "timestamp": float(NOW), "url": f"{ORIGIN}/webhooks/x"}
@@ -245,7 +247,10 @@ class Judge:
     """Verifies cases, and says what is wrong with an outcome."""
 
     def __init__(self) -> None:
-        self._by_name = {name: Verification(preset(name), public_url=ORIGIN) for name in preset_names()}
+        self._by_name = {
+            name: Verification(preset(name), public_url=ORIGIN, tokens=lambda: (Secret("a"),))
+            for name in preset_names()
+        }
 
     def outcome(self, case: Case) -> str:
         """Return what became of a case.

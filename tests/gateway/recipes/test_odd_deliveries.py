@@ -94,6 +94,21 @@ def test_a_push_of_google_calendar_has_no_body() -> None:
     assert (envelope.type, envelope.id, envelope.subject) == ("google-calendar.exists", "c1.7", "r1")
 
 
+def test_a_message_of_sns_counts_by_the_topics_that_are_verify_tokens() -> None:
+    message = {"Type": "Notification", "MessageId": "m1", "TopicArn": "arn:1", "Message": "tide"}
+    recipe, url = preset("sns"), f"{ORIGIN}/webhooks/sns"
+    secret = new_secret(recipe.verify[0])
+    body = json.dumps({**message, "Timestamp": "2026-10-26T07:33:20.000Z"}).encode()
+    sent = sign_request(recipe, secret, body, event_type="a", event_id="1", timestamp=NOW, url=url)
+    raw = [(key.lower().encode(), value.encode()) for key, value in sent.headers.items()]
+    request = Inbound("POST", "/webhooks/sns", "", raw, sent.body, NOW)
+    for arn, passes in (("arn:1", True), ("arn:2", False)):
+        intake = Intake("sns", recipe, secrets=(secret,), verify_tokens=(Secret(arn),), schemas=STORE)
+        verdict = intake.receive(request)
+        assert isinstance(verdict, Accepted) is passes, verdict
+        assert not isinstance(verdict, Accepted) or verdict.envelope.type == "sns.Notification"
+
+
 def test_braintree_s_fields_are_the_data() -> None:
     verdict = deliver("braintree", urlencode({"bt_payload": "PG5vdGU+\n"}).encode())
     assert isinstance(verdict, Accepted), verdict

@@ -9,6 +9,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.inbound import Inbound
 from gateway.recipes import selector, template
@@ -16,6 +19,7 @@ from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.proofs import EcdsaP256, Ed25519, Jwt, Proof, Rsa, SharedSecret, SignedProof, Vendor
 from gateway.recipes.sign import SignedRequest, sign_request
+from gateway.recipes.vendors.sns import signed_fields
 from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
 from tidemill.kernel.settings.secrets import Secret
@@ -30,6 +34,15 @@ ITEM: Final = {
     "success": "true",
 }
 NOTIFICATION: Final = {"live": "false", "notificationItems": [{"NotificationRequestItem": ITEM}]}
+TOPIC: Final = Secret("arn:aws:sns:eu-west-1:123456789012:orders")
+MESSAGE: Final = {
+    "Type": "Notification",
+    "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+    "TopicArn": TOPIC.reveal(),
+    "Message": "tide",
+    "Timestamp": "2026-10-26T07:33:20.000Z",
+}
+BODIES: Final = {"adyen": NOTIFICATION, "sns": MESSAGE}
 WAYS: Final = [(name, way) for name in preset_names() for way in range(len(preset(name).verify))]
 SECRETS: Final = {key: (new_secret(preset(key[0]).verify[key[1]]), Secret("other")) for key in WAYS}
 PUBLIC: Final = (Ed25519, EcdsaP256, Rsa)
@@ -38,7 +51,7 @@ PUBLIC: Final = (Ed25519, EcdsaP256, Rsa)
 def body_for(proof: Proof) -> bytes:
     """Return a body in which the proof finds what it needs."""
     if isinstance(proof, Vendor):
-        return json.dumps(NOTIFICATION).encode()
+        return json.dumps(BODIES[proof.name]).encode()
     text = proof.model_dump_json()
     if "form:" in text:
         return b"bt_payload=PG5vdGU-"
@@ -63,7 +76,7 @@ def judge(name: str, sent: SignedRequest, *secrets: Secret, method: str = "POST"
     recipe, parts = preset(name), urlsplit(sent.url)
     raw = [(key.lower().encode(), value.encode("latin-1")) for key, value in sent.headers.items()]
     request = Inbound(method, parts.path, parts.query, raw, sent.body, at)
-    return Verification(recipe, public_url=ORIGIN).verify(request, secrets)
+    return Verification(recipe, public_url=ORIGIN, tokens=lambda: (TOPIC,)).verify(request, secrets)
 
 
 def accepted(outcome: object) -> bool:
@@ -83,6 +96,8 @@ def covered(proof: Proof) -> list[selector.Selector]:
         return [] if proof.each else [selector.parse(proof.at)]
     if isinstance(proof, Jwt):
         return [selector.parse(proof.at)]
+    if isinstance(proof, Vendor) and proof.name == "sns":
+        return [selector.parse(f"body:{name}") for name in (*MESSAGE, "SignatureVersion", "Signature")]
     if isinstance(proof, Vendor):
         names = ("pspReference", "amount.currency", "success", "additionalData.hmacSignature")
         return [selector.parse(f"body:notificationItems.0.NotificationRequestItem.{name}") for name in names]
@@ -226,6 +241,33 @@ def test_every_item_of_a_notification_must_be_signed() -> None:
     for items, passes in (([item, item], True), ([item, unsigned], False), ([unsigned], False), ([], False)):
         body = json.dumps({"notificationItems": items}).encode()
         assert accepted(judge("adyen", sent._replace(body=body), secret)) is passes
+
+
+def test_a_message_of_another_topic_is_refused_though_its_signature_is_right() -> None:
+    sent, secret = signed("sns", 0), SECRETS["sns", 0][0]
+    raw = [(key.lower().encode(), value.encode()) for key, value in sent.headers.items()]
+    request = Inbound("POST", "/webhooks/sns", "", raw, sent.body, NOW)
+    for tokens in ((), (Secret("arn:aws:sns:eu-west-1:123456789012:other"),)):
+        outcome = Verification(preset("sns"), tokens=lambda given=tokens: given).verify(request, (secret,))
+        assert isinstance(outcome, Refused)
+        assert outcome.check == "topic_unknown"
+
+
+def test_both_versions_of_sns_count_and_no_others() -> None:
+    secret = SECRETS["sns", 0][0]
+    key: Any = load_pem_private_key(secret.reveal().encode(), password=None)
+    text = signed_fields(MESSAGE)
+    assert text is not None
+    assert text.startswith(b"Message\ntide\nMessageId\n22b80b92")
+    for version, algorithm, passes in (
+        ("1", SHA1(), True),
+        ("2", SHA256(), True),
+        ("2", SHA1(), False),
+        ("3", SHA256(), False),
+    ):
+        signature = base64.b64encode(key.sign(text, PKCS1v15(), algorithm)).decode()
+        body = json.dumps({**MESSAGE, "SignatureVersion": version, "Signature": signature}).encode()
+        assert accepted(judge("sns", SignedRequest({}, body, f"{ORIGIN}/w"), secret)) is passes
 
 
 def test_each_notification_of_a_batch_must_carry_the_secret() -> None:
