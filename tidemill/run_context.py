@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from tidemill.durable.branch import here
+from tidemill.durable.branch import here, inside
 from tidemill.event import Event
 from tidemill.kernel import clock
 from tidemill.kernel.clock import Duration, seconds
@@ -121,10 +121,14 @@ class RunContext:
     def now(self) -> datetime:
         """Return the time by the run's clock, in UTC: the same whenever this code is executed again.
 
-        It stands still between the parts that are remembered: it is when the last of them was over.
+        It stands still between the parts that are remembered: it is when the last of them was over in this
+        line of the code, and what it has waited for through this context.
         """
         script = self._attempt.script
-        return self._attempt.now() if script is None else datetime.fromtimestamp(script.time, UTC)
+        if script is None:
+            return self._attempt.now()
+        branch = inside() or script.main
+        return datetime.fromtimestamp(branch.time, UTC)
 
     def approval_url(self, name: str, /, *, by: str = "", valid: Duration = "30d") -> str:
         """Return a link to a page on which an approval is answered; empty without `gateway.public_url`.
@@ -149,8 +153,12 @@ class RunContext:
         return uuid.uuid5(_UUIDS, self._seed("uuid"))
 
     def _seed(self, what: str) -> str:
-        self._drawn += 1
-        return f"{what}\n{self.run_id}\n{self._drawn}"
+        branch = inside()
+        if branch is None:
+            self._drawn += 1
+            return f"{what}\n{self.run_id}\n{self._drawn}"
+        branch.drawn += 1
+        return f"{what}\n{self.run_id}\n{branch.path}\n{branch.drawn}"
 
     def _branch(self, what: str) -> Branch:
         """Return the branch of the code that calls.

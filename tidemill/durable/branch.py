@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.kernel.errors import ContextError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Coroutine, Generator, Iterable
 
     from tidemill.durable.script import Script
 
@@ -42,13 +42,19 @@ class Branch:
         script: the run.
         path: what its keys begin with; empty for the main line.
         last: the key of what it has done last.
-        witnesses: collect the keys that are asked for in races around this branch.
+        time: the moment up to which it has been told of things, in seconds since the epoch.
+        drawn: how many random numbers and ids it has asked for.
+        asked: the keys that it has asked for.
+        started: the branches that it has started.
     """
 
     script: Script
     path: str = ""
     last: str = ""
-    witnesses: tuple[set[str], ...] = ()
+    time: float = 0.0
+    drawn: int = 0
+    asked: set[str] = field(default_factory=set)
+    started: list[Branch] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
     functions: Counter[str] = field(default_factory=Counter)
 
@@ -62,7 +68,19 @@ class Branch:
         """Return the branch of a task that is started from here."""
         self.functions[function] += 1
         path = f"{self.path}{function}.{self.functions[function]}/"
-        return Branch(self.script, path, self.last, self.witnesses)
+        branch = Branch(self.script, path, self.last, self.time)
+        self.started.append(branch)
+        return branch
+
+    def keys(self) -> set[str]:
+        """Return all keys that were asked for in it and in what it has started."""
+        return self.asked.union(*(branch.keys() for branch in self.started))
+
+    def catch_up(self, branches: Iterable[Branch]) -> None:
+        """Take over the time of branches that this one has waited for."""
+        for branch in branches:
+            self.catch_up(branch.started)
+            self.time = max(self.time, branch.time)
 
 
 @dataclass(frozen=True, slots=True)

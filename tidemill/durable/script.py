@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import Counter
+import itertools
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tidemill.durable.branch import Branch, enter, inside
@@ -31,6 +32,7 @@ T = TypeVar("T")
 LINGER: Final = 1.0
 """Seconds for which a run that only waits for time stays in memory: leaving and coming back costs more."""
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
+_TURNS: Final = 3
 _CLOSE_SECONDS: Final = 5.0
 _SHOWN: Final = 5
 
@@ -49,21 +51,19 @@ class Script:
     Attributes:
         port: the run's journal and what goes with it.
         main: the main line of the handler's code.
-        time: what `ctx.now()` says: the moment up to which the code has been told of things.
         waits: what the run was suspended for, None as long as it wasn't.
         drift: why the run must be parked, None as long as it needn't.
     """
 
     def __init__(self, port: Port, *, linger: float = LINGER) -> None:
         self.port = port
-        self.main = Branch(self)
         state = port.state
-        self.time = state.attempt_at or state.began_at or port.now()
+        self.main = Branch(self, time=state.attempt_at or state.began_at or port.now())
         self.waits: tuple[Wait, ...] | None = None
         self.drift: Fault | None = None
         self._linger = linger
-        self._unasked = {*state.steps, *state.spawned}
-        self._taken: Counter[str] = Counter()
+        self._unasked = {*state.steps, *state.spawned} - state.loose
+        self._taken: defaultdict[str, set[int]] = defaultdict(set)
         self._tasks: dict[asyncio.Task[Any], Branch] = {}
         self._pending: dict[asyncio.Future[None], Wait] = {}
         self._held: set[asyncio.Future[None]] = set()
@@ -71,6 +71,7 @@ class Script:
         self._changed = asyncio.Event()
         self._minder: asyncio.Task[None] | None = None
         self._over = False
+        self._handler: asyncio.Task[Any] | None = None
         self._loop = _running_loop()
 
     def wait(self, branch: Branch, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -100,6 +101,8 @@ class Script:
     def adopt(self, task: asyncio.Task[Any], branch: Branch) -> None:
         """Take in a task of the handler: its own, or one that it has started."""
         self._tasks[task] = branch
+        if branch is self.main:
+            self._handler = task
         task.add_done_callback(self._let_go)
 
     def branch_of(self, task: asyncio.Task[Any]) -> Branch:
@@ -139,8 +142,8 @@ class Script:
             )
         self._unasked.discard(place.key)
         branch = inside()
-        for witness in branch.witnesses if branch is not None else ():
-            witness.add(place.key)
+        if branch is not None:
+            branch.asked.add(place.key)
         if self._held:
             self._changed.set()
 
@@ -155,7 +158,7 @@ class Script:
         Raises:
             Drifted: it was another one when this was written down.
         """
-        if after != place.after:
+        if after != place.after and place.key not in self.state.loose:
             raise self._park(
                 f"{place.key!r} came after {_named(after)} when it was written down, and comes after "
                 f"{_named(place.after)} now"
@@ -163,10 +166,10 @@ class Script:
 
     def told(self, place: Place, at: float = 0.0) -> None:
         """Note that the code has been told of a part: it is what its branch has done last."""
-        self.time = max(self.time, at)
         branch = inside()
         if branch is not None:
             branch.last = place.key
+            branch.time = max(branch.time, at)
 
     @property
     def replaying(self) -> bool:
@@ -243,13 +246,13 @@ class Script:
                 del self._pending[future]
         return self.state.decided(wait)
 
-    def take(self, box: str) -> int:
-        """Return how many items of a mailbox the code has taken already."""
-        return self._taken[box]
+    def next_item(self, box: str) -> int:
+        """Return the number of the first item of a mailbox that the code hasn't taken."""
+        return next(number for number in itertools.count() if number not in self._taken[box])
 
-    def taken(self, box: str) -> None:
-        """Note that the code has taken one more."""
-        self._taken[box] += 1
+    def take(self, box: str, number: int) -> None:
+        """Note that the code has taken an item of a mailbox."""
+        self._taken[box].add(number)
 
     def news(self) -> None:
         """Say that the journal has changed from outside."""
@@ -300,17 +303,30 @@ class Script:
     async def _mind(self) -> None:
         """Wake what can go on, and let the run go when nothing in it can."""
         pause = _FIRST_LOOK
-        while self._pending or self._held:
+        while self._waiting():
             self._changed.clear()
             if self._wake():
                 pause = _FIRST_LOOK
-            await asyncio.sleep(0)
-            if self._changed.is_set():
+            still = await self._is_still()
+            if self._changed.is_set() or not self._waiting():
                 continue
-            if nothing_moves(self._tasks, {*self._pending, *self._held}) and self._settle():
+            if still and self._settle():
                 return
             await self._look_again(pause)
             pause = min(_LAST_LOOK, pause * 2)
+
+    async def _is_still(self) -> bool:
+        """Say whether nothing moves: who waits for a future hears of it some turns of the loop later."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            if not nothing_moves(self._tasks, {*self._pending, *self._held}):
+                return False
+        return True
+
+    def _waiting(self) -> bool:
+        """Say whether the handler goes on, and something in it waits."""
+        ended = self._handler is not None and self._handler.done()
+        return not ended and bool(self._pending or self._held)
 
     def _wake(self) -> bool:
         """Let go on what waits for nothing any more."""

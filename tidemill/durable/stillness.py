@@ -30,8 +30,11 @@ _JOINS: Final = _joins()
 
 
 def nothing_moves(tasks: Collection[asyncio.Task[Any]], pending: Collection[asyncio.Future[Any]]) -> bool:
-    """Say whether every task of a run waits for a future in `pending` or for another one of the tasks."""
-    return all(task.done() or _is_still(task, tasks, pending) for task in tasks)
+    """Say whether every task of a run waits for a future in `pending` or for another one of the tasks.
+
+    One that is done, and still among the tasks, is about to wake whoever waits for it.
+    """
+    return all(_is_still(task, tasks, pending) for task in tasks)
 
 
 def _is_still(
@@ -42,12 +45,22 @@ def _is_still(
     awaited: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
     if awaited is None or awaited.done():
         return False  # it is about to go on
-    if awaited in pending or awaited in tasks:
+    return _never_alone(awaited, tasks, pending) or _waits_for_tasks(task.get_coro())
+
+
+def _never_alone(
+    future: asyncio.Future[Any],
+    tasks: Collection[asyncio.Task[Any]],
+    pending: Collection[asyncio.Future[Any]],
+) -> bool:
+    """Say whether a future is done only when one of the tasks, or of what is pending, is."""
+    if future in pending or future in tasks:
         return True
-    children: Collection[asyncio.Future[Any]] | None = getattr(awaited, "_children", None)
-    if children is not None:  # asyncio.gather
-        return all(child.done() or child in tasks or child in pending for child in children)
-    return _waits_for_tasks(task.get_coro())
+    children: Collection[asyncio.Future[Any]] | None = getattr(future, "_children", None)
+    if children is None:
+        return False
+    left = [child for child in children if not child.done()]  # asyncio.gather
+    return bool(left) and all(_never_alone(child, tasks, pending) for child in left)
 
 
 def _waits_for_tasks(coroutine: Any) -> bool:

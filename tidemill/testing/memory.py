@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from tidemill.kernel.protocol import operations as op
 from tidemill.kernel.protocol.mailman import Signal
-from tidemill.kernel.protocol.records import Entry, Item, Record, Step, decode, encode
+from tidemill.kernel.protocol.records import End, Entry, Item, Record, Step, decode, encode
 from tidemill.kernel.protocol.state import State, fold
 from tidemill.kernel.signals import read_item, write_item
 
@@ -126,6 +126,11 @@ class Memory:
     def read(self, run: str) -> list[Entry]:
         """Return a run's journal as it is read back."""
         return [Entry(seq, decode(body), at) for seq, body, at in self._journals.get(run, ())]
+
+    def ended(self, run: str) -> bool:
+        """Say whether a run has ended."""
+        journal = self._journals.get(run)
+        return journal is not None and isinstance(decode(journal[-1][1]), End)
 
     def state(self, run: str) -> State:
         """Return what a run's journal stands for."""

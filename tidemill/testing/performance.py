@@ -62,6 +62,8 @@ class Performance:
         try:
             conclusion = await self._conclude()
         finally:
+            if self._done is not None:
+                self._done.cancel()
             if self._script is not None:
                 await self._script.close()
         if self._port.died:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import random
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -16,38 +15,30 @@ from tidemill.durable.branch import follow_tasks
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ConflictError, NotFoundError
-from tidemill.kernel.protocol import mailman
-from tidemill.kernel.protocol.attempt import work
-from tidemill.kernel.protocol.conclusions import Policy
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.operations import Append, Operation
-from tidemill.kernel.protocol.records import Created, Step, decode
-from tidemill.kernel.protocol.state import Phase
-from tidemill.kernel.protocol.tickets import Ticket
+from tidemill.kernel.protocol.records import Created, Step
+from tidemill.task import FnTask
 from tidemill.testing.answers import Answers
-from tidemill.testing.memory import Crashed, Memory, Moment, TicketMessage
+from tidemill.testing.engine import Engine
+from tidemill.testing.memory import Memory, Moment
 from tidemill.testing.outside import Outside
-from tidemill.testing.performance import Performance
-from tidemill.testing.words import Happened
+from tidemill.testing.words import Decision, Happened
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from tidemill.kernel.protocol.attempt import Session
-    from tidemill.kernel.protocol.conclusions import Conclusion
+    from tidemill.kernel.decision import Decision as Answer
     from tidemill.kernel.protocol.records import Record
     from tidemill.kernel.protocol.state import State
     from tidemill.kernel.trigger import TriggerRequest
     from tidemill.run import Run
-    from tidemill.task import FnTask, Task
+    from tidemill.task import Task
     from tidemill.testing.session import Triggered
     from tidemill.testing.words import Stand, Word
 
     AnyTask = FnTask[Any, Any, Any, Any]
-
-_TICK: Final = 0.25
-"""Seconds after which time goes on for code that needs real time: sockets, threads, locks."""
 
 
 class Stage(Answers, Transport):
@@ -55,39 +46,31 @@ class Stage(Answers, Transport):
 
     Time moves only while something is waited for: `Run.result`, `advance`. What takes no time happens in
     `still`.
-
-    Attributes:
-        linger: seconds for which a run that only waits for time stays in memory.
     """
 
     def __init__(self, now: datetime, seed: int | None, linger: float) -> None:
-        self.linger = linger
+        chance = random.Random(seed) if seed is not None else None  # noqa: S311 - it must be repeatable
         self._memory = Memory(now.timestamp())
-        self._outside = Outside(self._memory, random.Random(seed) if seed is not None else None)  # noqa: S311
-        self._changed = asyncio.Event()
-        self._memory.on_change = self._changed.set
-        self._memory.on_hint = self._hint
-        self._performances: dict[str, Performance] = {}
-        self._work: set[asyncio.Task[None]] = set()
-        self._broken: BaseException | None = None
-        self._surroundings = contextvars.copy_context()
-        self._pumping = False
+        self._outside = Outside(self._memory, chance)
+        self._engine = Engine(self._memory, self._outside, linger)
         self._started = 0
 
     # What tests do
 
     async def start(self, task: Task[Any, Any], payload: Any = None, /, **options: Any) -> Run[Any]:
         """Start a run of a task; nothing is executed before something is awaited."""
+        if isinstance(task, FnTask) and task.id not in self._outside.tasks:
+            self._outside.serve(task)
         return await task.trigger(payload, **options)
 
     async def still(self) -> None:
         """Let everything happen that takes no time."""
-        await self._pump(lambda: False, until=self._memory.now)
+        await self._engine.pump(lambda: False, until=self._memory.now)
 
     async def advance(self, duration: Duration) -> None:
         """Let time pass, and everything happen that belongs to it."""
         until = self._memory.now + seconds(duration)
-        await self._pump(lambda: False, until=until)
+        await self._engine.pump(lambda: False, until=until)
         self._memory.now = max(self._memory.now, until)
 
     def now(self) -> datetime:
@@ -195,7 +178,7 @@ class Stage(Answers, Transport):
             TimeoutError: it hasn't in time.
         """
         until = None if timeout is None else self._memory.now + timeout
-        await self._pump(lambda: self.state(run_id).phase is Phase.ENDED, until=until)
+        await self._engine.pump(lambda: self._memory.ended(run_id), until=until)
         end = self.state(run_id).end
         if end is not None:
             fault = end.fault
@@ -213,16 +196,29 @@ class Stage(Answers, Transport):
         """Ask for a run's end."""
         self._memory.cancel(run_id, reason)
 
+    async def send_signal(self, run_id: str, name: str, data: bytes, key: str | None) -> None:  # noqa: ARG002 - the seam's
+        """Send a signal."""
+        self.signal(name, orjson.loads(data), run=run_id)
+
+    async def send_answer(self, token_id: str, decision: Answer) -> None:
+        """Answer a token or an approval."""
+        self._say(
+            Decision(
+                token_id.partition(".")[2],
+                decision.by,
+                approved=decision.approved,
+                comment=decision.comment,
+                data=decision.data,
+            ),
+            0,
+        )
+
     async def open(self) -> None:
         """Nothing to open."""
 
     async def close(self) -> None:
         """End what still executes."""
-        left = list(self._work)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        await self._engine.close()
 
     # How it goes on
 
@@ -247,110 +243,6 @@ class Stage(Answers, Transport):
             f"{run} waits for {named}, and nothing is left to happen",
             hint="stage.approve, .signal, .event, .complete and .answer prepare what comes from outside",
         )
-
-    async def _pump(self, over: Callable[[], bool], *, until: float | None) -> None:
-        """Let things happen until something is over, the time is, or nothing is left to happen.
-
-        A handler that waits for another run's result is inside of somebody else's pump, who goes on.
-        """
-        while not over():
-            if self._pumping:
-                await self._changed.wait()
-                await asyncio.sleep(0)
-                continue
-            self._pumping = True
-            try:
-                if not await self._turn(until):
-                    return
-            finally:
-                self._pumping = False
-                self._changed.set()
-
-    async def _turn(self, until: float | None) -> bool:
-        """Let the next thing happen; False: there is none in this time."""
-        self._changed.clear()
-        if self._broken is not None:
-            raise self._broken
-        self._memory.fire()
-        self._outside.speak()
-        if self._memory.mail:
-            self._deliver()
-        elif self._memory.tickets:
-            self._admit(self._memory.tickets.popleft())
-        elif self._work:
-            await self._let_work()
-        else:
-            return self._move_clock(until)
-        return True
-
-    async def _let_work(self) -> None:
-        try:
-            async with asyncio.timeout(_TICK):
-                await self._changed.wait()
-        except TimeoutError:
-            self._memory.now += _TICK
-
-    def _move_clock(self, until: float | None) -> bool:
-        """Move the clock to the next thing that happens; False: there is none in this time."""
-        moments = (self._memory.next_timer(), self._outside.next_word())
-        coming = min((moment for moment in moments if moment is not None), default=None)
-        if coming is None or (until is not None and coming > until):
-            return False
-        self._memory.now = max(self._memory.now, coming)
-        return True
-
-    def _deliver(self) -> None:
-        """Deliver what is first in the mail, and all items for the same run with it."""
-        run, letter = self._memory.mail[0]
-        if isinstance(letter, mailman.Signal):
-            with contextlib.suppress(Crashed):  # it lies there still, and comes again
-                self._memory.run(mailman.deliver(letter))
-                self._memory.mail.popleft()
-            return
-        items = self._memory.take_items(run)
-        try:
-            self._memory.run(mailman.bring(run, items))
-        except Crashed:
-            self._memory.put_back(run, items)
-
-    def _admit(self, message: TicketMessage) -> None:
-        message.delivered += 1
-        task = asyncio.get_running_loop().create_task(
-            self._carry(message), name=f"ticket of {message.run}", context=self._surroundings.copy()
-        )
-        self._work.add(task)
-        task.add_done_callback(self._worked)
-
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._work.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._broken = self._broken or error
-        self._changed.set()
-
-    async def _carry(self, message: TicketMessage) -> None:
-        """Do what a ticket calls for; where its process dies it comes again."""
-        ticket = _ticket(message, self._memory.now)
-        procedure = work(ticket, _policy(self._outside.tasks[message.task]), "stage")
-        try:
-            done = await self._memory.work(procedure, self._execute)
-        except Crashed:
-            done = False
-        if not done:
-            self._memory.tickets.append(message)
-
-    async def _execute(self, session: Session) -> Conclusion:
-        run = session.ticket.run
-        task = self._outside.tasks[session.ticket.task]
-        performance = Performance(task, session, self._memory, self._outside, self.linger)
-        self._performances[run] = performance
-        try:
-            return await performance.conclude()
-        finally:
-            del self._performances[run]
-
-    def _hint(self, run: str) -> None:
-        if run in self._performances:
-            self._performances[run].heard(self.state(run))
 
 
 @contextlib.asynccontextmanager
@@ -379,34 +271,6 @@ async def play(
     finally:
         await stage.close()
         loop.set_task_factory(factory)
-
-
-def _ticket(message: TicketMessage, now: float) -> Ticket:
-    created = decode(message.created) if message.created is not None else None
-    return Ticket(
-        run=message.run,
-        task=message.task,
-        seq=message.seq,
-        q=message.q,
-        delivered=message.delivered,
-        delivery=f"stage-{message.q}-{message.delivered}",
-        kind=message.kind,
-        created=created if isinstance(created, Created) else None,
-        at=message.at,
-        now=now,
-    )
-
-
-def _policy(task: AnyTask) -> Policy:
-    retry = task.definition.retry
-    return Policy(
-        retry.max_attempts,
-        retry.factor,
-        retry.min_delay,
-        retry.max_delay,
-        jitter=False,
-        max_duration=task.definition.max_duration,
-    )
 
 
 def _key_of(operation: Operation) -> str | None:
