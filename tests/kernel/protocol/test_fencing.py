@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.kernel.protocol.script import CREATED, RUN, TASK
@@ -21,11 +21,13 @@ from tidemill.kernel.protocol.tickets import Ticket
 
 POLICY = Policy(max_crashes=9)
 KEYS = "abc"
-MOVES = st.lists(
-    st.tuples(st.sampled_from(["first", "second", "mailman", "canceller", "sweeper"]), st.integers(0, 9)),
-    min_size=20,
-    max_size=90,
+ACTORS = ("first", "second", "first", "second", "mailman", "canceller", "sweeper")
+TURNS = st.lists(
+    st.tuples(st.sampled_from(ACTORS), st.lists(st.booleans(), min_size=1, max_size=5)),
+    min_size=5,
+    max_size=20,
 )
+"""Who goes on, and with how much luck at each of its operations."""
 
 
 @dataclass
@@ -34,16 +36,16 @@ class Journal:
 
     entries: list[Entry] = field(default_factory=lambda: [Entry(1, CREATED)])
 
-    def perform(self, operation: Any, luck: int) -> Any:
-        """Return an operation's result; with little luck an append's answer is lost and a read is stale."""
+    def perform(self, operation: Any, *, lucky: bool) -> Any:
+        """Return an operation's result; without luck an append's answer is lost and a read is stale."""
         match operation:
             case ReadLeader():
                 return list(self.entries)
             case Read():
-                return self.entries[: len(self.entries) - (luck == 0)]
+                return self.entries[: len(self.entries) - (not lucky)]
             case Append(record=record, expect=expect) if expect == self.entries[-1].seq:
                 self.entries.append(Entry(expect + 1, record))
-                return None if luck == 0 else expect + 1
+                return expect + 1 if lucky else None
             case _:
                 return None
 
@@ -59,7 +61,7 @@ def owner(delivered: int) -> Procedure[None]:
 
 def handler(session: Session) -> Procedure[bool]:
     for key in KEYS:
-        if key == "b" and not (yield from refresh(session)):
+        if key == "c" and not (yield from refresh(session)):
             return False
         if key not in session.state.steps:
             step = Step(rid=session.next_rid(), key=key)
@@ -80,8 +82,9 @@ def sweeping() -> Procedure[Any]:
     return sweep(RUN, patience=0.0, now=1.0, rid="sweep")
 
 
-@given(MOVES)
-def test_only_the_newest_claim_commits(moves: list[tuple[str, int]]) -> None:
+@given(TURNS)
+@settings(max_examples=500)
+def test_only_the_newest_claim_commits(turns: list[tuple[str, list[bool]]]) -> None:
     journal = Journal()
     actors = {
         "first": begin(owner(1)),
@@ -90,8 +93,9 @@ def test_only_the_newest_claim_commits(moves: list[tuple[str, int]]) -> None:
         "canceller": begin(cancellation()),
         "sweeper": begin(sweeping()),
     }
-    for name, luck in moves:
-        actors[name] = move(journal, *actors[name], luck)
+    for name, luck in turns:
+        for lucky in luck:
+            actors[name] = move(journal, *actors[name], lucky=lucky)
     check([entry.record for entry in journal.entries if entry.record is not None])
 
 
@@ -103,12 +107,12 @@ def begin(procedure: Procedure[Any]) -> Place:
     return procedure, next(procedure)
 
 
-def move(journal: Journal, procedure: Generator[Any, Any, Any], operation: Any, luck: int) -> Place:
+def move(journal: Journal, procedure: Generator[Any, Any, Any], operation: Any, *, lucky: bool) -> Place:
     """Perform what a procedure has asked for."""
     if operation is None:
         return procedure, None
     try:
-        return procedure, procedure.send(journal.perform(operation, luck))
+        return procedure, procedure.send(journal.perform(operation, lucky=lucky))
     except StopIteration:
         return procedure, None
 
@@ -117,7 +121,8 @@ def check(records: list[Record]) -> None:
     """Hold each record against the journal before it."""
     for index, record in enumerate(records):
         before = fold(Entry(seq, one) for seq, one in enumerate(records[:index], 1))
-        assert record.rid not in before.rids
+        # A claim whose answer was lost may have lost the run to a sweeper by then, and is written once more.
+        assert record.rid not in before.rids or isinstance(record, Claim)
         assert before.phase is not Phase.ENDED, "something stands behind the end"
         if isinstance(record, Step):
             assert record.key not in before.steps

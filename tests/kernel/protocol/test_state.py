@@ -252,3 +252,15 @@ def test_the_time_of_a_reopened_run_begins_anew() -> None:
     assert state.opened_at == 9.0
     state.apply(4, REOPENED, 50.0)
     assert (state.began_at, state.opened_at) == (1.0, 50.0)
+
+
+def test_what_comes_behind_a_failed_step_is_loose_from_then_on() -> None:
+    before = Step(rid="1", key="a")
+    failed = Step(rid="2", key="b", after="a", outcome="failed")
+    behind = (Step(rid="3", key="c", after="b"), Spawned(rid="4", key="d", task="t", after="c"))
+    state = folded(CREATED, CLAIM, before, failed, *behind, SUSPEND, CLAIM)
+    assert state.loose == {"c", "d"}
+    assert set(state.steps) == {"a", "c"}
+    state.apply(9, Step(rid="5", key="b", after="a"))
+    state.apply(10, Step(rid="6", key="e", after="c"))
+    assert state.loose == {"c", "d"}
