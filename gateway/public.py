@@ -1,4 +1,4 @@
-"""The public application: webhooks, health, and its own OpenAPI document."""
+"""The public application: webhooks, events, pages for people, health, and its own OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gateway.events.endpoint import PATH as EVENTS
 from gateway.health import Check, health_routes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
@@ -27,13 +29,16 @@ _PREFIX = "/webhooks/"
 class PublicApplication(Starlette):
     """Starlette with a short cut: webhooks and events pass by all middleware and routing."""
 
-    def __init__(self, ingress: Ingress, ready: Check, events: EventApi | None = None) -> None:
+    def __init__(
+        self, ingress: Ingress, ready: Check, events: EventApi | None = None, pages: Sequence[Route] = ()
+    ) -> None:
         self._ingress = ingress
         self._events = events
         super().__init__(
             routes=[
                 *health_routes(ready),
                 Route("/openapi.json", _openapi),
+                *pages,
             ],
             exception_handlers=EXCEPTION_HANDLERS,
         )
@@ -49,9 +54,11 @@ class PublicApplication(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def build_public(ingress: Ingress, ready: Check, events: EventApi | None = None) -> PublicApplication:
-    """Return the application of the public listener."""
-    return PublicApplication(ingress, ready, events)
+def build_public(
+    ingress: Ingress, ready: Check, events: EventApi | None = None, pages: Sequence[Route] = ()
+) -> PublicApplication:
+    """Return the application of the public listener; `pages` are those for people."""
+    return PublicApplication(ingress, ready, events, pages)
 
 
 async def _openapi(_: Request) -> Response:

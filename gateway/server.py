@@ -26,6 +26,7 @@ from gateway.introductions import Introductions
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
+from gateway.pages.token import TokenPages
 from gateway.public import build_public
 from gateway.publisher import Publisher
 from gateway.recorder import Recorder
@@ -116,7 +117,7 @@ class Gateway:
             raise
         self._public = Listener(
             "public",
-            build_public(ingress, ready, events),
+            build_public(ingress, ready, events, TokenPages(Tokens(broker), broker.secrets).routes()),
             public_socket,
             self._unreadable("public"),
             _bounds(settings.gateway),

@@ -125,7 +125,22 @@ def public_document() -> Schema:
             "post": {**post, "parameters": [_in_path("source"), _in_path("tenant")]}
         },
     }
-    return _document("Tidemill gateway", paths | {"/events": {"post": _publish()}} | _HEALTH)
+    pages = {"/events": {"post": _publish()}, "/t/{signed}": _token_page()}
+    return _document("Tidemill gateway", paths | pages | _HEALTH)
+
+
+def _token_page() -> Schema:
+    """Return the operations of a token's page."""
+    page: Schema = {"description": "a page", "content": {"text/html": {}}}
+    answers = dict.fromkeys(("200", "404", "410", "503"), page)
+    post = {
+        "summary": "Answer a token or an approval",
+        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {}}},
+        "responses": {**answers, **dict.fromkeys(("202", "400", "403", "409", "413", "422"), page)},
+    }
+    get = {"summary": "Show what a signed link asks for; that changes nothing", "responses": answers}
+    parameters = [_in_path("signed")]
+    return {"get": {**get, "parameters": parameters}, "post": {**post, "parameters": parameters}}
 
 
 def _publish() -> Schema:

@@ -212,6 +212,7 @@ async def test_everything_that_is_served_is_documented_and_the_other_way_round(h
         "/webhooks/{source}",
         "/webhooks/{source}/{tenant}",
         "/events",
+        "/t/{signed}",
         "/healthz",
         "/readyz",
     }

@@ -1,0 +1,1 @@
+"""Pages for people on the public listener: plain HTML, answered by a form."""
