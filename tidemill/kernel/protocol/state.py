@@ -67,6 +67,8 @@ class State:
     `tail` is the sequence of its last record, `epoch` that of the newest record from which a ticket may
     continue and `epoch_rid` that record's id; `starts` counts all claims, `claims` those since the last
     progress (less the released ones), `attempts` the attempts that have failed since the last opening.
+    `loose` are the parts that came behind a failed step: another attempt may go on without
+    them; `failing` says that this attempt has such a step.
     `steps` are the finished parts of the run by their keys, `tries` the failures of those that are to be
     tried again, `boxes` the news by mailbox, each item once; `waits` are all that the run has ever been
     suspended for and `elapsed` those of them whose time had come; `spawned` its children, by key, and
@@ -97,6 +99,8 @@ class State:
     timer: int = 0
     steps: dict[str, Step] = field(default_factory=dict)
     tries: dict[str, list[Step]] = field(default_factory=dict)
+    loose: set[str] = field(default_factory=set)
+    failing: bool = False
     boxes: dict[str, dict[str, Item]] = field(default_factory=dict)
     waits: dict[str, Wait] = field(default_factory=dict)
     elapsed: set[str] = field(default_factory=set)
@@ -113,7 +117,9 @@ class State:
     changed_at: float = 0.0
 
     def apply(self, seq: int, record: Record | None, at: float = 0.0) -> None:
-        """Fold one more record, in the order of the journal."""
+        """Fold one more record, in the order of the journal; one that is known already changes nothing."""
+        if seq <= self.tail:
+            return
         self.tail = seq
         self.seqs.append(seq)
         self.changed_at = at or self.changed_at
@@ -142,6 +148,7 @@ class State:
         self.starts += 1
 
     def _spawn(self, _seq: int, record: Spawned, _at: float) -> None:
+        self._note(record.key)
         if (before := self.spawned.get(record.key)) is not None:
             self.children[record.key] = before.count
         self.spawned[record.key] = record
@@ -160,7 +167,14 @@ class State:
         if record.outcome == "again":
             self.tries.setdefault(record.key, []).append(record)
         else:
+            self._note(record.key)
             self.steps[record.key] = record
+            self.failing = self.failing or record.outcome == "failed"
+
+    def _note(self, key: str) -> None:
+        """Whatever comes behind a failed step may not come again: that step is executed anew."""
+        if self.failing:
+            self.loose.add(key)
 
     def _hear(self, _seq: int, record: News, _at: float) -> None:
         for item in record.items:
@@ -185,7 +199,7 @@ class State:
     def _forget_failures(self) -> None:
         """A new attempt executes anew what has failed."""
         self.steps = {key: step for key, step in self.steps.items() if step.outcome != "failed"}
-        self.tries = {}
+        self.tries, self.failing = {}, False
         self.attempt_at = 0.0
 
     def _reopen(self, seq: int, record: Reopened, at: float) -> None:
@@ -218,6 +232,13 @@ class State:
         Reopened: _reopen,
         End: _finish,
     }
+
+    def extend(self, entries: Iterable[Entry]) -> bool:
+        """Fold the entries that are new in, and say whether there are any."""
+        known = self.tail
+        for entry in entries:
+            self.apply(entry.seq, entry.record, entry.at)
+        return self.tail > known
 
     @property
     def task(self) -> str:
