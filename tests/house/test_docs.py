@@ -37,6 +37,7 @@ DURATIONS: Final = {
     "duplicate_window",
     "tolerance",
     "request_timeout",
+    "linger",
 }
 
 
