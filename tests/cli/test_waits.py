@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Call
+    from conftest import Call, Mill
 
 pytestmark = pytest.mark.integration
 Way = tuple[str, ...]
@@ -86,3 +86,21 @@ def test_a_run_that_failed_says_why(call: Call, way: Way) -> None:
     waits_for(call, way, run, "It has ended and is failed")
     assert "no 7" in call(*way, "runs", "why", run).out
     assert call(*way, "runs", "why", run, "--json").json()["status"] == "failed"
+
+
+def test_new_code_is_checked_against_unfinished_runs(call: Call, mill: Mill) -> None:
+    run = call("trigger", "ship", "--json").json()["run_id"]
+    waits_for(call, (), run, "signal 'word'")
+    call("runs", "signal", run, "word", "--data", '"hello"')
+    waits_for(call, (), run, "approval 'go'")
+    fits = [row for row in call("runs", "check", "tasks.py", "--json").json() if row["run"] == run]
+    assert [row["verdict"] for row in fits] == ["fits"]
+    new = (mill.folder / "tasks.py").read_text().replace('wait_for_signal("word"', 'wait_for_signal("words"')
+    (mill.folder / "new_tasks.py").write_text(new)
+    broken = call("runs", "check", "new_tasks.py")
+    assert broken.code == 1
+    assert run in broken.out
+    assert "would break" in broken.out
+    over_http = call("--url", mill.control, "runs", "check", "tasks.py")
+    assert (over_http.code, "control API doesn't give out" in over_http.err) == (2, True)
+    assert call("runs", "cancel", run).code == 0

@@ -139,6 +139,24 @@ class Runs:
             except PayloadError as error:
                 _log.warning("%s can't be listed: %s", entry.run, error.sentence)
 
+    async def unfinished(self) -> AsyncIterator[RunView]:
+        """Yield the runs that haven't ended, as many as there are."""
+        found = [
+            entry.run
+            async for entry in self._broker.journal.runs(headers_only=True)
+            if not entry.tombstone and END_HEADER not in entry.headers
+        ]
+        for run in dict.fromkeys(found):
+            try:
+                view = await self.get(run)
+            except NotFoundError:
+                continue  # it was closed between the two looks
+            except PayloadError as error:
+                _log.warning("%s can't be read: %s", run, error.sentence)
+                continue
+            if not view.ended:
+                yield view
+
     async def of_event(self, key: str, event_type: str) -> Sequence[dict[str, Any]]:
         """Return the runs that an event has started, by its delivery key and type, while they are kept."""
         await self._definitions.refresh()
