@@ -31,7 +31,8 @@ format: .venv/.dev-stamp ## format the code and mend what can be mended safely
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-model: .venv/.dev-stamp ## check the run protocol by seed, all faults together; minutes
+model: .venv/.dev-stamp ## check the run protocol in its largest worlds, and by seed, all faults together; minutes
+	$(BIN)/python tests/model/run.py --large
 	$(BIN)/python tests/model/run.py --seeded
 
 bench: .venv/.demo-stamp ## print the benchmarks' figures; minutes

@@ -40,7 +40,7 @@ def main() -> int:
     if arguments.seeded:
         return seeded(arguments.seed, arguments.seconds)
     if arguments.triples:
-        return exhaustive([*scenarios.TRIPLES, *durable.TRIPLES], arguments.limit)
+        return exhaustive(scenarios.TRIPLES, arguments.limit)
     if arguments.large:
         return exhaustive(durable.LARGE, arguments.limit)
     everything = [
@@ -50,6 +50,7 @@ def main() -> int:
         *scenarios.EXTRA_PAIRS,
         *scenarios.SPECIALS,
         *durable.PAIRS,
+        *durable.TRIPLES,
         *durable.SINGLES,
         *durable.WAITS,
         *durable.JOINS,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.model.durable import FAMILIES, JOINS, PAIRS, SINGLES, WAITS, together
+from tests.model.durable import FAMILIES, JOINS, PAIRS, SINGLES, TRIPLES, WAITS, together
 from tests.model.explore import Model, explore, walk
 from tests.model.scenarios import Scenario
 from tests.model.trace import report
@@ -18,6 +18,11 @@ def name(scenario: Scenario) -> str:
 
 @pytest.mark.parametrize("scenario", PAIRS, ids=name)
 def test_every_pair_of_sleep_signal_cancel_and_crash(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", TRIPLES, ids=name)
+def test_every_three_of_them(scenario: Scenario) -> None:
     explore_all(scenario)
 
 
