@@ -136,7 +136,8 @@ class Site:
                 child.wait()
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": str(HERE)}  # noqa: TID251 - the children's, not settings
+        path = f"{HERE}{os.pathsep}{HERE.parent}"
+        environment = os.environ | {"PYTHONPATH": path}  # noqa: TID251 - the children's, not settings
         child = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, env=environment)
         self._children.append(child)
         self.pids[name] = child.pid

@@ -78,7 +78,8 @@ async def asleep(broker: Broker, running: Site, number: int) -> None:
     print(f"{number} runs asleep, put to sleep at {rate:.0f}/s: {resident(running)}")
     tickets, journal = await state(broker, "TICKETS"), await state(broker, "JOURNAL")
     print(
-        f"  tickets held or stored: {await waiting_tickets(broker, 'sleeper')}, timers {tickets['messages']}, "
+        f"  tickets held or stored: {await waiting_tickets(broker, 'sleeper')}, "
+        f"timers {tickets['messages']}, "
         f"journal records {journal['messages']} ({journal['bytes'] / 1e6:.0f} MB)",
         flush=True,
     )
@@ -112,7 +113,7 @@ async def due(broker: Broker, running: Site, number: int) -> None:
     before = await fired(broker, "sleeper")
     late = await lateness(broker, start, number, before)
     notes = running.folder / "woken.txt"
-    while len(lines := notes.read_text().splitlines()) < number:
+    while len(lines := notes.read_text().splitlines()) < number:  # noqa: ASYNC110 - another process's
         await asyncio.sleep(0.2)
     woken = [float(line.split()[1]) for line in lines]
     print(
@@ -149,16 +150,17 @@ async def family(broker: Broker, number: int) -> None:
 async def measure(asleep_number: int, due_number: int, families: list[int]) -> None:
     """Measure all three on one installation each."""
     print(f"waiting; {machine()}")
-    for part in ("asleep", "due", "children"):
+    parts = {"asleep": asleep_number, "due": due_number, "children": families}
+    for part in [part for part, wanted in parts.items() if wanted]:
         with site("os") as running:
             await asyncio.to_thread(running.start, "engine", "engine")
             await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
             async with open_broker(Settings.load(running.config), name="benchmark") as broker:
-                if part == "asleep" and asleep_number:
+                if part == "asleep":
                     await asleep(broker, running, asleep_number)
-                elif part == "due" and due_number:
+                elif part == "due":
                     await due(broker, running, due_number)
-                elif part == "children":
+                else:
                     for number in families:
                         await family(broker, number)
 

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from typing import ClassVar, Final
 
+from consumers.nursery import Nursery
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.jetstream.eraser import Eraser
@@ -52,6 +53,7 @@ class Closer:
         self._keeping = keeping
         self._floor = RouterFloor(broker)
         self._waiting: deque[Mark] = deque(maxlen=_MOST_WAITING)
+        self._nursery = Nursery(broker.performer)
         self._eraser = Eraser(broker.bus, broker.journal.stream)
         self._erase_at = 0.0
         self._stopping = asyncio.Event()
@@ -82,25 +84,35 @@ class Closer:
         batch: list[Mark] = []
         while self._waiting and self._waiting[0].at <= due and len(batch) < _BATCH:
             batch.append(self._waiting.popleft())
-        if batch:
-            try:
+        try:
+            batch += await self._nursery.orphans()
+            if batch:
                 floor = await self._floor.reaching(max(mark.event_seq for mark in batch))
                 await asyncio.gather(
-                    *(self._close(mark, floor) for mark in batch if not self._erases(mark, floor))
+                    *(self._close(mark, floor) for mark in batch if self._stays(mark, floor))
                 )
-            except BrokerError as error:
-                _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
+        except BrokerError as error:
+            _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
         return len(batch)
 
-    async def _close(self, mark: Mark, floor: int) -> Closing:
+    def _stays(self, mark: Mark, floor: int) -> bool:
+        """Say whether a journal has to be closed by itself: no parent is waited for, and it isn't erased."""
+        if mark.parent:
+            self._nursery.hold(mark)
+            return False
+        return not self._erases(mark, floor)
+
+    async def _close(self, mark: Mark, floor: int) -> None:
         procedure = close(mark, self._keeping, routed=floor, now=time.time())
-        return await self._broker.performer.run(procedure)
+        if await self._broker.performer.run(procedure) is Closing.DONE:
+            self._waiting.extendleft(self._nursery.release(mark.run))
 
     def _erases(self, mark: Mark, floor: int) -> bool:
         """Leave the journal to the eraser, if nobody can ask for it any more; say so."""
         erased = not mark.blobs and erasable(mark, self._keeping, routed=floor, now=time.time())
         if erased:
             self._eraser.add(mark.records)
+            self._waiting.extendleft(self._nursery.release(mark.run))
         return erased
 
     async def _erase(self) -> None:

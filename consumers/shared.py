@@ -16,10 +16,8 @@ from consumers.isolation import Isolation
 from consumers.lease import LeaseKeeper
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.jetstream.pull import Budget
-from tidemill.kernel.protocol.attempt import owns
+from tidemill.kernel.protocol.attempt import refresh
 from tidemill.kernel.protocol.conclusions import Cancelled, Interrupted, Lost
-from tidemill.kernel.protocol.operations import ReadLeader
-from tidemill.kernel.protocol.state import fold
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.subjects import Names
@@ -33,7 +31,8 @@ class Shared:
 
     `arrival` says when what is read now may have come in at the earliest (monotonic seconds); `tickets`
     are all in work, by run, `executions` those whose handlers execute, by the claim's id; `isolation` keeps
-    runs apart that may be what their workers died of.
+    runs apart that may be what their workers died of; `looked_at` are the runs whose journals are being read,
+    and whether they are to be read once more.
     """
 
     broker: Broker
@@ -47,6 +46,7 @@ class Shared:
     tickets: dict[str, list[Held]] = field(default_factory=dict)
     executions: dict[str, Held] = field(default_factory=dict)
     isolation: Isolation = field(default_factory=Isolation)
+    looked_at: dict[str, bool] = field(default_factory=dict)
     work: set[asyncio.Task[None]] = field(default_factory=set)
     deliveries: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -90,25 +90,43 @@ class Shared:
 
 
 async def look_at_journal(shared: Shared, run: str) -> None:
-    """Ask a run's journal whether it is still ours and not cancelled, and stop its handler otherwise."""
-    if not any(held.execution is not None for held in shared.held_for(run)):
+    """Ask a run's journal whether it is still ours and not cancelled, and stop its handler otherwise.
+
+    Who asks while somebody looks has him look once more: news of a run may come in by the thousand.
+    """
+    looks_already = run in shared.looked_at
+    shared.looked_at[run] = True
+    if looks_already:
         return
     try:
-        state = fold(await shared.performer.perform(ReadLeader(run)))
-    except (BrokerError, PayloadError) as error:
-        _log.warning("the journal of %s was not read: %s", run, error.sentence)
-        return
+        while shared.looked_at[run]:
+            shared.looked_at[run] = False
+            await _look_once(shared, run)
+    finally:
+        del shared.looked_at[run]
+
+
+async def _look_once(shared: Shared, run: str) -> None:
     for held in shared.held_for(run):
-        if held.execution is None or not held.execution.going_on:
+        execution = held.execution
+        if execution is None or not execution.going_on:
             continue
-        if not owns(state, held.execution.session.claim):
+        try:
+            ours = await shared.performer.run(refresh(execution.session))
+        except (BrokerError, PayloadError) as error:
+            _log.warning("the journal of %s was not read: %s", run, error.sentence)
+            return
+        cancel = execution.session.state.cancel
+        if not execution.going_on:
+            continue
+        if not ours:
             _log.warning("%s belongs to somebody else now: its handler is stopped", run)
             held.drop()
-            held.execution.stop(Lost())
-        elif state.cancel is not None:
-            held.execution.stop(Cancelled(state.cancel.reason))
+            execution.stop(Lost())
+        elif cancel is not None:
+            execution.stop(Cancelled(cancel.reason))
         else:
-            held.execution.heard(state)
+            execution.heard()
 
 
 def interrupt(shared: Shared) -> None:

@@ -12,7 +12,7 @@ from consumers.closer import RouterFloor
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.jetstream.journal import LastEntry
 from tidemill.kernel.marks import END_HEADER, read_header
-from tidemill.kernel.protocol.closer import Keeping, close
+from tidemill.kernel.protocol.closer import Closing, Keeping, close
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 from tidemill.kernel.services.broker import Broker
 
@@ -32,6 +32,7 @@ class Sweeper:
         self._floor = RouterFloor(broker)
         self._interval = interval
         self._patience = patience
+        self._open_parents: set[str] = set()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -52,6 +53,7 @@ class Sweeper:
     async def sweep(self) -> int:
         """Look at every living run once; return how many were carried on."""
         mended = 0
+        self._open_parents.clear()
         async for last in self._broker.journal.runs(headers_only=True):
             if self._stopping.is_set():
                 break
@@ -74,8 +76,12 @@ class Sweeper:
     async def _close(self, last: LastEntry) -> None:
         """Close a journal that had to stay open when the closer came by."""
         mark = read_header(last.run, last.seq, last.at, last.headers[END_HEADER])
+        if mark.parent in self._open_parents:
+            return
         floor = await self._floor.reaching(mark.event_seq)
-        await self._broker.performer.run(close(mark, self._keeping, routed=floor, now=time.time()))
+        procedure = close(mark, self._keeping, routed=floor, now=time.time())
+        if await self._broker.performer.run(procedure) is Closing.LATER and mark.parent:
+            self._open_parents.add(mark.parent)
 
     async def _look_at(self, run: str) -> bool:
         rid = f"sweep-{secrets.token_hex(8)}"

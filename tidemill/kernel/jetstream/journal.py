@@ -80,9 +80,13 @@ class Journal:
             return await self.read_leader(run)
         return found
 
-    async def read_leader(self, run: str) -> list[Entry]:
-        """Return a run's records in order as the stream's leader has them: never stale, one request each."""
-        return [_entry(r) async for r in records.scan_leader(self._bus, self.stream, self._prefix + run)]
+    async def read_leader(self, run: str, *, after: int = 0) -> list[Entry]:
+        """Return a run's records behind sequence `after`, in order, as the stream's leader has them.
+
+        They are never stale, and cost one request each.
+        """
+        found = records.scan_leader(self._bus, self.stream, self._prefix + run, start=after + 1)
+        return [_entry(record) async for record in found]
 
     async def tail_leader(self, run: str) -> Entry | None:
         """Return a run's newest record as the stream's leader has it, None where there is none."""

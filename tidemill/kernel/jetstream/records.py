@@ -103,9 +103,8 @@ async def last_from_leader(bus: Bus, stream: str, subject: str, *, timeout: floa
     return await _from_leader(bus, stream, {"last_by_subj": subject}, timeout)
 
 
-async def scan_leader(bus: Bus, stream: str, subject_filter: str) -> AsyncIterator[Record]:
-    """Yield all messages of a filter as the stream's leader has them, one request for each."""
-    start = 1
+async def scan_leader(bus: Bus, stream: str, subject_filter: str, *, start: int = 1) -> AsyncIterator[Record]:
+    """Yield the messages of a filter from sequence `start` on as the leader has them, one request for each."""
     while (record := await next_from_leader(bus, stream, subject_filter, start=start)) is not None:
         yield record
         start = record.seq + 1

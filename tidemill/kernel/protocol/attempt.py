@@ -201,7 +201,7 @@ def commit(session: Session, record: Record) -> Procedure[Commit]:
     if seq is not None:
         session.state.apply(seq, record)
         return Commit.DONE
-    session.state = fold((yield ReadLeader(session.ticket.run)))
+    yield from refresh(session)
     if record.rid in session.state.rids:
         return Commit.DONE
     return Commit.NEWS if owns(session.state, session.claim) else Commit.LOST
@@ -224,6 +224,11 @@ def remember(
 
 
 def refresh(session: Session) -> Procedure[bool]:
-    """Read what is new in the run's journal; False: the run is lost."""
-    session.state = fold((yield ReadLeader(session.ticket.run)))
+    """Read what is new in the run's journal; False: the run is lost.
+
+    Where there is nothing new the whole is read: the journal may have been closed.
+    """
+    run, state = session.ticket.run, session.state
+    if not state.extend((yield ReadLeader(run, state.tail))):
+        session.state = fold((yield ReadLeader(run)))
     return owns(session.state, session.claim)

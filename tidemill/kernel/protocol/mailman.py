@@ -105,7 +105,7 @@ def bring(run: str, items: Sequence[Item], state: State | None = None) -> Proced
         seq: int | None = yield Append(run, news, state.tail)
         if seq is not None:
             state.apply(seq, news)
-        else:
+        elif not state.extend((yield ReadLeader(run, state.tail))):
             state = fold((yield ReadLeader(run)))
     if state.phase is Phase.OWNED and state.owner is not None:
         yield Hint(run, state.owner.worker)

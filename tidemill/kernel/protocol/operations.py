@@ -28,9 +28,13 @@ class Read:
 
 @dataclass(slots=True, unsafe_hash=True)
 class ReadLeader:
-    """Read a run's journal through the stream's leader. Result: its entries, never stale."""
+    """Read a run's journal through the stream's leader. Result: its entries, never stale.
+
+    Those up to record `after` are known and may be left out.
+    """
 
     run: str
+    after: int = 0
 
 
 @dataclass(slots=True, unsafe_hash=True)

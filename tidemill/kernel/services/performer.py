@@ -194,7 +194,8 @@ class Performer:
         return [Entry(e.seq, decode(e.body), e.at) for e in await self.journal.read(operation.run)]
 
     async def _read_leader(self, operation: op.ReadLeader) -> list[Entry]:
-        return [Entry(e.seq, decode(e.body), e.at) for e in await self.journal.read_leader(operation.run)]
+        found = await self.journal.read_leader(operation.run, after=operation.after)
+        return [Entry(e.seq, decode(e.body), e.at) for e in found]
 
     async def _send_ticket(self, operation: op.SendTicket) -> None:
         headers: dict[str, str] = {}
