@@ -251,6 +251,7 @@ class Context(RunContext):
         calls = [one for one in aws if isinstance(one, Call)]
         if len(calls) < len(aws):
             if need is not None or timeout is not None:
+                races.close_unbegun(aws)
                 raise ContextError("settle: need= and timeout= are for children", hint="give it calls alone")
             return races.settle(aws)
         if need is not None and not 1 <= need <= len(calls):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -261,6 +261,8 @@ class Map(Generic[Out]):
     ) -> None:
         if limit is not None and limit < 1:
             raise ContextError(f"map: limit is {limit}", hint="at least one child has to run at a time")
+        if isinstance(items, Sized) and len(items) > MOST:
+            raise _too_many()
         self._script = script
         self._place = place
         self._request = requests
@@ -294,9 +296,7 @@ class Map(Generic[Out]):
             chunk.append(request)
             count += 1
             if count > MOST:
-                raise ContextError(
-                    f"map: more than {MOST} items", hint="split them: map over batches of items"
-                )
+                raise _too_many()
             if len(chunk) == min(_CHUNK, self._limit or _CHUNK):
                 await self._release(family, chunk, count, spare)
                 chunk = []
@@ -316,6 +316,10 @@ class Map(Generic[Out]):
             if spare is not None and family.first_failure(count) is not None:
                 return
         await family.spawn(chunk, first=count - len(chunk))
+
+
+def _too_many() -> ContextError:
+    return ContextError(f"map: more than {MOST} items", hint="split them: map over batches of items")
 
 
 async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:

@@ -32,10 +32,11 @@ async def first(script: Script, place: Place, entrants: Sequence[Awaitable[Any]]
         losers = [task for number, task in enumerate(tasks) if number != winner]
         if script.waits is None and script.drift is None:
             await _cancel(losers)
-            _close_unbegun([entrant for number, entrant in enumerate(entrants) if number != winner])
+            close_unbegun([entrant for number, entrant in enumerate(entrants) if number != winner])
         value = await tasks[winner]
     except asyncio.CancelledError:
         await _cancel(tasks)
+        close_unbegun(entrants)
         raise
     except Exception:
         keys = _keys(lines)
@@ -59,6 +60,7 @@ async def _winner(
     """Return who was first when the race was run, or is now."""
     if known is not None:
         script.asked(known.result["keys"])
+        await asyncio.sleep(0)  # the losers begin, so that they can end what they were given
         return int(known.result["winner"])
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     if script.waits is None and script.drift is None:
@@ -77,7 +79,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _close_unbegun(entrants: Sequence[Awaitable[Any]]) -> None:
+def close_unbegun(entrants: Sequence[Awaitable[Any]]) -> None:
     """Close the coroutines that were cancelled before they began: nobody will await them."""
     for entrant in entrants:
         if inspect.iscoroutine(entrant) and inspect.getcoroutinestate(entrant) == inspect.CORO_CREATED:
@@ -127,8 +129,13 @@ async def together(script: Script, place: Place, parts: Sequence[Awaitable[Any]]
     lines = [script.branch_of(task) for task in tasks]
     try:
         results = await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        await _cancel(tasks)
+        close_unbegun(parts)
+        raise
     except Exception:
         await _cancel(tasks)
+        close_unbegun(parts)
         await _cancel_children(script, _keys(lines), "a part beside it has failed")
         raise
     _catch_up(lines)

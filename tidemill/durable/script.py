@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tidemill.durable.branch import Branch, enter, inside
 from tidemill.durable.port import LostRun
-from tidemill.durable.stillness import nothing_moves
+from tidemill.durable.stillness import nothing_moves, quiet_joins
 from tidemill.kernel.errors import ContextError
 from tidemill.kernel.protocol.records import Fault, Step
 
@@ -353,7 +353,7 @@ class Script:
         if soonest is not None and soonest - self.port.now() <= self._linger:
             return False
         self.waits = tuple({wait.key: wait for wait in self._pending.values()}.values())
-        for future in self._pending:
+        for future in (*self._pending, *quiet_joins(self._tasks)):
             _fail(future, Suspended())
         return True
 
@@ -382,7 +382,7 @@ def left_by(error: BaseException) -> bool:
     return isinstance(error, Suspended | Drifted | LostRun)
 
 
-def _fail(future: asyncio.Future[None], error: BaseException) -> None:
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # nobody may be awaiting it any more

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import typing
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from tidemill.kernel.protocol.records import Fault, Wait
 from tidemill.retry import Abort, RetryAfter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from tidemill.durable.branch import Place
     from tidemill.durable.script import Script
@@ -243,9 +244,12 @@ def _cached_codec(annotation: Any) -> Codec[Any]:
 def _annotated(function: Any) -> Any:
     """Return what a function says that it returns; anything, where it says nothing that can be read."""
     try:
-        return typing.get_type_hints(inspect.unwrap(function), include_extras=True).get("return", Any)
+        returns = typing.get_type_hints(inspect.unwrap(function), include_extras=True).get("return", Any)
     except Exception:  # noqa: BLE001 - names that exist for type checkers only
         return Any
+    # A function that isn't async itself may return a coroutine: what that gives is the result.
+    awaited = typing.get_origin(returns) in (Coroutine, Awaitable)
+    return typing.get_args(returns)[-1] if awaited else returns
 
 
 def _fault(error: Exception, number: int, at: float) -> Fault:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from types import CodeType
 
 
 def _joins() -> frozenset[CodeType]:
@@ -27,6 +27,7 @@ def _joins() -> frozenset[CodeType]:
 
 
 _JOINS: Final = _joins()
+_WAIT: Final[CodeType | None] = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
 
 
 def nothing_moves(tasks: Collection[asyncio.Task[Any]], pending: Collection[asyncio.Future[Any]]) -> bool:
@@ -35,6 +36,18 @@ def nothing_moves(tasks: Collection[asyncio.Task[Any]], pending: Collection[asyn
     One that is done, and still among the tasks, is about to wake whoever waits for it.
     """
     return all(_is_still(task, tasks, pending) for task in tasks)
+
+
+def quiet_joins(tasks: Collection[asyncio.Task[Any]]) -> list[asyncio.Future[Any]]:
+    """Return what tasks await that may keep a suspension from them: `asyncio.gather` and `asyncio.wait`."""
+    found = []
+    for task in tasks:
+        awaited: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+        if awaited is not None and (
+            hasattr(awaited, "_children") or (_WAIT is not None and _code(task) is _WAIT)
+        ):
+            found.append(awaited)
+    return found
 
 
 def _is_still(
@@ -64,9 +77,20 @@ def _never_alone(
 
 
 def _waits_for_tasks(coroutine: Any) -> bool:
-    while inspect.iscoroutine(coroutine) and inspect.iscoroutine(coroutine.cr_await):
-        coroutine = coroutine.cr_await
+    coroutine = _innermost_coroutine(coroutine)
     if not inspect.iscoroutine(coroutine) or coroutine.cr_code not in _JOINS:
         return False
     frame = coroutine.cr_frame
     return frame is None or frame.f_locals.get("timeout") is None
+
+
+def _innermost_coroutine(coroutine: Any) -> Any:
+    while inspect.iscoroutine(coroutine) and inspect.iscoroutine(coroutine.cr_await):
+        coroutine = coroutine.cr_await
+    return coroutine
+
+
+def _code(task: asyncio.Task[Any]) -> CodeType | None:
+    """Return the code in which a task waits; None where that is no coroutine's."""
+    coroutine = _innermost_coroutine(task.get_coro())
+    return coroutine.cr_code if inspect.iscoroutine(coroutine) else None

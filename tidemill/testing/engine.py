@@ -80,8 +80,10 @@ class Engine:
     async def _turn(self, until: float | None) -> bool:
         """Let the next thing happen; False: there is none in this time."""
         self._changed.clear()
-        if self._broken is not None:
-            raise self._broken
+        problem = self._broken or self._outside.problem
+        if problem is not None:
+            self._broken = self._outside.problem = None
+            raise problem
         self._memory.fire()
         self._outside.speak()
         if self._memory.mail:

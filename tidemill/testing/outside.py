@@ -35,6 +35,7 @@ class Outside:
         asked: the runs that something stood for, in order.
         executed: how often each step's function was called, by run and key.
         repeated: finished steps that were executed again: there must be none.
+        problem: what is wrong with what was prepared.
     """
 
     def __init__(self, memory: Memory, chance: random.Random | None) -> None:
@@ -43,6 +44,7 @@ class Outside:
         self.asked: list[Triggered] = []
         self.executed: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.repeated: list[tuple[str, str]] = []
+        self.problem: Exception | None = None
         self._memory = memory
         self._chance = chance
         self._planned: list[tuple[float, int, Word]] = []
@@ -50,7 +52,7 @@ class Outside:
         self._decisions: list[Decision] = []
         self._signals: list[Said] = []
         self._events: list[Happened] = []
-        self._given: Counter[tuple[str, str]] = Counter()
+        self._given: defaultdict[tuple[str, str], dict[str, bool]] = defaultdict(dict)
         self._tokens: dict[tuple[str, str], OpenToken] = {}
         self._listening: list[tuple[str, Listening, float]] = []
 
@@ -159,7 +161,8 @@ class Outside:
         """Return the mailbox of the run that asked first for such a decision, and needs more of them."""
         box = token_box(decision.name)
         for place, token in self._tokens.items():
-            if place[1] == box and self._given[place] < token.quorum:
+            given = self._given[place].values()
+            if place[1] == box and all(given) and len(given) < token.quorum:
                 return place
         return None
 
@@ -167,11 +170,12 @@ class Outside:
         token = self._tokens[place]
         by = decision.by or next(iter(token.approvers), "somebody")
         if token.approvers and by not in token.approvers:
-            raise ConflictError(
+            self.problem = ConflictError(
                 f"{by} doesn't decide on {token.name!r}",
                 hint=f"ask {', '.join(token.approvers)}",
             )
-        self._given[place] += 1 if decision.approved else token.quorum
+            return
+        self._given[place].setdefault(by, decision.approved)
         self._memory.tell(place[0], decision.item(by, self._memory.now))
 
 
