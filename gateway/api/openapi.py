@@ -200,6 +200,29 @@ def control_document() -> Schema:
                 header="Idempotency-Key",
             )
         },
+        "/api/v1/events": {"get": _operation("List events", query=["source", "type", *_LISTING])},
+        "/api/v1/events/{id}": {"get": _operation("Show an event", path=["id"], query=["raw"])},
+        "/api/v1/events/{id}/replay": {
+            "post": _operation("Store an event again under a new id", path=["id"], status="202")
+        },
+        "/api/v1/deliveries": {
+            "get": _operation("List records of requests and events", query=["kind", "source", "limit"])
+        },
+        "/api/v1/quarantine": {"get": _operation("List the quarantine", query=_LISTING)},
+        "/api/v1/quarantine/{id}": {"get": _operation("Show an entry", path=["id"], query=["raw"])},
+        "/api/v1/quarantine/{id}/release": {
+            "post": _operation("Send an entry on", path=["id"], status="202")
+        },
+    }
+    document = _document("Tidemill control", paths | _of_runs() | _HEALTH)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]
+    return document
+
+
+def _of_runs() -> Schema:
+    """Return the operations on runs and on what they wait for."""
+    return {
         "/api/v1/runs": {"get": _operation("List runs", query=["task", "status", "limit"])},
         "/api/v1/runs/{run}": {"get": _operation("Show a run", path=["run"], answer=_RUN)},
         "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=_REASON)},
@@ -225,24 +248,7 @@ def control_document() -> Schema:
                 "Answer a token or an approval", path=["id"], body=_DECISION, header="Idempotency-Key"
             )
         },
-        "/api/v1/events": {"get": _operation("List events", query=["source", "type", *_LISTING])},
-        "/api/v1/events/{id}": {"get": _operation("Show an event", path=["id"], query=["raw"])},
-        "/api/v1/events/{id}/replay": {
-            "post": _operation("Store an event again under a new id", path=["id"], status="202")
-        },
-        "/api/v1/deliveries": {
-            "get": _operation("List records of requests and events", query=["kind", "source", "limit"])
-        },
-        "/api/v1/quarantine": {"get": _operation("List the quarantine", query=_LISTING)},
-        "/api/v1/quarantine/{id}": {"get": _operation("Show an entry", path=["id"], query=["raw"])},
-        "/api/v1/quarantine/{id}/release": {
-            "post": _operation("Send an entry on", path=["id"], status="202")
-        },
     }
-    document = _document("Tidemill control", paths | _HEALTH)
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"key": []}, {}]
-    return document
 
 
 def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
