@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,8 @@ from consumers import handler
 from consumers.faults import fault_of
 from consumers.journal_port import JournalPort, Surroundings
 from consumers.loader import AnyTask
+from consumers.process_child import Job
+from consumers.processes import Encoded, HandlerProcesses, ProcessDiedError, RemoteError
 from tidemill.binding import BoundCall
 from tidemill.durable.script import Script, left_by
 from tidemill.hooks import tell_of_start
@@ -48,6 +50,7 @@ class Tools:
     threads: Executor
     performer: Performer
     surroundings: Surroundings
+    processes: HandlerProcesses = field(default_factory=HandlerProcesses)
 
 
 class TimedOutError(Exception):
@@ -184,6 +187,20 @@ class Execution:
             script=script,
         )
 
+    async def _job(self) -> Job:
+        created, handler_task = self.session.state.created, self._task
+        if created is None:
+            raise AssertionError("an owned run has a created record")
+        return Job(
+            handler_task.__module__,
+            handler_task.source_location.file,
+            handler_task.id,
+            self.session.ticket.run,
+            self.session.state.attempt,
+            created.event,
+            await self._input(created),
+        )
+
     async def _input(self, created: Created) -> bytes:
         if created.blob is None:
             return created.raw
@@ -197,7 +214,13 @@ class Execution:
         script = self._script if self._task.signature.context != "none" else None
         if self._task.hooks.start:
             await self._tell_of_start()
-        executing = handler.start(call, self._tools.threads, self.name, script)
+        if self._task.executor == "process":
+            job = await self._job()
+            executing: handler.Handler = handler.InProcess(
+                lambda begun: self._tools.processes.execute(job, begun), self.name
+            )
+        else:
+            executing = handler.start(call, self._tools.threads, self.name, script)
         self._handler = executing
         await executing.begun()
         limit, error = self._limit()
@@ -256,7 +279,7 @@ class Execution:
             self._remind(pause * 2)
 
     async def _completed(self, call: BoundCall, value: Any) -> Completed:
-        encoded = call.encode_result(value)
+        encoded = value.json if isinstance(value, Encoded) else call.encode_result(value)
         if len(encoded) > INLINE_LIMIT:
             return Completed(blob=await self._tools.performer.put_blob(self.session.ticket.run, encoded))
         return Completed(None if encoded == b"null" else orjson.Fragment(encoded))
@@ -277,12 +300,16 @@ class Execution:
         return self._failed(error)
 
     def _failed(self, error: BaseException) -> Failed:
+        if isinstance(error, RemoteError):
+            return Failed(error.fault, final=error.final, delay=error.delay, roll=backoff.spread())
         now = clock.now()
         fault = fault_of(error, attempt=self.session.state.attempt, at=now.timestamp())
         if isinstance(error, TimedOutError):
             in_thread = self._handler is not None and not self._handler.stoppable
             final = in_thread or isinstance(error, OverdueError)
             return Failed(fault, "timed_out", final=final, roll=backoff.spread())
+        if isinstance(error, ProcessDiedError):
+            return Failed(fault, "crashed", roll=backoff.spread())
         if isinstance(error, PayloadError):
             return Failed(fault, final=True)
         if isinstance(error, RetryAfter):

@@ -145,6 +145,26 @@ class FramedInThread(Handler):
             self.stoppable = True
 
 
+class InProcess(Handler):
+    """A sync handler in a process of its own: `execute` sets the event when it begins."""
+
+    stoppable = True
+
+    def __init__(self, execute: Callable[[asyncio.Event], Coroutine[Any, Any, Any]], name: str) -> None:
+        self._begun = asyncio.Event()
+        self.done = asyncio.create_task(execute(self._begun), name=name)
+        self.done.add_done_callback(lambda _: self._begun.set())
+        self.done.add_done_callback(_retrieve)
+
+    async def begun(self) -> None:
+        """Wait for a process: what a timeout counts begins there."""
+        await self._begun.wait()
+
+    def cancel(self) -> None:
+        """Ask the handler to stop; its process is killed when it goes on."""
+        self.done.cancel()
+
+
 async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> bool:
     """Wait until a future is done, for `timeout` seconds at most, and leave it alone in any case.
 

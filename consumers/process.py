@@ -24,8 +24,10 @@ Report = Callable[[str], None]
 
 async def serve_worker(
     settings: Settings, tasks: Sequence[AnyTask], *, engine: bool, report: Report, republish: bool = False
-) -> None:
+) -> bool:
     """Execute tasks until SIGTERM or SIGINT; with `engine` its roles run in this process too.
+
+    Returns True if it has stopped by itself, because of its memory, and is to be replaced.
 
     With `republish` the tasks' definitions are put in force also where newer versions of them are.
 
@@ -44,6 +46,7 @@ async def serve_worker(
                 await _serve(broker, lambda stopping: _work(worker, mover, stopping, report))
             finally:
                 left_behind = worker.left_behind
+        return worker.outgrown
     finally:
         if left_behind:
             _end_at_once(left_behind)

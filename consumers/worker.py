@@ -19,13 +19,15 @@ from consumers.execution import Tools
 from consumers.journal_port import Surroundings
 from consumers.lease import LeaseKeeper
 from consumers.loader import AnyTask
+from consumers.memory import resident_bytes
+from consumers.processes import HandlerProcesses
 from consumers.shared import Shared, interrupt, look_at_journal
 from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
 from tidemill.client import Client, use
 from tidemill.durable.branch import follow_tasks
 from tidemill.injection import WorkerScope, serving
-from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.errors import BrokerError, SettingsError
 from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
 from tidemill.kernel.jetstream.reconcile import SECOND
@@ -44,6 +46,8 @@ RELEASE_SECONDS: Final = 10.0
 LAST_SECONDS: Final = 2.0
 """How long they may take once their tasks were cancelled, and the broker to take what is said last."""
 PRESENCE_SECONDS: Final = 10.0
+MEMORY_SECONDS: Final = 1.0
+"""How often the memory is looked at."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,6 +82,8 @@ class Worker:
         self._settings = settings
         self._republish = republish
         self._threads = HandlerThreads(settings.threads)
+        self._processes = HandlerProcesses(settings.cpu_processes)
+        self.outgrown = False
         self._leases = LeaseKeeper(self._connect_leases, lease=settings.lease)
         self._watchdog = Watchdog(asyncio.get_running_loop())
         self.left_behind: tuple[str, ...] = ()
@@ -86,7 +92,7 @@ class Worker:
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.performer, self._surroundings()),
+            Tools(self._threads, broker.performer, self._surroundings(), self._processes),
             MAX_CRASHES,
             self._watchdog.arrival,
         )
@@ -111,6 +117,7 @@ class Worker:
     async def run(self, stopping: asyncio.Event, ready: asyncio.Event | None = None) -> None:
         """Work until `stopping` is set, then finish or give back what is in work.
 
+        `outgrown` says that it has stopped by itself, because of its memory;
         `left_behind` names the async handlers that didn't end even when their tasks were cancelled.
         """
         await self.prepare()
@@ -130,6 +137,9 @@ class Worker:
                         group.create_task(puller.run(), name="pull tickets")
                 group.create_task(self._announce(stopping), name="announce the worker")
                 group.create_task(self._watch_leases(stopping), name="watch the leases")
+                if self._settings.max_memory is not None:
+                    watching = self._watch_memory(self._settings.max_memory, stopping)
+                    group.create_task(watching, name="watch the memory")
                 if ready is not None:
                     ready.set()
                 await stopping.wait()
@@ -138,6 +148,7 @@ class Worker:
             await hints.stop()
             await self._cancel_work()
             await scope.close()
+            self._processes.close()
             self._watchdog.stop()
             await asyncio.to_thread(self._leases.stop)
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -272,6 +283,27 @@ class Worker:
             except TimeoutError:
                 if not self._leases.alive:
                     raise RuntimeError("the lease thread has died") from self._leases.failure
+
+    async def _watch_memory(self, limit: int, stopping: asyncio.Event) -> None:
+        """Stop in order when the process holds too much memory: whoever has started it replaces it.
+
+        Raises:
+            SettingsError: it holds too much from the start.
+        """
+        if resident_bytes() > limit:
+            raise SettingsError(
+                f"worker.max_memory is {limit >> 20} MiB, and a worker that has executed nothing holds "
+                f"{resident_bytes() >> 20} MiB",
+                hint="allow it several times that, or leave the setting out",
+            )
+        while not stopping.is_set():
+            try:
+                await asyncio.wait_for(stopping.wait(), MEMORY_SECONDS)
+            except TimeoutError:
+                if (resident := resident_bytes()) > limit:
+                    _log.warning("%d MiB of memory are too much: the worker is replaced", resident >> 20)
+                    self.outgrown = True
+                    stopping.set()
 
     def _hinted(self, message: Message) -> None:
         self._shared.spawn(look_at_journal(self._shared, message.body.decode()), "look at a journal")

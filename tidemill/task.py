@@ -173,7 +173,7 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
         with _at(self.signature.place):
             payload: Codec[In] = Codec(self.signature.payload, "payload")
             result: Codec[Out] = Codec(self.signature.returns, "result")
-        _check_executor(given.executor, self.signature)
+        _check_executor(given.executor, self.signature, function)
         self.executor = given.executor
         self._middleware = given.middleware
         self._function = function
@@ -346,11 +346,18 @@ def _check_names(task_id: str, given: options.Options, place: Place) -> None:
         raise place.problem(f"task {task_id!r} has where= but no event", hint="name the events in on=")
 
 
-def _check_executor(executor: Executor, handler: signature.HandlerSignature) -> None:
+def _check_executor(
+    executor: Executor, handler: signature.HandlerSignature, function: Callable[..., Any]
+) -> None:
     if executor != "auto" and handler.is_async:
         raise handler.place.problem(
             f"an async def handler is executed on the event loop, not in a {executor}",
             hint="write def, or leave out executor=",
+        )
+    if executor == "process" and "<locals>" in function.__qualname__:
+        raise handler.place.problem(
+            "a process finds its task again by its module and id, not inside of a function",
+            hint="define it at the top of a module",
         )
 
 

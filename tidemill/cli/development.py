@@ -82,7 +82,7 @@ class Development:
     async def _start_worker(self) -> Child:
         show = _printer("worker")
         # Here the newest code is what stands in the files, also when a change was taken back.
-        words = ["worker", "--processes", "1", "--republish", "--", *self._modules]
+        words = ["worker", "--kept", "--processes", "1", "--republish", "--", *self._modules]
         return await self._start("worker", words, show)
 
     async def _start(self, name: str, words: Sequence[str], on_line: Callable[[str, bool], None]) -> Child:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,8 @@ from tidemill.cli.service import report, serve
 if TYPE_CHECKING:
     from tidemill.kernel.settings.model import Settings
 
+OUTGROWN: Final = 75
+"""Exit code of a worker that held too much memory (EX_TEMPFAIL of sysexits.h): it is to be started again."""
 app = typer.Typer()
 
 
@@ -38,6 +40,7 @@ def worker(  # noqa: PLR0913 - one parameter an option
     processes: Annotated[
         int | None, typer.Option(min=1, help="Start so many processes and keep them running.")
     ] = None,
+    kept: Annotated[bool, typer.Option("--kept", hidden=True)] = False,
     republish: Annotated[
         bool,
         typer.Option("--republish", help="Put these definitions in force, also over newer ones: a rollback."),
@@ -50,14 +53,19 @@ def worker(  # noqa: PLR0913 - one parameter an option
     call = invocation(context)
     settings = call.settings({"worker": _given(slots=slots, processes=processes)})
     engine = settings.worker.engine and not no_engine
-    if settings.worker.processes > 1:
+    if not kept and (settings.worker.processes > 1 or settings.worker.max_memory is not None):
         _serve_many(call, settings, modules, engine=engine, republish=republish)
         return
     from consumers.loader import load  # noqa: PLC0415 - the broker's client delays --help
     from consumers.process import serve_worker  # noqa: PLC0415 - the same
 
-    service = serve_worker(settings, load(modules), engine=engine, report=report, republish=republish)
-    serve(settings, service)
+    tasks = load(modules)
+
+    async def service() -> None:
+        if await serve_worker(settings, tasks, engine=engine, report=report, republish=republish):
+            raise typer.Exit(OUTGROWN)
+
+    serve(settings, service())
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def _serve_many(
     from tidemill.cli.fleet import Member, serve_fleet  # noqa: PLC0415 - the broker's client delays --help
 
     count = settings.worker.processes
-    words = ["worker", "--no-engine", "--processes", "1", "--slots", str(settings.worker.slots)]
+    words = ["worker", "--kept", "--no-engine", "--processes", "1", "--slots", str(settings.worker.slots)]
     if republish:
         words.append("--republish")
     members = [Member(f"worker {number}", (*words, "--", *modules)) for number in range(1, count + 1)]

@@ -201,6 +201,8 @@ class WorkerSettings(Section):
     """Threads for synchronous handlers, per process."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Worker processes that one command starts."""
+    cpu_processes: Annotated[int, Field(ge=1)] | None = None
+    """Processes for handlers with `executor="process"`, per worker process; by default one a core."""
     shutdown_timeout: Seconds = 30.0
     """How long a stopping worker lets its runs go on before it hands them back."""
     linger: Seconds = 1.0
