@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.model.journal import NOW
+from tests.model.parts import CHILD_TASK, child_record, children_of
 from tests.model.scenarios import RUN, TASK, Scenario
-from tests.model.scripts import CHILD_TASK, child_record, children_of, execute
+from tests.model.scripts import execute
 from tests.model.steps import Step
 from tests.model.world import Actor, Message, World
 from tidemill.kernel.protocol import attempt, closer, creation, mailman, routing, sweeper

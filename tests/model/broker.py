@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.model.journal import Log
+from tests.model.parts import Listen, Perform
 from tests.model.scenarios import Scenario
-from tests.model.scripts import Listen, Perform
 from tests.model.world import Actor, Fault, Message, Timer, World
 from tidemill.kernel.protocol.closer import Closing
 from tidemill.kernel.protocol.operations import (

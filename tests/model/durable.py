@@ -6,8 +6,7 @@ import random
 from itertools import combinations
 from typing import Any, Final
 
-from tests.model.scenarios import Scenario
-from tests.model.scripts import (
+from tests.model.parts import (
     Do,
     Part,
     Race,
@@ -19,6 +18,7 @@ from tests.model.scripts import (
     signal,
     sleep,
 )
+from tests.model.scenarios import Scenario
 from tests.model.world import Fault
 from tidemill.kernel.protocol.conclusions import Policy
 from tidemill.kernel.protocol.records import Item

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.model.broker import Broker, Outcome
 from tests.model.journal import NOW
-from tests.model.scripts import CHILD_TASK, Execution, Join, child_record, run_of
+from tests.model.parts import CHILD_TASK, Execution, Join, child_record, run_of
 from tests.model.world import Actor, World
 from tidemill.kernel.protocol import attempt, creation, mailman, tickets
 from tidemill.kernel.protocol.attempt import Commit, Session, owns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, Literal
 
-from tests.model.scripts import Part, children_of, run_of
+from tests.model.parts import Part, children_of, run_of
 from tests.model.world import Fault
 from tidemill.kernel.protocol.conclusions import Policy
 from tidemill.kernel.protocol.records import Item

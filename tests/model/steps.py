@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from tests.model.journal import NOW, Log
-from tests.model.scripts import Perform
+from tests.model.parts import Perform
 from tidemill.kernel.protocol.operations import Clock, Execute, Hint, Isolate, Operation, Procedure, Publish
 
 _numbers = count()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.model import durable_flaws, flaws, scripts
+from tests.model import durable_flaws, flaws, parts
 from tests.model.durable import (
     BOOM,
     GO,
@@ -51,7 +51,7 @@ PLANTS = [
         "F2 who has read of its loss appends",
         HARD_OF_HEARING,
         "behind a run that is owned",
-        (scripts, "remember"),
+        (parts, "remember"),
         durable_flaws.remember_carelessly,
     ),
     Plant("F3 news without redelivery", combine("signal", "crash"), "is lost", flaws.AcknowledgedAtDelivery),
@@ -99,7 +99,7 @@ PLANTS = [
         "children before the journal says so",
         DYING,
         UNCARRIED,
-        (scripts.Join, "spawn"),
+        (parts.Join, "spawn"),
         durable_flaws.spawn_unannounced,
     ),
     put(
@@ -120,14 +120,14 @@ PLANTS = [
         "a reopened parent waits for whom it missed",
         REOPENED,
         STILL,
-        (scripts, "create_child"),
+        (parts, "create_child"),
         durable_flaws.create_child_only,
     ),
     put(
         "time is over by another clock",
         combine("sleep"),
         "a moment that is over",
-        (scripts.Execution, "time"),
+        (parts.Execution, "time"),
         durable_flaws.own_clock,
     ),
     put(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.model.explore import Findings, Move
 from tests.model.journal import Log
-from tests.model.scripts import Perform
+from tests.model.parts import Perform
 from tests.model.world import Actor, World
 from tidemill.kernel.protocol.operations import Append, CancelTimer, Execute, Schedule, SendTicket
 from tidemill.kernel.protocol.records import Spawned
