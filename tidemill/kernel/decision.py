@@ -52,8 +52,31 @@ def parse_decision(document: Mapping[str, Any], key: str | None = None) -> Decis
         value = given[name] = document.get(name, default)
         if not isinstance(value, kind):
             raise PayloadError(f"{name}: {value!r} isn't {'text' if kind is str else 'true or false'}")
+        if isinstance(value, str) and not _is_unicode(value):
+            raise PayloadError(f"{name}: {value!r} is no Unicode text")
     if not 1 <= len(given["by"].strip()) <= LONGEST:
         raise PayloadError("by: it doesn't say who answers", hint="put a name or an address there")
-    if key is not None and not 1 <= len(key) <= LONGEST:
-        raise PayloadError(f"an idempotency key has 1 to {LONGEST} characters", hint="use a shorter one")
+    if key is not None:
+        check_text("an idempotency key", key)
     return Decision(given["by"].strip(), given["approved"], given["comment"], document.get("data"), key)
+
+
+def check_text(what: str, text: str, *, hint: str = "use a shorter one") -> None:
+    """Refuse a name or a key that is empty, too long or no Unicode text.
+
+    Raises:
+        PayloadError: it is.
+    """
+    if not 1 <= len(text) <= LONGEST:
+        raise PayloadError(f"{what} has 1 to {LONGEST} characters", hint=hint)
+    if not _is_unicode(text):
+        raise PayloadError(f"{what} is Unicode text, {text!r} is none", hint="check the terminal's encoding")
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether a text can be written as UTF-8: an argument of the command line may be none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -128,6 +128,7 @@ class UndecidedError(ValueError):
     """A condition failed on an event."""
 
 
+@lru_cache(maxsize=256)
 def check_wait(pattern: str, where: str | None) -> None:
     """Refuse a wait for an event that can't be matched.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from tidemill.kernel.decision import check_text
 from tidemill.kernel.errors import ConflictError, PayloadError
 from tidemill.kernel.protocol.records import Item
 from tidemill.kernel.services.mail import MOST_BYTES, bring
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.run_view import RunView
     from tidemill.kernel.services.runs import Runs
-
-LONGEST: Final = 255
-"""Most characters of a signal's name, and of an idempotency key."""
 
 
 class RunSignals:
@@ -48,7 +46,8 @@ class RunSignals:
         told = {"run_id": run, "signal": name, "id": item_id}
         known = view.state.boxes.get(box, {}).get(item_id)
         if known is not None:
-            if known.blob is None and orjson.dumps(known.data) != orjson.dumps(orjson.loads(content)):
+            before = orjson.loads(await self._broker.blobs.get(known.blob)) if known.blob else known.data
+            if before != orjson.loads(content):
                 raise ConflictError(
                     f"the idempotency key {key!r} was used for another signal {name!r} of {run}",
                     hint="use another key for another signal",
@@ -64,10 +63,9 @@ class RunSignals:
 
 
 def _checked(name: str, data: bytes, key: str | None) -> bytes:
-    if not 1 <= len(name) <= LONGEST:
-        raise PayloadError(f"a signal's name has 1 to {LONGEST} characters", hint="name it as the code does")
-    if key is not None and not 1 <= len(key) <= LONGEST:
-        raise PayloadError(f"an idempotency key has 1 to {LONGEST} characters", hint="use a shorter one")
+    check_text("a signal's name", name, hint="name it as the code does")
+    if key is not None:
+        check_text("an idempotency key", key)
     if len(data) > MOST_BYTES:
         raise PayloadError(
             f"the data have {len(data)} bytes",

@@ -14,7 +14,7 @@ import jsonschema_rs
 import orjson
 
 from tidemill.kernel import clock
-from tidemill.kernel.decision import LONGEST, Decision
+from tidemill.kernel.decision import LONGEST, Decision, parse_decision
 from tidemill.kernel.errors import (
     ConflictError,
     ExpiredError,
@@ -88,6 +88,7 @@ class Tokens:
             ConflictError: it was decided before, or the run has ended.
             BrokerError: it wasn't stored, or it is unknown whether it was.
         """
+        decision = parse_decision(decision.document(), decision.key)
         view = await self.find(token)
         item = Item(
             id=f"token-{view.name}-{decision.key or secrets.token_hex(12)}",
