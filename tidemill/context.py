@@ -14,6 +14,7 @@ from tidemill.durable.waits import RAISE, Approval, Token
 from tidemill.event import Event
 from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ContextError
+from tidemill.kernel.matching import check_wait
 from tidemill.run_context import RunContext
 
 if TYPE_CHECKING:
@@ -138,15 +139,18 @@ class Context(RunContext):
 
         Raises:
             WaitTimeout: no event came in time, and there is no default.
+            DefinitionError: the pattern or the condition can't be used.
+            PayloadError: a value of `match` or `params` can't be serialised.
         """
+        check_wait(type, where)
         branch = self._branch("wait_for_event")
         place = branch.place(name or f"event:{type}")
         listening = Listening(
             box=f"event:{place.key}",
             pattern=type,
             where=where,
-            params=params,
-            match=match,
+            params=waits.as_json("params", params),
+            match=waits.as_json("match", match),
             lookback=seconds(lookback),
         )
         return waits.event(branch.script, place, model, listening, seconds(timeout), default)

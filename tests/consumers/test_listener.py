@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -253,3 +254,46 @@ async def test_the_listener_asks_nothing_while_nobody_waits(
     await listener.stop()
     await running
     assert count < 20
+
+
+async def test_a_wait_that_can_never_match_fails_where_it_is_asked_for(mill: Mill) -> None:
+    given: dict[str, dict[str, Any]] = {
+        "where": {"where": "data.id == parms.id", "params": {"id": 1}},
+        "match": {"match": {"a": {"b": object()}}},
+        "params": {"where": "params.a == 1", "params": {"a": {1, object()}}},
+    }
+
+    @task
+    async def wrong(which: str, ctx: Context) -> None:
+        await ctx.wait_for_event(
+            "a..b" if which == "type" else "a.b", dict, timeout=9, **given.get(which, {})
+        )
+
+    words = {
+        "type": "empty part",
+        "where": "unknown variable 'parms'",
+        "match": "the match can't be serialised: match.a.b",
+        "params": "the params can't be serialised",
+    }
+    async with mill.worker(wrong):
+        for which, told in words.items():
+            view = await mill.ended(await mill.trigger("wrong", which))
+            assert told in view.facts()["error"]["message"]
+    assert await mill.broker.waiting.all() == []
+
+
+async def test_values_may_be_models(mill: Mill) -> None:
+    @dataclass
+    class Order:
+        id: int
+
+    @task
+    async def modelled(ctx: Context) -> str:
+        found = await ctx.wait_for_event("a.b", dict, match={"order": Order(7)}, timeout=60)
+        return found.id
+
+    async with mill.engine(*ROLES), mill.worker(modelled, linger=SOON):
+        run = await mill.trigger("modelled")
+        await waiting(mill, 1)
+        await mill.post("a.b", {"order": {"id": 7}}, id="it")
+        assert (await mill.ended(run)).result == "it"

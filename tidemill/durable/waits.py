@@ -199,6 +199,15 @@ async def event(  # noqa: PLR0913, PLR0917 - a wait for an event has these parts
     return event_of(envelope, Codec(model, "event's data").decode_value(envelope.data))
 
 
+def as_json(name: str, values: Mapping[str, Any] | None) -> Any:
+    """Return values as they are held against an event's.
+
+    Raises:
+        PayloadError: one can't be serialised.
+    """
+    return None if values is None else orjson.loads(Codec(Any, name).encode(values))
+
+
 def _until(listening: Listening, until: float | None) -> Listening:
     return Listening(
         box=listening.box,
