@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.model.journal import Log
 from tests.model.parts import Listen, Perform
-from tests.model.scenarios import Scenario
+from tests.model.scenarios import HOOKS, Scenario
 from tests.model.world import Actor, Fault, Message, Timer, World
 from tidemill.kernel.protocol.closer import Closing
 from tidemill.kernel.protocol.operations import (
@@ -42,6 +42,16 @@ Outcome = tuple[World, Any]
 """The world behind an operation, and the operation's result."""
 
 
+class Numbers(dict[str, int]):
+    """The numbers of runs; one that isn't known by its id is that of hooks."""
+
+    def __missing__(self, run: str) -> int:
+        """Return the number of the hooks' run."""
+        if run == HOOKS:
+            raise KeyError(run)
+        return self[HOOKS]
+
+
 class Broker:
     """Performs operations; planted flaws override single rules."""
 
@@ -50,7 +60,7 @@ class Broker:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.numbers = {run: number for number, run in enumerate(scenario.runs)}
+        self.numbers = Numbers((run, number) for number, run in enumerate(scenario.runs))
         self._rules: dict[type[Any], Callable[[World, Actor, Any], Outcome]] = {
             Read: self._read,
             ReadLeader: self._read,

@@ -112,6 +112,15 @@ FAMILIES: Final = [
     world("reopened with a child, closing", _UNHEARD, closing=True, **_FAILED),
     world("reopened with a child that failed", _UNHEARD, child=(Do("c", 9, fatal=True),), **_FAILED),
 ]
+HOOKED: Final = [
+    world("hooks, crash", Do("a"), hooks=True, crash=1, child=(Do("tell"),)),
+    world(
+        "hooks, cancel, crash", Do("a"), sleep("nap"), signals=("cancel",), hooks=True, crash=1, terse=True
+    ),
+    world("hooks of a run that fails, crash", Do("a", 9, fatal=True), hooks=True, crash=1),
+    world("hooks, two workers, expiry", Do("a"), hooks=True, workers=2, expiry=1, terse=True),
+    world("hooks, closing", Do("a"), hooks=True, closing=True),
+]
 LARGE: Final = [
     world("a race, expiry, two workers", FIRST, Do("b"), signals=(GO,), workers=2, expiry=1, terse=True),
     world("a join of two, expiry, two workers", join("all", 2), workers=2, expiry=1, terse=True),

@@ -55,6 +55,8 @@ class Properties:
         left = [message.stream for message in world.messages if message.stream != "ends"]
         if left or world.actors:
             return f"at rest, but something is left: {left} {world.actors}"
+        if self.scenario.hooks and world.logs[-1].tail == 0:
+            return "at rest, but the hooks of the run have never heard of its end"
         verdicts = (self._of_end(world, run) for run in range(len(world.logs)))
         return next((verdict for verdict in verdicts if verdict), None)
 
@@ -147,9 +149,9 @@ class Properties:
 
     def _of_waking(self, before: World, move: Move, send: Any) -> str | None:
         """A suspended run is woken by one ticket, however many have news for it."""
-        run = self.scenario.runs.index(send.run)
         if move.world.stored_so_far == before.stored_so_far or send.kind != "signal":
             return None
+        run = self.scenario.runs.index(send.run)
         if any(self.scenario.allows(fault) for fault in (Fault.DUPLICATE, Fault.RESTART, *_SWEEPS)):
             return None
         twice = any(one.seq == send.seq and one.kind == "signal" for one in before.stored("tickets", run))
@@ -189,8 +191,9 @@ def _carried(world: World, run: int) -> bool:
     # could accept it. Should it die too, the sweeper finds the run.
     mailman = any(actor.stream == "signals" and actor.run == run for actor in world.actors)
     timer = any(timer.run == run for timer in world.timers)
-    # A child that was only just created is its parent's: whose ticket comes again, and creates it again.
-    parent = run > 0 and world.logs[run].state.starts == 0 and bool(world.stored("tickets", 0))
+    # A run that was only just created is its creator's, whose message comes again and creates it again.
+    new = run > 0 and world.logs[run].state.starts == 0
+    parent = new and any(message.run == 0 and message.stream != "ends" for message in world.messages)
     return messages or mailman or timer or parent
 
 

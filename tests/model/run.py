@@ -55,6 +55,7 @@ def main() -> int:
         *durable.WAITS,
         *durable.JOINS,
         *durable.FAMILIES,
+        *durable.HOOKED,
     ]
     return exhaustive(everything, arguments.limit)
 

@@ -17,6 +17,8 @@ TASK: Final = "task"
 RUN: Final = run_of_event("event", TASK)
 SignalKind = Literal["cancel", "retry"] | Item
 Cause = Literal["event", "caller", "once", "begun"]
+HOOKS: Final = "the run of its hooks"
+"""Stands for the run that is named after an end of the first one."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Scenario:
     `cause` is who starts the run: an event that is delivered until the router acknowledges it, a caller
     that repeats its request until it is through, or one that doesn't (`once`); or it has its first ticket
     already (`begun`). `waits` says that runs may wait for ever for news that nobody sends; in a `terse`
-    scenario user code takes no time. `faults` says how often what may go wrong.
+    scenario user code takes no time. `hooks` hear of the run's end in a run of their own. `faults` says how
+    often what may go wrong.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Scenario:
     expired: bool = False
     waits: bool = False
     terse: bool = False
+    hooks: bool = False
     policy: Policy = field(default_factory=lambda: Policy(jitter=False))
     faults: tuple[tuple[Fault, int], ...] = ()
 
@@ -59,7 +63,7 @@ class Scenario:
         children = [
             run_of(RUN, key, index) for key, count in children_of(self.script) for index in range(count)
         ]
-        return (RUN, *children)
+        return (RUN, *children, *(HOOKS,) * self.hooks)
 
     def allows(self, fault: Fault) -> bool:
         """Say whether a fault may happen at all."""

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.model.durable import FAMILIES, JOINS, PAIRS, SINGLES, TRIPLES, WAITS, together
+from tests.model.durable import FAMILIES, HOOKED, JOINS, PAIRS, SINGLES, TRIPLES, WAITS, together
 from tests.model.explore import Model, explore, walk
 from tests.model.scenarios import Scenario
 from tests.model.trace import report
@@ -43,6 +43,11 @@ def test_children(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("scenario", FAMILIES, ids=name)
 def test_parents_that_are_cancelled_or_reopened(scenario: Scenario) -> None:
+    explore_all(scenario)
+
+
+@pytest.mark.parametrize("scenario", HOOKED, ids=name)
+def test_hooks(scenario: Scenario) -> None:
     explore_all(scenario)
 
 
