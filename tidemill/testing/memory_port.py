@@ -109,6 +109,7 @@ class MemoryPort(Port):
         return Created(
             rid=f"child-{child.run}",
             task=child.task,
+            hooks=self._outside.has_hooks(child.task),
             start_at=start_at,
             expires_at=(start_at or self.now()) + ttl if ttl is not None else None,
             tags=tuple(child.options.get("tags", ())),

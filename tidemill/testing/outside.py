@@ -62,9 +62,16 @@ class Outside:
             return
         for name in (task.id, *task.definition.aliases):
             self.tasks[name] = task
+        hooks = task.hooks_task()
+        for name in (hooks.id, *hooks.definition.aliases):
+            self.tasks[name] = hooks
         for other in _named_by(task):
             if other.id not in self.tasks:
                 self.serve(other)
+
+    def has_hooks(self, task: str) -> bool:
+        """Say whether hooks hear of the end of a task's runs."""
+        return task in self.tasks and self.tasks[task].definition.hooks
 
     def require(self, task: str) -> None:
         """Check that a task is known.

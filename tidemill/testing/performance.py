@@ -13,6 +13,7 @@ import orjson
 from tidemill.durable.branch import enter
 from tidemill.durable.leaving import left, unfinished
 from tidemill.durable.script import Script
+from tidemill.hooks import tell_of_start
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.conclusions import Cancelled, Completed, Conclusion, Failed, Lost
 from tidemill.kernel.protocol.records import Fault
@@ -57,7 +58,7 @@ class Performance:
         Raises:
             Crashed: its process has died meanwhile.
         """
-        if self._task.signature.context != "none":
+        if self._task.signature.context != "none" or self._task.hooks.start:
             self._script = Script(self._port, linger=self._linger)
         try:
             conclusion = await self._conclude()
@@ -100,27 +101,34 @@ class Performance:
         created = self.session.state.created
         if created is None:
             raise AssertionError("an owned run has a created record")
-        attempt = Attempt(
+        return self._task.bind(created.event, created.raw, None, self._attempt(self._script))
+
+    def _attempt(self, script: Script | None) -> Attempt:
+        return Attempt(
             run_id=self.session.ticket.run,
             task_id=self._task.id,
             number=self.session.state.attempt,
             now=lambda: datetime.fromtimestamp(self._memory.now, UTC),
             cancelled=lambda: self._verdict is not None,
-            script=self._script,
+            script=script,
         )
-        return self._task.bind(created.event, created.raw, None, attempt)
 
     async def _result_of(self, call: BoundCall) -> Any:
         """Execute the handler within its timeout."""
-        surroundings = contextvars.copy_context()
-        if self._script is not None:
-            surroundings.run(enter, self._script.main)
         loop = asyncio.get_running_loop()
         name = f"task {self._task.id}, run {self.session.ticket.run}"
+        if self._task.hooks.start and self._script is not None:
+            telling = tell_of_start(self._task.hooks.start, self._script, self._attempt(None))
+            self._done = loop.create_task(telling, name=name)
+            await self._done
+        script = self._script if self._task.signature.context != "none" else None
+        surroundings = contextvars.copy_context()
+        if script is not None:
+            surroundings.run(enter, script.main)
         if call.is_async:
             executing = loop.create_task(call.invoke(), name=name, context=surroundings)
-            if self._script is not None:
-                self._script.adopt(executing, self._script.main)
+            if script is not None:
+                script.adopt(executing, script.main)
             self._done = executing
         else:
             self._done = loop.run_in_executor(None, surroundings.run, call.invoke)

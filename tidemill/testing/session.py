@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.client import Client, use_everywhere
 from tidemill.direct import supplying
 from tidemill.durable.children import Ok
+from tidemill.injection import Overrides, overriding
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ConflictError
@@ -156,13 +157,19 @@ class Session(Answers, Transport):
 
 
 @contextlib.contextmanager
-def active(*, attempt: int = 1, now: datetime | None = None) -> Iterator[Session]:
+def active(
+    *, attempt: int = 1, now: datetime | None = None, overrides: Overrides | None = None
+) -> Iterator[Session]:
     """Make tasks callable like functions, in the whole process, until the block ends.
 
     Args:
         attempt: the attempt's number that contexts show.
         now: what `ctx.now()` returns; by default the real time.
+        overrides: who provides in the place of the providers that handlers depend on.
+
+    Raises:
+        DefinitionError: one of `overrides` can't provide anything.
     """
     session = Session(attempt, now)
-    with supplying(session), use_everywhere(Client(session)):
+    with overriding(overrides or {}), supplying(session), use_everywhere(Client(session)):
         yield session

@@ -12,6 +12,7 @@ import orjson
 
 from tidemill.client import Client, use_everywhere
 from tidemill.durable.branch import follow_tasks
+from tidemill.injection import Overrides, overriding
 from tidemill.kernel import clock, subjects
 from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ConflictError, NotFoundError
@@ -161,6 +162,7 @@ class Stage(Answers, Transport):
         created = Created(
             rid=f"trigger-{run}",
             task=request.task_id,
+            hooks=self._outside.has_hooks(request.task_id),
             start_at=start_at,
             expires_at=(start_at or self._memory.now) + ttl if ttl is not None else None,
             key=key,
@@ -247,7 +249,11 @@ class Stage(Answers, Transport):
 
 @contextlib.asynccontextmanager
 async def play(
-    *tasks: AnyTask, now: datetime | None = None, seed: int | None = None, linger: float = 0.0
+    *tasks: AnyTask,
+    now: datetime | None = None,
+    seed: int | None = None,
+    linger: float = 0.0,
+    overrides: Overrides | None = None,
 ) -> AsyncIterator[Stage]:
     """Open a stage, on which runs are executed as on a worker, without a broker and without waiting.
 
@@ -259,6 +265,10 @@ async def play(
         now: what its clock shows first; by default the present time.
         seed: shuffles in which order things happen that happen at the same time.
         linger: seconds for which a run that only waits for time stays in memory, in real time.
+        overrides: who provides in the place of the providers that handlers depend on.
+
+    Raises:
+        DefinitionError: one of `overrides` can't provide anything.
     """
     stage = Stage(now or clock.now(), seed, linger)
     stage.serve(*tasks)
@@ -266,7 +276,7 @@ async def play(
     factory = loop.get_task_factory()
     follow_tasks(loop)
     try:
-        with use_everywhere(Client(stage)):
+        with overriding(overrides or {}), use_everywhere(Client(stage)):
             yield stage
     finally:
         await stage.close()
