@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from consumers import listener as listener_module
 from consumers.listener import Listener
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill, Process, until
 from tidemill import Context, Event, WaitTimeout, task
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.records import News
@@ -297,3 +299,35 @@ async def test_values_may_be_models(mill: Mill) -> None:
         await waiting(mill, 1)
         await mill.post("a.b", {"order": {"id": 7}}, id="it")
         assert (await mill.ended(run)).result == "it"
+
+
+HANDLERS = """
+from tidemill import Context, task
+
+@task
+async def order(number: int, ctx: Context) -> str:
+    paid = await ctx.wait_for_event("shop.paid", dict, match={"id": number}, timeout=120)
+    return paid.id
+"""
+
+
+@pytest.mark.crash
+async def test_listeners_that_are_killed_lose_no_event(
+    mill: Mill, start_worker: Callable[..., Awaitable[Process]]
+) -> None:
+    first = await start_worker(HANDLERS, TIDEMILL_WORKER__LINGER="0.05")
+    second = await start_worker(None, TIDEMILL_WORKER__LINGER="0.05")
+    runs = [await mill.trigger("order", number) for number in range(60)]
+    await waiting(mill, 60)
+    for number in range(60):
+        if number == 20:
+            first.signal(signal.SIGKILL)
+        if number == 40:
+            second.signal(signal.SIGKILL)
+            await start_worker(None, TIDEMILL_WORKER__LINGER="0.05")
+        await mill.post("shop.paid", {"id": number}, id=f"event {number}")
+    for number, run in enumerate(runs):
+        view = await mill.ended(run, within=60)
+        assert view.result == f"event {number}"
+        items = [item for box in view.state.boxes.values() for item in box.values()]
+        assert len(items) == 1

@@ -205,7 +205,8 @@ def as_json(name: str, values: Mapping[str, Any] | None) -> Any:
     Raises:
         PayloadError: one can't be serialised.
     """
-    return None if values is None else orjson.loads(Codec(Any, name).encode(values))
+    codec: Codec[Any] = Codec(Any, name)
+    return None if values is None else orjson.loads(codec.encode(values))
 
 
 def _until(listening: Listening, until: float | None) -> Listening:
