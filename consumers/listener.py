@@ -139,7 +139,7 @@ class Listener:
         self._entries.pop(key, None)
         follower = self._where.pop(key, None)
         if follower is not None:
-            follower.waits.pop(key, None)
+            follower.leave(key)
             if not follower.waits:
                 self._followers = {name: one for name, one in self._followers.items() if one is not follower}
 
@@ -148,9 +148,10 @@ class Listener:
         page, more = await follower.page()
         found: dict[str, tuple[str, bytes]] = {}
         for record in page:
+            await asyncio.sleep(0)  # others live on this loop too
             event = await self._read(record)
             if event is not None:
-                waits = follower.waits.items()
+                waits = follower.candidates(event)
                 takers = [key for key, wait in waits if key not in found and _takes(wait, event)]
                 found |= dict.fromkeys(takers, (event.key, _content(event))) if takers else {}
         await self._bring_all(found)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import DefinitionError
-from tidemill.kernel.matching import EventWait, Occurrence, UndecidedError, check_wait
+from tidemill.kernel.matching import EventWait, Occurrence, UndecidedError, check_wait, token_at
 from tidemill.kernel.where import compile_where
 
 
@@ -97,3 +97,22 @@ def test_params_exist_for_waits_alone() -> None:
 def test_an_event_travels_as_json_with_any_body(raw: bytes) -> None:
     envelope = Envelope(id="1", source="s", type="t", raw=raw, headers={"a": "b"})
     assert Envelope.from_json(orjson.loads(orjson.dumps(envelope.to_json()))) == envelope
+
+
+values = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([1.0, 0.0, "1", "", "a"])
+
+
+@given(values, values)
+def test_a_wait_is_found_by_exactly_the_values_that_it_takes(wanted: Any, found: Any) -> None:
+    one = wait(match={"a": wanted})
+    event = occurrence({"a": found})
+    assert one.anchor is not None
+    path, token = one.anchor
+    assert (token_at(event, path) == token) is one.takes(event)
+
+
+def test_a_wait_without_a_plain_value_has_no_anchor() -> None:
+    assert wait().anchor is None
+    assert wait(match={"a": [1], "b": {}}).anchor is None
+    assert wait(match={"a": [1], "b": 2}).anchor == ("b", ("number", 2))
+    assert token_at(occurrence({}), "a") is None

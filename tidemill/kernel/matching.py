@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PARAMS: Final = "params"
 """The variable of a wait's condition that holds what the run has given it."""
 _NOTHING: Final = object()
+Anchor = tuple[str, tuple[str, object]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,14 @@ class EventWait:
             match=facts.get("match"),
         )
 
+    @property
+    def anchor(self) -> Anchor | None:
+        """A path and the value that must stand there, by which the wait is found; None where it has none."""
+        for path, value in (self.match or {}).items():
+            if (token := token_of(value)) is not None:
+                return path, token
+        return None
+
     def takes(self, event: Occurrence) -> bool:
         """Say whether an event is what the run waits for.
 
@@ -139,6 +148,26 @@ def check_wait(pattern: str, where: str | None) -> None:
         raise DefinitionError(f"a wait for {pattern!r}: {problem}", hint="a pattern like github.issues.*")
     if where is not None:
         compile_where(where, (PARAMS,))
+
+
+def token_at(event: Occurrence, path: str) -> tuple[str, object] | None:
+    """Return what tells values at a path of an event's data apart; None where there is none.
+
+    Raises:
+        ValueError: the data are no JSON.
+    """
+    return token_of(_at(event.data, path))
+
+
+def token_of(value: object) -> tuple[str, object] | None:
+    """Return what tells a value from those that aren't the same; None for lists and objects."""
+    if isinstance(value, bool):
+        return "truth", value
+    if isinstance(value, int | float):
+        return "number", value
+    if isinstance(value, str):
+        return "text", value
+    return ("null", None) if value is None else None
 
 
 def _at(data: Any, path: str) -> Any:
