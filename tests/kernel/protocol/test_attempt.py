@@ -381,3 +381,15 @@ def test_an_owner_that_looks_again_knows_the_news() -> None:
     owner = session(CREATED, CLAIM)
     assert play(refresh(owner), (ReadLeader, journal(CREATED, CLAIM, GO))) is True
     assert owner.state.decided(FOR_GO)
+
+
+def test_only_what_is_new_is_read() -> None:
+    owner = session(CREATED, CLAIM)
+    assert play(refresh(owner), (ReadLeader(RUN, 2), journal(CREATED, CLAIM, GO)[2:])) is True
+    assert owner.state.tail == 3
+
+
+def test_where_nothing_is_new_the_journal_may_be_gone() -> None:
+    owner = session(CREATED, CLAIM)
+    assert play(refresh(owner), (ReadLeader(RUN, 2), []), (ReadLeader(RUN), [])) is False
+    assert play(commit(owner, STEP)) is Commit.LOST

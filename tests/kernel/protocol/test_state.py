@@ -264,3 +264,11 @@ def test_what_comes_behind_a_failed_step_is_loose_from_then_on() -> None:
     state.apply(9, Step(rid="5", key="b", after="a"))
     state.apply(10, Step(rid="6", key="e", after="c"))
     assert state.loose == {"c", "d"}
+
+
+@given(st.lists(RECORDS | st.none(), max_size=8), st.integers(0, 8), st.integers(0, 8))
+def test_what_is_new_completes_what_is_known(records: list[Record | None], known: int, overlap: int) -> None:
+    entries = journal(*records)
+    state = fold(entries[:known])
+    assert state.extend(entries[max(0, known - overlap) :]) is (len(entries) > known)
+    assert state == fold(entries)
