@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from logging import Logger, LoggerAdapter
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
 
 from tidemill import (
     Abort,
+    CallNext,
     Context,
+    Depends,
     Event,
+    Failed,
     FnTask,
+    Ok,
+    Outcome,
     Retry,
     RetryAfter,
     Run,
+    RunInfo,
+    Started,
     SyncContext,
     Task,
     TaskDecorator,
@@ -159,3 +166,59 @@ async def with_a_context(ctx: Context, push: Push) -> None:
     assert_type(await deploy(push, ctx), Report)
     assert_type(await deploy(push, ctx, loud=True), Report)
     assert_type(await run_suite("a"), int)
+
+
+class Db:
+    name: str
+
+
+async def get_db() -> AsyncIterator[Db]:
+    yield Db()
+
+
+async def timed(run: RunInfo, call_next: CallNext) -> Any:
+    assert_type((run.run_id, run.attempt), tuple[str, int])
+    return await call_next()
+
+
+@task(middleware=[timed], max_duration="1h")
+async def stores(push: Push, ctx: Context, db: Annotated[Db, Depends(get_db)]) -> Report:
+    assert_type(db, Db)
+    return Report(ok=bool(ctx.run_id and push))
+
+
+@task(executor="process")
+def computes(push: Push, db: Annotated[Db, Depends(get_db, scope="worker")]) -> bytes:
+    assert_type(db.name, str)
+    return push.after.encode()
+
+
+@stores.on_start
+async def began(started: Started) -> None:
+    assert_type(started.run_id, str)
+
+
+@stores.on_success
+async def done(outcome: Ok[Report], db: Annotated[Db, Depends(get_db)]) -> None:
+    assert_type(outcome.value, Report)
+    assert_type(db, Db)
+
+
+@stores.on_failure
+@stores.on_cancel
+async def tell(failed: Failed) -> None:
+    assert_type((failed.error, failed.type, failed.run_id), tuple[str, str, str | None])
+
+
+@stores.on_end
+async def over(outcome: Outcome[Report]) -> None:
+    assert_type(outcome, Ok[Report] | Failed)
+
+
+async def provided() -> None:
+    assert_type(await stores.trigger(Push("a", "b")), Run[Report])
+    assert_type(await computes.trigger(Push("a", "b")), Run[bytes])
+    await tell(Failed("no", "ValueError", None))
+    with active(overrides={get_db: Db}):
+        assert_type(await stores(Push("a", "b")), Report)
+        assert_type(computes(Push("a", "b")), bytes)

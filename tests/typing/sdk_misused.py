@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tidemill import Context, Retry, Task, task
+from tidemill import Context, Depends, Failed, Ok, Retry, Task, task
 
 
 @task
@@ -35,3 +35,15 @@ async def application() -> None:
     await count(5)  # type: ignore[call-overload]
     run = await count.trigger("a")
     (await run.result()).upper()  # type: ignore[attr-defined]
+
+
+@count.on_success  # type: ignore[arg-type]
+async def done(outcome: Ok[str]) -> None: ...
+
+
+@count.on_failure  # type: ignore[arg-type]
+def blocks(failed: Failed) -> None: ...
+
+
+Depends(dict, scope="run")  # type: ignore[arg-type]
+task(executor="fibre")  # type: ignore[call-overload]
