@@ -23,7 +23,7 @@ from tidemill import (
     SyncContext,
     task,
 )
-from tidemill.kernel.subjects import run_of_hooks
+from tidemill.kernel.subjects import run_of_event, run_of_hooks
 
 pytestmark = pytest.mark.integration
 ONCE = Retry(max_attempts=1)
@@ -105,6 +105,27 @@ async def test_hooks_hear_of_ends_that_no_worker_executed(mill: Mill) -> None:
             for run in (asleep, queued):
                 cancelled = Failed("no need", "cancelled", run)
                 assert await told.words(run) == [("cancel", cancelled), ("end", cancelled)]
+
+
+async def test_runs_of_events_children_and_replays_have_hooks_too(mill: Mill) -> None:
+    @task(on="shop.order", where="data > 0")
+    async def child(number: int) -> int:
+        return number
+
+    @task
+    async def parent(ctx: Context) -> list[int]:
+        await child.trigger(2)
+        return await ctx.gather(child.call(3), child.call(4))
+
+    told = Told(child)
+    async with mill.engine(), mill.worker(child, parent):
+        run = run_of_event(await mill.post("shop.order", 1), "child")
+        assert await told.words(run) == [("success", Ok(1)), ("end", Ok(1))]
+        again = (await mill.runs.replay(run)).id
+        assert await told.words(again) == [("success", Ok(1)), ("end", Ok(1))]
+        assert (await mill.ended(await mill.trigger("parent"))).result == [3, 4]
+        await until(lambda: len(told.said) == 10)
+    assert sorted(outcome.value for name, (_, outcome) in told.said if name == "end") == [1, 1, 2, 3, 4]
 
 
 async def test_hooks_that_fail_are_tried_again_without_repeating_their_neighbours(mill: Mill) -> None:

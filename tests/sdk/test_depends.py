@@ -238,3 +238,29 @@ async def test_hooks_are_told_on_a_stage() -> None:
         await (await stage.start(job, "a")).result()
         await stage.still()
     assert told == ["began", "job", "a"]
+
+
+async def test_hooks_are_told_wherever_a_process_dies() -> None:
+    told: list[str] = []
+
+    @task
+    async def job(text: str, ctx: Context) -> str:
+        await ctx.step("one", told.append, "one")
+        await ctx.sleep("1h")
+        return text
+
+    @job.on_start
+    async def began(_: Any) -> None:
+        told.append("began")
+
+    @job.on_end
+    async def ended(outcome: Any) -> None:
+        told.append(outcome.value)
+
+    crashes = await testing.crash_everywhere(job, "a")
+    plays = crashes.points + 1
+    assert crashes.executed == {"on_start/began": 1, "one": 1, "job~hooks: ended": 1}
+    # Killed behind a step and before its record, one play executes it again, as every step.
+    assert told.count("began") == plays + crashes.again["on_start/began"]
+    assert told.count("a") == plays + crashes.again["job~hooks: ended"]
+    assert set(crashes.again.values()) == {1}
