@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.kernel.services.events import _escaped
+from tidemill.kernel.subjects import escape_pattern
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from tidemill.kernel.services.events import _escaped
     ],
 )
 def test_types_are_escaped_as_they_stand_in_subjects_and_wildcards_stay(pattern: str, tokens: str) -> None:
-    assert _escaped(pattern) == tokens
+    assert escape_pattern(pattern) == tokens
