@@ -24,6 +24,14 @@ import pytest
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 TIDEMILL: Final = (sys.executable, "-m", "tidemill.cli.main")
 PATIENCE: Final = 40.0
+CACHE: Final = Path(__file__).parents[2] / ".mypy_cache" / "examples"
+TESTS: Final = {
+    "document_pipeline": 5,
+    "github_issues": 6,
+    "harbour_agent": 6,
+    "order_saga": 9,
+    "purchase_approval": 4,
+}
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -41,15 +49,29 @@ def issues(tmp_path: Path) -> Path:
 def test_every_example_has_a_page_settings_and_tests(name: str) -> None:
     files = {path.name for path in (EXAMPLES / name).iterdir()}
     assert {"README.md", "tidemill.toml", "tasks.py", "test_tasks.py"} <= files
+    assert name in TESTS
 
 
-def test_its_own_tests_pass(issues: Path) -> None:
+@pytest.mark.parametrize(("name", "count"), TESTS.items())
+def test_its_own_tests_pass(name: str, count: int, tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        command, cwd=issues, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert f"{count} passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_its_types_are_right(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={CACHE}"]
+    files = ["tasks.py", "test_tasks.py"]
+    done = subprocess.run(
+        [*command, *files], cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 class GitHub(BaseHTTPRequestHandler):
