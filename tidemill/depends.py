@@ -138,7 +138,11 @@ def _hints(provider: Callable[..., Any], place: Place) -> dict[str, Any]:
     if function is None:
         return {}
     try:
-        return typing.get_type_hints(function, localns=dict(calling_frame().f_locals), include_extras=True)
+        try:
+            return typing.get_type_hints(function, include_extras=True)
+        except NameError:  # one that is defined inside of a function: what stands around it may be there too
+            around = dict(calling_frame().f_locals)
+            return typing.get_type_hints(function, localns=around, include_extras=True)
     except Exception as error:
         raise place.problem(
             f"an annotation of {name_of(provider)} can't be resolved: {error}",

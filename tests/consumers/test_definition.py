@@ -366,3 +366,29 @@ async def test_a_run_takes_no_longer_than_its_max_duration(mill: Mill, how: str)
     assert view.state.end is not None
     assert view.state.end.fault is not None
     assert "max_duration" in view.state.end.fault.message
+
+
+async def test_a_sync_handler_is_stopped_while_what_it_depends_on_is_opened(mill: Mill) -> None:
+    begun = asyncio.Event()
+
+    async def never() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    @task(timeout=0.2, retry=ONCE)
+    def hurried(_: int, found: Annotated[None, Depends(never)]) -> None:
+        return found
+
+    @task
+    def patient(_: int, found: Annotated[None, Depends(never)]) -> None:
+        return found
+
+    async with mill.engine(), mill.worker(hurried, patient):
+        view = await mill.ended(await mill.trigger("hurried", 1))
+        assert view.status == "failed"
+        assert "weren't there within its timeout" in view.state.faults[0].message
+        begun.clear()
+        run = await mill.trigger("patient", 1)
+        await begun.wait()
+        await mill.runs.signal(run, "cancel")
+        assert (await mill.ended(run)).status == "cancelled"

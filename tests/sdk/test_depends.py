@@ -105,6 +105,26 @@ async def test_a_dependency_isnt_part_of_what_the_run_remembers() -> None:
         await job()
 
 
+def test_a_provider_is_read_with_the_names_of_its_own_module() -> None:
+    module: dict[str, Any] = {}
+    code = """
+from __future__ import annotations
+from typing import Annotated
+from tidemill import Depends
+def one() -> int: return 10
+def ten(number: Annotated[int, Depends(one)]) -> int: return number
+"""
+    exec(code, module)  # it stands for another module, with a function of the same name
+    ten = module["ten"]
+
+    @task
+    def job(_: int, found: Annotated[int, Depends(ten)]) -> int:
+        return found
+
+    with testing.active():
+        assert job(1) == 10
+
+
 async def test_middleware_goes_around_every_attempt() -> None:
     async def outer(run: RunInfo, call_next: CallNext) -> Any:
         SEEN.append(f"{run.task_id} {run.attempt} {run.payload}")
