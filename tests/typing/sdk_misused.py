@@ -47,3 +47,14 @@ def blocks(failed: Failed) -> None: ...
 
 Depends(dict, scope="run")  # type: ignore[arg-type]
 task(executor="fibre")  # type: ignore[call-overload]
+
+
+async def durable(ctx: Context) -> None:
+    await ctx.step("count", len, 5)  # type: ignore[call-overload]
+    await ctx.step(5, len, "a")  # type: ignore[call-overload]
+    await ctx.sleep(None, name=5)  # type: ignore[arg-type]
+    await ctx.wait_for_signal("go", int)  # type: ignore[call-arg]
+    await ctx.wait_for_event("a.b", int)  # type: ignore[call-overload]
+    await ctx.map(count, [1, 2])  # type: ignore[misc]
+    count.call(5)  # type: ignore[arg-type]
+    (await count.call("a")).upper()  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FILES = [str(HERE / "sdk_in_use.py"), str(HERE / "sdk_misused.py")]
+FILES = [str(HERE / name) for name in ("sdk_in_use.py", "durable_in_use.py", "sdk_misused.py")]
 LIMIT = 240.0
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import orjson
 
@@ -27,13 +27,17 @@ from tidemill.testing.outside import Outside
 from tidemill.testing.words import Decision, Happened
 from tidemill.transport import RunOutcome, Transport
 
+In = TypeVar("In")
+Out = TypeVar("Out")
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from typing import Unpack
 
     from tidemill.kernel.decision import Decision as Answer
     from tidemill.kernel.protocol.records import Record
     from tidemill.kernel.protocol.state import State
-    from tidemill.kernel.trigger import TriggerRequest
+    from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
     from tidemill.run import Run
     from tidemill.task import Task
     from tidemill.testing.session import Triggered
@@ -58,7 +62,17 @@ class Stage(Answers, Transport):
 
     # What tests do
 
-    async def start(self, task: Task[Any, Any], payload: Any = None, /, **options: Any) -> Run[Any]:
+    @overload
+    async def start(
+        self, task: Task[None, Out], payload: None = None, /, **options: Unpack[TriggerOptions]
+    ) -> Run[Out]: ...
+    @overload
+    async def start(
+        self, task: Task[In, Out], payload: In, /, **options: Unpack[TriggerOptions]
+    ) -> Run[Out]: ...
+    async def start(
+        self, task: Task[Any, Any], payload: Any = None, /, **options: Unpack[TriggerOptions]
+    ) -> Run[Any]:
         """Start a run of a task; nothing is executed before something is awaited."""
         if isinstance(task, FnTask) and task.id not in self._outside.tasks:
             self._outside.serve(task)
