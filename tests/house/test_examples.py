@@ -19,12 +19,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 TIDEMILL: Final = (sys.executable, "-m", "tidemill.cli.main")
 PATIENCE: Final = 40.0
 CACHE: Final = Path(__file__).parents[2] / ".mypy_cache" / "examples"
+CONTROL: Final = r"control API +(http://\S+)/api/v1"
 TESTS: Final = {
     "document_pipeline": 5,
     "github_issues": 6,
@@ -167,3 +169,70 @@ def test_an_issue_is_thanked_for_and_recorded(
     assert comments[0][1]["body"].startswith("Thank you, @tomas-brandt!")
     with contextlib.closing(sqlite3.connect(issues / "issues.db")) as database:
         assert database.execute("SELECT number, state FROM issues").fetchall() == [(118, "open")]
+
+
+class Office(BaseHTTPRequestHandler):
+    """Does whatever it is asked for, and remembers it."""
+
+    asked: list[tuple[str, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append((self.path, body))
+        answer = json.dumps({"id": f"{self.path[1:]}-1"}).encode()
+        self.send_response(201)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Keep the output clean."""
+
+
+@contextlib.contextmanager
+def office() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    asked: list[tuple[str, Any]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Fresh", (Office,), {"asked": asked}))
+    thread = threading.Thread(target=server.serve_forever, name="stands for the office")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(PATIENCE)
+
+
+@pytest.mark.integration
+def test_two_people_approve_of_a_purchase_on_a_real_mill(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXAMPLES / "purchase_approval", tmp_path / "purchase_approval"))
+    wish = {"item": "a dinghy", "price": 1900, "asked_by": "dora"}
+    with office() as (url, asked):
+        environ = environment(OFFICE_URL=url)
+
+        def tidemill(*words: str) -> Any:
+            command = [*TIDEMILL, *words, "--json"]
+            done = subprocess.run(
+                command, cwd=folder, env=environ, capture_output=True, timeout=PATIENCE, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        with developing(folder, environ) as wait_for:
+            control = wait_for(CONTROL)
+            run = tidemill("trigger", "purchase", "--payload", json.dumps(wish))["run_id"]
+            deadline = time.monotonic() + PATIENCE
+            while tidemill("runs", "show", run)["status"] != "waiting":
+                assert time.monotonic() < deadline, tidemill("runs", "show", run)
+                time.sleep(0.1)
+            for person in ("ann", "cleo"):
+                document = {"by": person, "data": {"cost_centre": "boats"}}
+                httpx.post(
+                    f"{control}/api/v1/tokens/{run}.purchase/complete", json=document, timeout=PATIENCE
+                ).raise_for_status()
+            while (seen := tidemill("runs", "show", run))["status"] != "completed":
+                assert time.monotonic() < deadline, seen
+                time.sleep(0.1)
+    assert seen["result"] == {"state": "ordered", "by": "cleo", "comment": ""}
+    assert [path for path, _ in asked] == ["/reservations", "/messages", "/orders"]
+    assert asked[2][1] == {"reservation": "reservations-1", "cost_centre": "boats"}
