@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from consumers.loader import load
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill, StartWorker, until
 from tidemill.kernel.errors import DefinitionError
 from tidemill.task import task
 
@@ -119,6 +120,22 @@ async def test_handlers_are_executed_in_processes(
         assert (await mill.ended(run)).result == "stopped by itself"
         assert alive(pid)
     await until(lambda: not alive(pid))
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_processes_end_with_their_worker(
+    mill: Mill, start_worker: StartWorker, tmp_path: Path, number: signal.Signals
+) -> None:
+    worker = await start_worker(HANDLERS, "--no-engine", TIDEMILL_WORKER__SHUTDOWN_TIMEOUT="0.1")
+    first = (await mill.ended(await mill.trigger("adds", [1]), within=60)).result["pid"]
+    run = await mill.trigger("spins", str(tmp_path))
+    second = int(await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    assert first == second
+    worker.signal(number)
+    await worker.exits(within=60)
+    await until(lambda: not alive(second))
+    assert (await mill.runs.get(run)).status in ("queued", "running")
 
 
 def test_what_a_process_cant_execute_is_said_at_import() -> None:
