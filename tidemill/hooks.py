@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tidemill import signature
 from tidemill.durable.branch import Branch, enter, here
 from tidemill.durable.children import Failed, Ok
+from tidemill.durable.script import ON_START
 from tidemill.durable.steps import OneStep, Step
 from tidemill.injection import provided
 from tidemill.kernel.protocol.records import Outcome as Ending
@@ -33,7 +34,6 @@ HOOKS_RETRY: Final = Retry(max_attempts=5)
 """Hooks that fail are tried again like this; then their run stands among the dead letters."""
 HOOKS_SECONDS: Final = 300.0
 """How long one attempt of a run's hooks may execute."""
-_ON_START: Final = "on_start/"
 _NOT_HERE: Final = "a hook is told of a run and isn't part of it; it may start others with .trigger()"
 
 
@@ -106,10 +106,9 @@ class Hooks:
 async def tell_of_start(hooks: Sequence[Hook], script: Script, attempt: Attempt) -> None:
     """Tell hooks of a run's start, once in its life; a run that has begun without them goes on without."""
     state = script.state
-    script.asked([key for key in state.steps if key.startswith(_ON_START)])
-    if state.spawned or state.waits or any(not key.startswith(_ON_START) for key in state.steps):
+    if state.spawned or state.waits or any(not key.startswith(ON_START) for key in state.steps):
         return
-    branch = Branch(script, path=_ON_START)
+    branch = Branch(script, path=ON_START)
     enter(branch)
     for hook in hooks:
         call = functools.partial(hook.tell, Started(attempt.run_id), attempt)

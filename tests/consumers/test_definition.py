@@ -392,3 +392,29 @@ async def test_a_sync_handler_is_stopped_while_what_it_depends_on_is_opened(mill
         await begun.wait()
         await mill.runs.signal(run, "cancel")
         assert (await mill.ended(run)).status == "cancelled"
+
+
+async def test_a_run_whose_start_was_told_goes_on_with_code_that_has_no_such_hook(mill: Mill) -> None:
+    told: list[str] = []
+
+    @task(id="works")
+    async def before(ctx: Context) -> str:
+        await ctx.sleep("2s")
+        return "before"
+
+    @before.on_start
+    async def began(started: Started) -> None:
+        told.append(started.run_id)
+
+    @task(id="works")
+    async def after(ctx: Context) -> str:
+        await ctx.sleep("2s")
+        return "after"
+
+    async with mill.engine():
+        async with mill.worker(before, linger=0.01):
+            run = await mill.trigger("works")
+            await mill.when(run, lambda view: view.status == "waiting")
+        async with mill.worker(after, linger=0.01):
+            assert (await mill.ended(run)).result == "after"
+    assert told == [run]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LINGER: Final = 1.0
 """Seconds for which a run that only waits for time stays in memory: leaving and coming back costs more."""
+ON_START: Final = "on_start/"
+"""What the keys of hooks begin with that are told of a run's start: the handler never asks for them."""
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
 _TURNS: Final = 3
 _CLOSE_SECONDS: Final = 5.0
@@ -62,7 +64,8 @@ class Script:
         self.waits: tuple[Wait, ...] | None = None
         self.drift: Fault | None = None
         self._linger = linger
-        self._unasked = {*state.steps, *state.spawned} - state.loose
+        demanded = {*state.steps, *state.spawned} - state.loose
+        self._unasked = {key for key in demanded if not key.startswith(ON_START)}
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
         self._tasks: dict[asyncio.Task[Any], Branch] = {}
         self._pending: dict[asyncio.Future[None], Wait] = {}
