@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -17,10 +17,11 @@ from consumers.loader import AnyTask
 from consumers.process_child import Job
 from consumers.processes import Encoded, HandlerProcesses, ProcessDiedError, RemoteError
 from tidemill.binding import BoundCall
+from tidemill.durable.leaving import left, unfinished
 from tidemill.durable.script import Script, left_by
 from tidemill.hooks import tell_of_start
 from tidemill.kernel import backoff, clock
-from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.errors import ContextError, DefinitionError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.attempt import Session
 from tidemill.kernel.protocol.conclusions import (
@@ -30,10 +31,8 @@ from tidemill.kernel.protocol.conclusions import (
     Failed,
     Interrupted,
     Lost,
-    Parked,
-    Waiting,
 )
-from tidemill.kernel.protocol.records import Created, Fault
+from tidemill.kernel.protocol.records import Created
 from tidemill.kernel.services.performer import Performer
 from tidemill.retry import RetryAfter
 from tidemill.run_context import Attempt
@@ -142,31 +141,19 @@ class Execution:
 
     def _left(self, error: BaseException) -> Conclusion | None:
         """Return how a durable handler has left its run, None where it has raised an error of its own."""
-        script = self._script
-        if script is None or self.lost or not left_by(error):
+        if self._script is None or self.lost:
             return None
-        if self._port is not None and self._port.lost:
+        if self._port is not None and self._port.lost and left_by(error):
             return Lost()
-        if script.drift is not None:
-            return Parked(script.drift)
-        return Waiting(script.waits) if script.waits is not None else None
+        return left(self._script, error)
 
     def _unfinished(self) -> Conclusion | None:
         """Return what is wrong with a durable handler that has returned: it can't have, by its journal."""
-        script = self._script
-        if script is None:
+        if self._script is None:
             return None
         if self._port is not None and self._port.lost:
             return Lost()
-        if script.waits is not None:
-            keys = ", ".join(repr(wait.key) for wait in script.waits)
-            where = self._task.source_location
-            sentence = f"{where}: the handler returned while it was suspended for {keys}: it swallowed that"
-            fault = Fault("SwallowedSuspension", f"{sentence} (`except BaseException` or a bare `except`)")
-            return Failed(replace(fault, attempt=self.session.state.attempt), final=True)
-        if script.drift is None and script.replaying:
-            script.park_for_unasked()
-        return Parked(script.drift) if script.drift is not None else None
+        return unfinished(self._script, self._task.source_location)
 
     async def _bind(self) -> BoundCall:
         created = self.session.state.created
@@ -310,7 +297,7 @@ class Execution:
             return Failed(fault, "timed_out", final=final, roll=backoff.spread())
         if isinstance(error, ProcessDiedError):
             return Failed(fault, "crashed", roll=backoff.spread())
-        if isinstance(error, PayloadError):
+        if isinstance(error, PayloadError | ContextError | DefinitionError):  # the next attempt would too
             return Failed(fault, final=True)
         if isinstance(error, RetryAfter):
             return Failed(fault, delay=error.seconds_from(now))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumers.execution import Tools
+from consumers.execution import Execution, Tools
 from consumers.held import Held
 from consumers.isolation import Isolation
 from consumers.lease import LeaseKeeper
@@ -109,7 +109,7 @@ async def look_at_journal(shared: Shared, run: str) -> None:
 async def _look_once(shared: Shared, run: str) -> None:
     for held in shared.held_for(run):
         execution = held.execution
-        if execution is None or not execution.going_on:
+        if execution is None or not _executes(execution):
             continue
         try:
             ours = await shared.performer.run(refresh(execution.session))
@@ -117,7 +117,7 @@ async def _look_once(shared: Shared, run: str) -> None:
             _log.warning("the journal of %s was not read: %s", run, error.sentence)
             return
         cancel = execution.session.state.cancel
-        if not execution.going_on:
+        if not _executes(execution):
             continue
         if not ours:
             _log.warning("%s belongs to somebody else now: its handler is stopped", run)
@@ -127,6 +127,10 @@ async def _look_once(shared: Shared, run: str) -> None:
             execution.stop(Cancelled(cancel.reason))
         else:
             execution.heard()
+
+
+def _executes(execution: Execution) -> bool:
+    return execution.going_on
 
 
 def interrupt(shared: Shared) -> None:

@@ -104,7 +104,7 @@ async def last_from_leader(bus: Bus, stream: str, subject: str, *, timeout: floa
 
 
 async def scan_leader(bus: Bus, stream: str, subject_filter: str, *, start: int = 1) -> AsyncIterator[Record]:
-    """Yield the messages of a filter from sequence `start` on as the leader has them, one request for each."""
+    """Yield a filter's messages from sequence `start` on as the leader has them, one request for each."""
     while (record := await next_from_leader(bus, stream, subject_filter, start=start)) is not None:
         yield record
         start = record.seq + 1
