@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tidemill import Context, Failed, Ok, RunFailedError, task
+from tidemill import Context, Failed, Ok, Retry, RunFailedError, task
+from tidemill.durable import children
 from tidemill.kernel.protocol import records
 from tidemill.testing import play
 
@@ -182,3 +183,20 @@ async def test_a_failed_outcome_names_the_run() -> None:
     async with play() as stage:
         run = await stage.start(parent)
         assert await run.result() == stage.runs[1]
+
+
+async def test_tasks_that_call_each_other_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "DEEPEST", 3)
+    begun: list[int] = []
+
+    @task(retry=Retry(1))
+    async def deeper(depth: int, ctx: Context) -> int:
+        begun.append(ctx.attempt + depth - 1)
+        result: int = await deeper.call(depth + 1)
+        return result
+
+    async with play(deeper) as stage:
+        run = await stage.start(deeper, 0)
+        with pytest.raises(RunFailedError, match="generation 5"):
+            await run.result()
+    assert sorted(set(begun)) == [0, 1, 2, 3]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Out = TypeVar("Out")
 MOST: Final = 10_000
+DEEPEST: Final = 100
+"""Generations of children below a run that nobody waits for."""
 _CHUNK: Final = 500
 
 
@@ -77,6 +79,8 @@ class Family:
             script.check(self._place, spawned.after)
         if spawned is None or spawned.count < count:
             if spawned is None:
+                if not detached:
+                    self._depth()
                 await script.begin(self._place)
             record = Spawned(
                 rid=script.port.next_rid(),
@@ -98,8 +102,27 @@ class Family:
             await script.port.create_children(fresh)
 
     def _child(self, index: int, request: Request, *, told: bool) -> Child:
-        parent = Parent(run=self._script.port.run_id, box=self._place.key, index=index) if told else None
+        parent = None
+        if told:
+            parent = Parent(
+                run=self._script.port.run_id, box=self._place.key, index=index, depth=self._depth()
+            )
         return Child(self.run_of(index), request.task, request.payload, parent, request.options)
+
+    def _depth(self) -> int:
+        """Return how many generations are above a child.
+
+        Raises:
+            ContextError: too many: tasks that call each other never come to an end.
+        """
+        created = self._script.state.created
+        depth = created.parent.depth + 1 if created is not None and created.parent is not None else 1
+        if depth > DEEPEST:
+            raise ContextError(
+                f"{self._place.key!r} would be generation {depth + 1} of runs that wait for each other",
+                hint=f"{DEEPEST} generations of children are the limit: do these tasks call each other?",
+            )
+        return depth
 
     @property
     def box(self) -> dict[str, Item]:

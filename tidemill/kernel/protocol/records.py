@@ -71,11 +71,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Who started a child and hears of its end: in mailbox `box`, as number `index`; no `box`, no news."""
+    """Who started a child and hears of its end: in mailbox `box`, as number `index`; no `box`, no news.
+
+    `depth` counts the generations above the child.
+    """
 
     run: str
     box: str
     index: int = 0
+    depth: int = 1
 
 
 @dataclass(slots=True, unsafe_hash=True, kw_only=True)
