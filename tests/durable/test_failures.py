@@ -55,3 +55,24 @@ async def test_what_is_done_behind_a_failed_step_isnt_done_again_when_the_code_c
     async with testing.play() as stage:
         await (await stage.start(job)).result()
     assert calls == ["flaky", "last", "flaky"]
+
+
+async def test_a_missing_key_is_the_same_key_when_the_code_is_executed_again() -> None:
+    told: list[object] = []
+
+    def look_up(key: object) -> None:
+        raise KeyError(key)
+
+    @task
+    async def job(ctx: Context) -> None:
+        for key in ("name", 7):
+            try:
+                await ctx.step("look up", look_up, key)
+            except KeyError as error:
+                told.append(error.args[0])
+        await ctx.sleep("1h")
+
+    async with testing.play() as stage:
+        run: Run[None] = await stage.start(job)
+        await run.result()
+    assert told == ["name", 7, "name", 7]

@@ -133,6 +133,32 @@ async def test_what_waits_for_something_unknown_keeps_the_run_in_memory() -> Non
     assert sorted(set(finished)) == ["computed", "downloaded"]
 
 
+async def test_a_thread_behind_asyncios_wait_keeps_the_run_in_memory() -> None:
+    begun: list[str] = []
+    release = threading.Event()
+
+    @task
+    async def computing(ctx: Context) -> None:
+        begun.append("computing")
+        work = asyncio.get_running_loop().run_in_executor(None, release.wait, 5)
+        sleeping = asyncio.create_task(ctx.sleep("1h"), name="sleeping")
+        await asyncio.wait([work])
+        await ctx.step("compute", begun.append, "computed")
+        await sleeping
+
+    async with play() as stage:
+        run = await stage.start(computing)
+        playing = asyncio.create_task(run.result(), name="playing")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not any(isinstance(one, records.Suspend) for one in stage.journal(run.id))
+        release.set()
+        await playing
+        kinds = [type(one) for one in stage.journal(run.id)]
+    assert kinds.index(records.Step) < kinds.index(records.Suspend)
+    assert begun.count("computed") == 1
+
+
 async def test_a_lock_between_branches_is_no_standstill() -> None:
     order: list[str] = []
 

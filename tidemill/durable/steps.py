@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import functools
 import importlib
@@ -257,6 +258,14 @@ def _fault(error: Exception, number: int, at: float) -> Fault:
     return Fault(kind.removeprefix("builtins."), str(error)[:_MESSAGE_LIMIT], attempt=number, at=at)
 
 
+def _key_of(message: str) -> object:
+    """Return the key that a `KeyError` was raised with: its message is the key's `repr`."""
+    try:
+        return ast.literal_eval(message)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return message
+
+
 def _rebuilt(fault: Fault | None) -> Exception:
     """Return an exception of the type that a step raised before the run was resumed, where there is one.
 
@@ -268,7 +277,7 @@ def _rebuilt(fault: Fault | None) -> Exception:
         found: Any = functools.reduce(getattr, [name], importlib.import_module(module or "builtins"))
         if isinstance(found, type) and issubclass(found, Exception):
             error = found.__new__(found)
-            error.args = (fault.message,)
+            error.args = (_key_of(fault.message) if issubclass(found, KeyError) else fault.message,)
             return error
     except Exception:  # noqa: BLE001 - a module that is gone, a class that can't be made this way
         return StepError(f"{fault.type}: {fault.message}")

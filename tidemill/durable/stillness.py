@@ -58,7 +58,7 @@ def _is_still(
     awaited: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
     if awaited is None or awaited.done():
         return False  # it is about to go on
-    return _never_alone(awaited, tasks, pending) or _waits_for_tasks(task.get_coro())
+    return _never_alone(awaited, tasks, pending) or _waits_for_tasks(task.get_coro(), tasks, pending)
 
 
 def _never_alone(
@@ -76,12 +76,18 @@ def _never_alone(
     return bool(left) and all(_never_alone(child, tasks, pending) for child in left)
 
 
-def _waits_for_tasks(coroutine: Any) -> bool:
+def _waits_for_tasks(
+    coroutine: Any,
+    tasks: Collection[asyncio.Task[Any]],
+    pending: Collection[asyncio.Future[Any]],
+) -> bool:
     coroutine = _innermost_coroutine(coroutine)
     if not inspect.iscoroutine(coroutine) or coroutine.cr_code not in _JOINS:
         return False
-    frame = coroutine.cr_frame
-    return frame is None or frame.f_locals.get("timeout") is None
+    known = coroutine.cr_frame.f_locals if coroutine.cr_frame is not None else {}
+    # asyncio.wait takes any future: one of a thread's is done without the run.
+    left = (one for one in known.get("fs", ()) if not one.done())
+    return known.get("timeout") is None and all(_never_alone(one, tasks, pending) for one in left)
 
 
 def _innermost_coroutine(coroutine: Any) -> Any:
