@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
-from paddle_billing.Entities.Event import Event
-from paddle_billing.Notifications.Entities.UndefinedEntity import UndefinedEntity
 
-from tidemill.samples import BUNDLED
 from tidemill.testing import sample
-
-
-def named(path: Path) -> str:
-    return str(path.relative_to(BUNDLED))
-
-
-@pytest.mark.parametrize("path", sorted(BUNDLED.glob("paddle/*/samples/*.json")), ids=named)
-def test_paddle_s_library_reads_our_samples(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = orjson.loads(path.read_bytes())
-    event = Event.from_dict(document)
-    assert not isinstance(event.data, UndefinedEntity), capsys.readouterr().out
-    assert event.data.id == document["data"]["id"]
-    assert event.event_type.value == path.parents[1].name
 
 
 def strangers(model: Any, at: str = "") -> list[str]:
