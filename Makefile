@@ -9,7 +9,7 @@ UV := uv==0.13.9
 BUILD := requirements/build.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format model bench wheel lock clean
+.PHONY: help demo test check format model crashes bench wheel lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -34,6 +34,9 @@ format: .venv/.dev-stamp ## format the code and mend what can be mended safely
 model: .venv/.dev-stamp ## check the run protocol in its largest worlds, and by seed, all faults together; minutes
 	$(BIN)/python tests/model/run.py --large
 	$(BIN)/python tests/model/run.py --seeded
+
+crashes: .venv/.dev-stamp ## kill two hundred workers of durable runs at random moments; minutes
+	$(BIN)/python -m pytest tests/consumers/test_durable_crashes.py --kills 200 --timeout 1800
 
 bench: .venv/.demo-stamp ## print the benchmarks' figures; minutes
 	$(BIN)/python benchmarks/run.py

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _START_LIMIT = 10.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let more be killed than CI has the time for."""
+    parser.addoption("--kills", default="12", help="how many workers a crash test of durable runs kills")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -21,7 +21,6 @@ from tidemill.kernel.services.run_view import RunView
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 RUNS = 12
-KILLS = 12
 
 HANDLERS = """
 import asyncio, json, os, time
@@ -83,16 +82,16 @@ async def _say(mill: Mill, run: str, name: str, value: int) -> None:
 
 
 async def test_workers_that_are_killed_at_any_moment_repeat_nothing_that_is_finished(
-    mill: Mill, start_worker: StartWorker, tmp_path: Path
+    mill: Mill, start_worker: StartWorker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    chance = random.Random(7)
+    chance, kills = random.Random(7), int(request.config.getoption("--kills"))
     for task in ("pipeline", "square"):
         await registry.publish(mill.broker.tasks, TaskDefinition(id=task))
     runs = [await mill.trigger("pipeline", number) for number in range(RUNS)]
     for number, run in enumerate(runs):
         await _say(mill, run, "early", number)
     settings = {"TIDEMILL_WORKER__LEASE": "1", "TIDEMILL_WORKER__LINGER": "0.02"}
-    for _ in range(KILLS):
+    for _ in range(kills):
         worker = await start_worker(HANDLERS, **settings)
         await asyncio.sleep(chance.uniform(0.0, 0.6))
         worker.signal(signal.SIGKILL)
