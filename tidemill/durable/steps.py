@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import functools
-import importlib
 import inspect
 import typing
 from collections.abc import Awaitable, Coroutine
@@ -16,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from tidemill.durable.branch import InStep, enter, leave
+from tidemill.durable.failures import facts_of, fault_of_step, rebuilt
 from tidemill.kernel import backoff
 from tidemill.kernel.clock import seconds
 from tidemill.kernel.codec import Codec
-from tidemill.kernel.errors import PayloadError, StepError
+from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol import records
-from tidemill.kernel.protocol.records import Fault, Wait
+from tidemill.kernel.protocol.records import Wait
 from tidemill.retry import Abort, RetryAfter
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class OneStep:
     async def read(self, step: records.Step) -> Any:
         """Return what a finished step has returned, or raise what it has raised."""
         if step.outcome == "failed":
-            raise _rebuilt(step.fault)
+            raise rebuilt(step.fault, step.result)
         if step.blob is not None:
             return self._codec.decode(await self._script.port.get_blob(step.blob))
         if isinstance(step.result, orjson.Fragment):
@@ -138,14 +137,15 @@ class OneStep:
         """Return where the step is to be tried again; else have its failure remembered, and raise it."""
         place, script = self._place, self._script
         failures = len(script.state.tries.get(place.key, ())) + 1
-        fault = _fault(error, failures, script.port.now())
+        fault = fault_of_step(error, failures, script.port.now())
         delay = self._delay(error, failures)
         if delay is not None:
             await script.remember(place, outcome="again", fault=fault, until=script.port.now() + delay)
             return
         script.told(place)
         # It counts once the handler has dealt with it: a handler that fails of it executes it anew.
-        script.owe(functools.partial(script.remember, place, outcome="failed", fault=fault))
+        facts = facts_of(error)
+        script.owe(functools.partial(script.remember, place, outcome="failed", fault=fault, result=facts))
         raise error
 
     def _delay(self, error: Exception, failures: int) -> float | None:
@@ -251,34 +251,3 @@ def _annotated(function: Any) -> Any:
     # A function that isn't async itself may return a coroutine: what that gives is the result.
     awaited = typing.get_origin(returns) in (Coroutine, Awaitable)
     return typing.get_args(returns)[-1] if awaited else returns
-
-
-def _fault(error: Exception, number: int, at: float) -> Fault:
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return Fault(kind.removeprefix("builtins."), str(error)[:_MESSAGE_LIMIT], attempt=number, at=at)
-
-
-def _key_of(message: str) -> object:
-    """Return the key that a `KeyError` was raised with: its message is the key's `repr`."""
-    try:
-        return ast.literal_eval(message)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return message
-
-
-def _rebuilt(fault: Fault | None) -> Exception:
-    """Return an exception of the type that a step raised before the run was resumed, where there is one.
-
-    It has the message alone: what else it carried is gone.
-    """
-    fault = fault or Fault("Exception", "")
-    module, _, name = fault.type.rpartition(".")
-    try:
-        found: Any = functools.reduce(getattr, [name], importlib.import_module(module or "builtins"))
-        if isinstance(found, type) and issubclass(found, Exception):
-            error = found.__new__(found)
-            error.args = (_key_of(fault.message) if issubclass(found, KeyError) else fault.message,)
-            return error
-    except Exception:  # noqa: BLE001 - a module that is gone, a class that can't be made this way
-        return StepError(f"{fault.type}: {fault.message}")
-    return StepError(f"{fault.type}: {fault.message}")

@@ -67,8 +67,8 @@ class State:
     `tail` is the sequence of its last record, `epoch` that of the newest record from which a ticket may
     continue and `epoch_rid` that record's id; `starts` counts all claims, `claims` those since the last
     progress (less the released ones), `attempts` the attempts that have failed since the last opening.
-    `loose` are the parts that came behind a failed step: another attempt may go on without
-    them; `failing` says that this attempt has such a step.
+    `loose` are the parts that came behind a failed step in earlier attempts: this one may go on without
+    them; `failing` says that this attempt has such a step, and `behind` what has come behind it.
     `steps` are the finished parts of the run by their keys, `tries` the failures of those that are to be
     tried again, `boxes` the news by mailbox, each item once; `waits` are all that the run has ever been
     suspended for and `elapsed` those of them whose time had come; `spawned` its children, by key, and
@@ -99,6 +99,7 @@ class State:
     timer: int = 0
     steps: dict[str, Step] = field(default_factory=dict)
     tries: dict[str, list[Step]] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
     loose: set[str] = field(default_factory=set)
     failing: bool = False
     boxes: dict[str, dict[str, Item]] = field(default_factory=dict)
@@ -174,7 +175,7 @@ class State:
     def _note(self, key: str) -> None:
         """Whatever comes behind a failed step may not come again: that step is executed anew."""
         if self.failing:
-            self.loose.add(key)
+            self.behind.add(key)
 
     def _hear(self, _seq: int, record: News, _at: float) -> None:
         for item in record.items:
@@ -200,6 +201,8 @@ class State:
         """A new attempt executes anew what has failed."""
         self.steps = {key: step for key, step in self.steps.items() if step.outcome != "failed"}
         self.tries, self.failing = {}, False
+        self.loose |= self.behind
+        self.behind = set()
         self.attempt_at = 0.0
 
     def _reopen(self, seq: int, record: Reopened, at: float) -> None:
