@@ -44,7 +44,8 @@ class BrokerProcess:
         self._config = folder / "nats.conf"
         self._config.write_text(
             f'listen: "127.0.0.1:{self.port}"\npid_file: "{folder}/nats.pid"\nlog_file: "{folder}/nats.log"\n'
-            f'jetstream {{ store_dir: "{folder}/store" }}\n'
+            # Namespaces reserve their streams' limits, and there are many of them: more than a disk has.
+            f'jetstream {{ store_dir: "{folder}/store", max_file_store: 100TB }}\n'
         )
         self._pid_file = folder / "nats.pid"
         self._guard: subprocess.Popen[bytes] | None = None

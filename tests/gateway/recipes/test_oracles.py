@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -44,7 +45,15 @@ from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.recipes.verify import Verification, Verified
 from tidemill.kernel.settings.secrets import Secret
 
-NOW: Final = int(time.time())  # the libraries look at the clock themselves
+NOW = int(time.time())
+
+
+@pytest.fixture(autouse=True)
+def _present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries look at the clock themselves: what was the present when this was read is long over."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", int(time.time()))
+
+
 URL: Final = "https://hooks.example.com/webhooks/acme"
 BODY: Final = json.dumps({"type": "order.paid", "data": {"city": "Brno"}, "event": {"id": "1"}}).encode()
 FORM: Final = b"MessageSid=SM1&MessageStatus=sent&To=%2B420777&Body=a+b%26c"

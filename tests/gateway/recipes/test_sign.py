@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +25,15 @@ from tidemill.kernel.settings.secrets import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOW = int(time.time())  # the libraries look at the clock themselves
+NOW = int(time.time())
+
+
+@pytest.fixture(autouse=True)
+def _present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries look at the clock themselves: what was the present when this was read is long over."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", int(time.time()))
+
+
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "AAAA" * 8
 BODY = json.dumps({"type": "contact.created", "data": {"name": "Žofie"}}, ensure_ascii=False).encode()
@@ -87,14 +96,14 @@ def test_its_negatives_are_refused(name: str, library: Callable[..., dict[str, s
         assert judge(name, truncated) in {"signature_mismatch", "timestamp_stale"}
 
 
-def signed(name: str, *, timestamp: float = NOW, way: int = 0) -> dict[str, str]:
+def signed(name: str, *, timestamp: float | None = None, way: int = 0) -> dict[str, str]:
     return sign(
         preset(name),
         Secret(WHSEC),
         BODY,
         event_type="contact.created",
         event_id="msg_1",
-        timestamp=timestamp,
+        timestamp=NOW if timestamp is None else timestamp,
         way=way,
     )
 
