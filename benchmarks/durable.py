@@ -20,13 +20,13 @@ import asyncio
 import json
 import statistics
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from bench_handlers import three_steps
 from bench_site import machine, site
+from peers.pace import pace
 
 from tidemill.client import Client, use
 from tidemill.kernel.services.broker import open_broker
@@ -34,8 +34,6 @@ from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.model import Settings
 from tidemill.nats_transport import NatsTransport
 
-AT_ONCE = 64
-SINGLE = 200
 PEERS = Path(__file__).parent / "peers"
 
 
@@ -46,33 +44,13 @@ async def ours(durability: str, runs: int) -> dict[str, float]:
         await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
         async with open_broker(Settings.load(running.config), name="benchmark") as broker:
             with use(Client(NatsTransport(Runs(broker)))):
-                for number in range(20):
-                    await one(number)
-                single = [await one(number) for number in range(SINGLE)]
-                return {"p50": statistics.median(single) * 1000, "rate": await rate(runs)}
+                return await pace(execute, runs)
 
 
-async def one(number: int) -> float:
-    """Trigger a run, wait for its result and return the seconds that it took."""
-    begun = time.perf_counter()
+async def execute(number: int) -> int:
+    """Trigger a run, and wait for its result."""
     run = await three_steps.trigger(number)
-    result = await run.result(timeout=60)
-    if result != number + 3:
-        raise RuntimeError(f"a run of {number} came to {result}")
-    return time.perf_counter() - begun
-
-
-async def rate(runs: int) -> float:
-    """Return runs per second, so many at a time."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def placed(number: int) -> None:
-        async with places:
-            await one(number)
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(placed(number) for number in range(runs)))
-    return runs / (time.perf_counter() - begun)
+    return await run.result(timeout=60)
 
 
 def peer(python: Path, script: str, *words: str) -> dict[str, float]:

@@ -18,7 +18,8 @@ from consumers.process_child import Job
 from consumers.processes import Encoded, HandlerProcesses, ProcessDiedError, RemoteError
 from tidemill.binding import BoundCall
 from tidemill.durable.leaving import left, unfinished
-from tidemill.durable.script import Script, left_by
+from tidemill.durable.minder import left_by
+from tidemill.durable.script import Script
 from tidemill.hooks import tell_of_start
 from tidemill.kernel import backoff, clock
 from tidemill.kernel.errors import ContextError, DefinitionError, NotFoundError, PayloadError

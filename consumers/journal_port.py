@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
-import orjson
-
 from tidemill.durable.port import Child, Listening, LostRun, OpenToken, Port
 from tidemill.durable.script import LINGER
 from tidemill.kernel import clock
@@ -18,9 +16,9 @@ from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.attempt import Commit, Session, remember
 from tidemill.kernel.protocol.creation import create_child
-from tidemill.kernel.protocol.operations import CancelRuns, ReadLeader
+from tidemill.kernel.protocol.operations import CancelRuns
 from tidemill.kernel.protocol.records import Created, Item, News, Record
-from tidemill.kernel.protocol.state import State, fold
+from tidemill.kernel.protocol.state import State
 from tidemill.kernel.services.link_key import Links
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.registry import Definitions
@@ -152,12 +150,7 @@ class JournalPort(Port):
         Raises:
             NotFoundError: its journal is gone.
         """
-        state = fold(await self._around.performer.perform(ReadLeader(run)))
-        if state.end is None:
-            raise NotFoundError(f"the result of {run} is gone", hint="its journal was removed by hand")
-        if state.end.blob is not None:
-            return await self._around.performer.get_blob(state.end.blob)
-        return orjson.dumps(state.end.result)
+        return await self._around.performer.result_of(run)
 
     async def cancel_runs(self, runs: Sequence[str], reason: str) -> None:
         """Ask for the end of runs, durably."""

@@ -11,17 +11,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-import orjson
-
 from consumers import handler
 from tidemill.durable.leaving import unfinished
+from tidemill.durable.minder import left_by
 from tidemill.durable.port import Child, Listening, OpenToken, Port
-from tidemill.durable.script import Script, left_by
+from tidemill.durable.script import Script
 from tidemill.kernel import clock
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.protocol.conclusions import Failed, Parked
-from tidemill.kernel.protocol.operations import ReadLeader
-from tidemill.kernel.protocol.state import State, fold
+from tidemill.kernel.protocol.state import State
 from tidemill.run_context import Attempt
 
 if TYPE_CHECKING:
@@ -104,12 +102,7 @@ class RehearsalPort(Port):
 
     async def result_of(self, run: str) -> bytes:
         """Return the result of a child that has completed, as JSON text."""
-        state = fold(await self._performer.perform(ReadLeader(run)))
-        if state.end is None:
-            raise NotFoundError(f"the result of {run} is gone", hint="its journal was removed by hand")
-        if state.end.blob is not None:
-            return await self._performer.get_blob(state.end.blob)
-        return orjson.dumps(state.end.result)
+        return await self._performer.result_of(run)
 
     async def cancel_runs(self, runs: Sequence[str], reason: str) -> None:
         """Ask nobody to end: whoever should was asked when this was executed."""

@@ -6,11 +6,11 @@ import hashlib
 import logging
 import random
 import uuid
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill.durable.branch import here, inside
 from tidemill.event import Event
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     FindEvent = Callable[[], Event[Any] | None]
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
-In = TypeVar("In")
-Out = TypeVar("Out")
-P = ParamSpec("P")
-Co = Coroutine[Any, Any, T]
 
 
 _UUIDS = uuid.UUID("6f1f6a3e-3f0c-5d0b-9d8e-3b8f3f6d2c11")

@@ -14,12 +14,6 @@ from tidemill.kernel.clock import Duration, seconds
 from tidemill.run_context import RunContext
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
-In = TypeVar("In")
-Out = TypeVar("Out")
 P = ParamSpec("P")
 Co = Coroutine[Any, Any, T]
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,9 +13,7 @@ import time
 from pathlib import Path
 
 from dbos import DBOS
-
-AT_ONCE = 64
-SINGLE = 50
+from pace import pace
 
 
 @DBOS.step()
@@ -31,27 +28,9 @@ async def three_steps(number: int) -> int:
     return number
 
 
-async def one(number: int) -> float:
-    begun = time.perf_counter()
+async def execute(number: int) -> int:
     handle = await DBOS.start_workflow_async(three_steps, number)
-    if await handle.get_result() != number + 3:
-        raise RuntimeError("wrong result")
-    return time.perf_counter() - begun
-
-
-async def measure(runs: int) -> dict[str, float]:
-    for number in range(5):
-        await one(number)
-    single = [await one(number) for number in range(SINGLE)]
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def placed(number: int) -> None:
-        async with places:
-            await one(number)
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(placed(number) for number in range(runs)))
-    return {"p50": statistics.median(single) * 1000, "rate": runs / (time.perf_counter() - begun)}
+    return await handle.get_result()
 
 
 def start_postgres(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
@@ -89,7 +68,7 @@ def main() -> None:
                 server, url = start_postgres(folder)
             DBOS(config={"name": "bench", "system_database_url": url, "log_level": "ERROR"})
             DBOS.launch()
-            print(json.dumps(asyncio.run(measure(runs))), flush=True)
+            print(json.dumps(asyncio.run(pace(execute, runs))), flush=True)
             DBOS.destroy()
         finally:
             if server is not None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,10 +14,9 @@ from pathlib import Path
 
 import httpx
 import restate
+from pace import AT_ONCE, pace
 from restate import Context, Service
 
-AT_ONCE = 64
-SINGLE = 100
 bench = Service("bench")
 
 
@@ -68,25 +66,12 @@ async def measure(ingress: int, admin: int, service: int, runs: int) -> dict[str
             await asyncio.sleep(0.2)
         answer.raise_for_status()
 
-        async def one(number: int) -> float:
-            begun = time.perf_counter()
+        async def execute(number: int) -> int:
             answer = await client.post(f"http://127.0.0.1:{ingress}/bench/three_steps", json=number)
-            if answer.json() != number + 3:
-                raise RuntimeError(answer.text)
-            return time.perf_counter() - begun
+            answer.raise_for_status()
+            return int(answer.json())
 
-        for number in range(20):
-            await one(number)
-        single = [await one(number) for number in range(SINGLE)]
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def placed(number: int) -> None:
-            async with places:
-                await one(number)
-
-        begun = time.perf_counter()
-        await asyncio.gather(*(placed(number) for number in range(runs)))
-        return {"p50": statistics.median(single) * 1000, "rate": runs / (time.perf_counter() - begun)}
+        return await pace(execute, runs)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.schemas import DIALECT
-from gateway.schemata.shape import KNOWN_VALUES, TYPES
+from gateway.schemata.shape import KNOWN_VALUES, TYPES, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +43,7 @@ class _Seen:
 
     def add(self, value: Any) -> None:
         """Take one value in."""
-        name = _type_of(value)
+        name = type_name(value)
         self.types[name] += 1
         if name == "string":
             self.formats = {one for one in self.formats if _FORMATS[one](value)}
@@ -155,17 +155,3 @@ def _merge(into: _Seen, other: _Seen) -> None:
     if other.items is not None:
         into.items = into.items or _Seen()
         _merge(into.items, other.items)
-
-
-def _type_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float):
-        return "number"
-    return "object" if isinstance(value, dict) else "array"

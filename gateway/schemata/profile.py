@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from gateway.recipes.selector import json_path
+from gateway.schemata.shape import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,18 +132,3 @@ def _members(known: Known, value: dict[str, Any], at: _Place) -> Iterator[Findin
 
 def _path(at: _Place) -> str:
     return json_path(at).replace('["*"]', "[*]")
-
-
-def type_name(value: Any) -> str:
-    """Return the JSON type of a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float):
-        return "number"
-    return "object" if isinstance(value, dict) else "array"

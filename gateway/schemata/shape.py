@@ -175,3 +175,18 @@ def _any(shapes: list[Shape]) -> Shape:
 
 def _union(shapes: Iterable[Shape]) -> frozenset[str]:
     return _types([name for shape in shapes for name in shape.types or ()]) or frozenset()
+
+
+def type_name(value: Any) -> str:
+    """Return the JSON type of a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    return "object" if isinstance(value, dict) else "array"

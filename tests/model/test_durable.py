@@ -7,13 +7,10 @@ import random
 import pytest
 
 from tests.model.durable import FAMILIES, HOOKED, JOINS, PAIRS, SINGLES, TRIPLES, WAITS, together
-from tests.model.explore import Model, explore, walk
+from tests.model.explore import Model, walk
+from tests.model.exploring import explore_all, name
 from tests.model.scenarios import Scenario
 from tests.model.trace import report
-
-
-def name(scenario: Scenario) -> str:
-    return scenario.name
 
 
 @pytest.mark.parametrize("scenario", PAIRS, ids=name)
@@ -56,10 +53,3 @@ def test_everything_together_on_a_few_random_paths(seed: int) -> None:
     chance = random.Random(seed)
     findings = walk(Model(together(chance)), chance, length=1000)
     assert findings.violation is None, report(findings)
-
-
-def explore_all(scenario: Scenario) -> None:
-    findings = explore(Model(scenario))
-    assert findings.violation is None, report(findings)
-    assert findings.complete, report(findings)
-    assert findings.rests > 0, "no path comes to rest"

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from tests.model.explore import Model, explore, walk
+from tests.model.explore import Model, walk
+from tests.model.exploring import explore_all, name
 from tests.model.scenarios import (
     EXTRA_PAIRS,
     PAIRS,
@@ -17,10 +18,6 @@ from tests.model.scenarios import (
     together,
 )
 from tests.model.trace import report
-
-
-def name(scenario: Scenario) -> str:
-    return scenario.name
 
 
 @pytest.mark.parametrize("scenario", PAIRS, ids=name)
@@ -53,10 +50,3 @@ def test_everything_together_on_a_few_random_paths(seed: int) -> None:
     chance = random.Random(seed)
     findings = walk(Model(together(chance)), chance)
     assert findings.violation is None, report(findings)
-
-
-def explore_all(scenario: Scenario) -> None:
-    findings = explore(Model(scenario))
-    assert findings.violation is None, report(findings)
-    assert findings.complete, report(findings)
-    assert findings.rests > 0, "no path comes to rest"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tidemill.durable.script import left_by
+from tidemill.durable.minder import left_by
 from tidemill.kernel.protocol.conclusions import Conclusion, Failed, Parked, Waiting
 from tidemill.kernel.protocol.records import Fault
 

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
+import orjson
+
 from tidemill.kernel.clock import now, rfc3339_at
-from tidemill.kernel.errors import BrokerUnavailableError, WrongSequenceError
+from tidemill.kernel.errors import BrokerUnavailableError, NotFoundError, WrongSequenceError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.bus import Bus
@@ -22,6 +24,7 @@ from tidemill.kernel.protocol import operations as op
 from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.conclusions import Conclusion
 from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
+from tidemill.kernel.protocol.state import fold
 from tidemill.kernel.signals import write_item, write_signal
 
 T = TypeVar("T")
@@ -139,6 +142,20 @@ class Performer:
             BrokerError: it can't be read.
         """
         return await self._patiently(lambda: self.blobs.get(name))
+
+    async def result_of(self, run: str) -> bytes:
+        """Return the result of a run that has completed, as JSON text.
+
+        Raises:
+            NotFoundError: its journal is gone.
+            BrokerError: it can't be read.
+        """
+        state = fold(await self.perform(op.ReadLeader(run)))
+        if state.end is None:
+            raise NotFoundError(f"the result of {run} is gone", hint="its journal was removed by hand")
+        if state.end.blob is not None:
+            return await self.get_blob(state.end.blob)
+        return orjson.dumps(state.end.result)
 
     async def put_blob(self, owner: str, data: bytes) -> str:
         """Store a blob, as patiently as operations are performed, and return its name.
