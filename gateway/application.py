@@ -21,34 +21,35 @@ _KINDS: Final = {413: "body-size", 503: "busy"}
 _log = logging.getLogger(__name__)
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
-    """Answer what the router turns away: unknown paths and methods."""
-    if not isinstance(error, HTTPException):
-        raise TypeError(f"{error!r} is no HTTP error")
+def problem_of(request: Request, error: Exception) -> Problem:
+    """Return what an error is for a client, and log what operators have to know of it."""
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    if isinstance(error, TidemillError):
+        if isinstance(error, BrokerError):
+            _log.warning("%s %s: %s", request.method, request.url.path, error)
+        return of_error(error)
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return UNEXPECTED
+
+
+def _of_http(error: HTTPException) -> Problem:
+    """Return what the router turns away: unknown paths and methods."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem_response(method_not_allowed((error.headers or {}).get("Allow", "")))
+        return method_not_allowed((error.headers or {}).get("Allow", ""))
     kind = _KINDS.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = "There is nothing here." if error.status_code == HTTPStatus.NOT_FOUND else error.detail
-    return problem_response(Problem(error.status_code, kind, detail))
+    return Problem(error.status_code, kind, detail)
 
 
-async def on_product_error(request: Request, error: Exception) -> Response:
-    """Answer an error that the product raised on purpose."""
-    if not isinstance(error, TidemillError):
-        raise TypeError(f"{error!r} is no error of the product")
-    if isinstance(error, BrokerError):
-        _log.warning("%s %s: %s", request.method, request.url.path, error)
-    return problem_response(of_error(error))
+async def on_error(request: Request, error: Exception) -> Response:
+    """Answer with a problem document; a defect's traceback stands in the log alone."""
+    return problem_response(problem_of(request, error))
 
 
-async def on_unexpected_error(request: Request, error: Exception) -> Response:
-    """Answer a defect: the log has its traceback, the client doesn't."""
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem_response(UNEXPECTED)
+def handlers(handler: ExceptionHandler) -> dict[type[Exception], ExceptionHandler]:
+    """Return what answers every kind of error."""
+    return dict.fromkeys((HTTPException, TidemillError, Exception), handler)
 
 
-EXCEPTION_HANDLERS: Final[dict[type[Exception], ExceptionHandler]] = {
-    HTTPException: on_http_error,
-    TidemillError: on_product_error,
-    Exception: on_unexpected_error,
-}
+EXCEPTION_HANDLERS: Final = handlers(on_error)

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.api.auth import check_exposure
+from gateway.access.guard import Access, check_exposure
+from gateway.access.seal import Seal
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
@@ -18,9 +19,12 @@ from gateway.api.runs import RunsApi
 from gateway.api.secrets import SecretsApi
 from gateway.api.waits import WaitsApi
 from gateway.clients import Clients
+from gateway.dashboard.assets import Assets
+from gateway.dashboard.frame import Frame
+from gateway.dashboard.views import dashboard_routes
 from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
-from gateway.health import Readiness
+from gateway.health import Check, Readiness
 from gateway.ingress import Ingress
 from gateway.introductions import Introductions
 from gateway.limits import Limits, gate_of
@@ -39,6 +43,7 @@ from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
 from tidemill.kernel.services.learned import LearnedSecrets
+from tidemill.kernel.services.link_key import BROWSERS, make_key
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_signals import RunSignals
@@ -49,6 +54,7 @@ from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
     from starlette.routing import Route
+    from starlette.types import ASGIApp
 
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.model import Settings
@@ -102,13 +108,11 @@ class Gateway:
             gate=gate,
         )
         ready = Readiness(broker, publisher.storing).problems
-        control = build_control(
-            [*_routes(broker, tuple(intakes)), *SecretsApi(self._learned).routes()],
-            self.metrics,
-            ready,
-            live.api_keys,
-            loopback=settings.control.listen.loopback,
+        access = Access(
+            settings.control, live.api_keys, Seal(lambda: make_key(broker.secrets, BROWSERS)), clients
         )
+        routes = [*_routes(broker, tuple(intakes)), *SecretsApi(self._learned).routes()]
+        control = _control(routes, broker, self.metrics, ready, access)
         public_socket = bind(settings.gateway.listen, "gateway.listen")
         try:
             control_socket = bind(settings.control.listen, "control.listen")
@@ -184,6 +188,14 @@ def _watched_schemas(
     schemas.watcher = drift
     metrics.watch_schemas(schemas.outcomes, drift.looked, drift.drifting)
     return schemas, drift
+
+
+def _control(api: Sequence[Route], broker: Broker, metrics: Metrics, ready: Check, access: Access) -> ASGIApp:
+    """Return the application of the control listener: the API, and the dashboard."""
+    assets = Assets()
+    frame = Frame(assets)
+    pages = dashboard_routes(frame, broker, https=access.https)
+    return build_control([*api, *assets.routes(), *pages], metrics, ready, access, frame)
 
 
 def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:

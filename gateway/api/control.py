@@ -1,4 +1,4 @@
-"""The control application: the API for operators and containers, metrics and health, behind the guard."""
+"""The control application: API, dashboard, metrics and health, behind the guard."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway import metrics as metrics_format
-from gateway.api.auth import Guard
+from gateway.access.authorised import authorise
+from gateway.access.guard import Access, Guard
+from gateway.answer import problem_response
 from gateway.api.openapi import control_document
-from gateway.application import EXCEPTION_HANDLERS
+from gateway.application import handlers, problem_of
+from gateway.dashboard.frame import Frame, wants_page
+from gateway.dashboard.headers import Hardened
 from gateway.health import Check, health_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from gateway.metrics import Metrics
-    from tidemill.kernel.settings.sections import ApiKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +55,32 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"
 
 
 def build_control(
-    routes: Sequence[Route],
-    metrics: Metrics,
-    ready: Check,
-    keys: Callable[[], Sequence[ApiKey]],
-    *,
-    loopback: bool,
+    routes: Sequence[Route], metrics: Metrics, ready: Check, access: Access, frame: Frame
 ) -> ASGIApp:
     """Return the application of the control listener.
 
     Args:
-        routes: the API's.
+        routes: the API's and the dashboard's.
         metrics: what `/metrics` shows.
         ready: what `/readyz` asks.
-        keys: the present API keys; while there are none, only this machine is served.
-        loopback: whether the listener's address is a loopback address.
+        access: who may use it.
+        frame: makes pages of problems.
     """
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.text(), media_type=metrics_format.CONTENT_TYPE)
 
+    async def on_error(request: Request, error: Exception) -> Response:
+        problem = problem_of(request, error)
+        return frame.problem(request, problem) if wants_page(request) else problem_response(problem)
+
+    own = [*health_routes(ready), Route("/metrics", show_metrics), Route("/openapi.json", _openapi)]
     app = Starlette(
-        routes=[
-            *health_routes(ready),
-            Route("/metrics", show_metrics),
-            Route("/openapi.json", _openapi),
-            *routes,
-        ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        routes=authorise([*own, *routes], frame.refusal),
+        exception_handlers=handlers(on_error),
     )
     app.router.redirect_slashes = False
-    return Counted(Guard(app, keys, loopback=loopback), metrics)
+    return Counted(Hardened(Guard(app, access, frame.refusal), https=access.https), metrics)
 
 
 async def _openapi(_: Request) -> Response:

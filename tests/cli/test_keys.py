@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def test_what_create_prints_are_settings_that_let_the_key_in(call: Call, project: Path) -> None:
-    out = call("keys", "create", 'a "b"', "--role", "read").out
+    out = call("keys", "create", 'a "b"', "--role", "viewer").out
     key = out.splitlines()[0].removeprefix("key: ")
     table = out[out.index("[[control.keys]]") : out.index("\nuse it")]
     with (project / "tidemill.toml").open("a") as file:
         file.write(table)
     found = call("keys", "check", key, "--json").json()
-    assert found == {"name": 'a "b"', "role": "read", "hash": hash_key(key)}
+    assert found == {"name": 'a "b"', "role": "viewer", "hash": hash_key(key)}
     wrong = call("keys", "check", key + "x")
     assert wrong.code == 1
     assert hash_key(key + "x") in wrong.err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
@@ -16,7 +19,7 @@ import typer
 from gateway.sources import build_intakes
 from tidemill.cli import main
 from tidemill.kernel import errors
-from tidemill.kernel.settings import sections as settings_sections
+from tidemill.kernel import settings as settings_package
 from tidemill.kernel.settings.live import LiveSettings
 from tidemill.kernel.settings.merging import known_keys
 from tidemill.kernel.settings.model import Settings
@@ -38,6 +41,7 @@ DURATIONS: Final = {
     "tolerance",
     "request_timeout",
     "linger",
+    "session",
 }
 
 
@@ -45,10 +49,18 @@ def text_of(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+def settings_modules() -> list[ModuleType]:
+    """Return every module of the settings: the sections stand in several."""
+    names = [found.name for found in pkgutil.iter_modules(settings_package.__path__)]
+    return [importlib.import_module(f"{settings_package.__name__}.{name}") for name in names]
+
+
 def descriptions() -> dict[tuple[str, str], str]:
     """Return what stands below each key in the source, by class and key."""
     found = {}
-    for model in ast.parse(inspect.getsource(settings_sections)).body:
+    for model in (
+        node for module in settings_modules() for node in ast.parse(inspect.getsource(module)).body
+    ):
         if isinstance(model, ast.ClassDef):
             for field, after in zip(model.body, model.body[1:], strict=False):
                 if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
@@ -59,7 +71,8 @@ def descriptions() -> dict[tuple[str, str], str]:
 
 def keys_with_models() -> Iterator[tuple[str, type[Section], str]]:
     """Yield every key with the model that holds it and its name there."""
-    models = {name: cls for name, cls in vars(settings_sections).items() if inspect.isclass(cls)}
+    members = [item for module in settings_modules() for item in vars(module).items()]
+    models = {name: cls for name, cls in members if inspect.isclass(cls)}
     for key in known_keys(Settings):
         section, _, name = key.rpartition(".")
         if section:
@@ -68,6 +81,8 @@ def keys_with_models() -> Iterator[tuple[str, type[Section], str]]:
 
 MODEL_OF: Final = {
     "control.keys": "ApiKey",
+    "control.oidc": "OidcSettings",
+    "control.proxy": "ProxySettings",
     "events.keys": "EventKey",
     "nats.tls": "TlsSettings",
     "sources.<name>": "SourceSettings",

@@ -16,12 +16,13 @@ from tidemill.kernel.settings.keys import create_key, find_key, hash_key
 app = typer.Typer(name="keys", help="Make and check API keys of the control listener.", no_args_is_help=True)
 
 
-@app.command("create", epilog=examples("keys create ci", "keys create prometheus --role read"))
+@app.command("create", epilog=examples("keys create ci", "keys create prometheus --role viewer"))
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it; shown in logs.")],
     *,
     role: Annotated[
-        Literal["admin", "read"], typer.Option(help="admin may do everything, read only look.")
+        Literal["admin", "operator", "approver", "viewer"],
+        typer.Option(help="viewers look, operators change what runs, approvers decide, admins do all."),
     ] = "admin",
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The key that links to token pages are signed with: made once for an installation, kept on its broker."""
+"""Keys that the product signs with, above all links: made once for an installation, kept on its broker."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ if TYPE_CHECKING:
 
 ENTRY: Final = "signing.links"
 """Where it is kept: with a dot, which no source's name has in this bucket."""
+BROWSERS: Final = "signing.browsers"
+"""Where the key is kept that logins of browsers are signed with."""
 
 
-async def find_key(bucket: Bucket) -> bytes | None:
-    """Return the key, None where there is none yet.
+async def find_key(bucket: Bucket, entry: str = ENTRY) -> bytes | None:
+    """Return a key, None where there is none yet.
 
     Raises:
         BrokerError: the broker can't be asked.
     """
-    stored = await bucket.get(ENTRY)
+    stored = await bucket.get(entry)
     return stored.value if stored is not None else None
 
 
-async def make_key(bucket: Bucket) -> bytes:
-    """Return the key; the first one who asks makes it.
+async def make_key(bucket: Bucket, entry: str = ENTRY) -> bytes:
+    """Return a key; the first one who asks makes it.
 
     Raises:
         BrokerError: the broker can't be asked.
     """
-    while (known := await find_key(bucket)) is None:
+    while (known := await find_key(bucket, entry)) is None:
         try:
-            await bucket.put(ENTRY, secrets.token_bytes(KEY_BYTES), revision=0)
+            await bucket.put(entry, secrets.token_bytes(KEY_BYTES), revision=0)
         except WrongSequenceError:
             continue  # somebody else was faster
     return known

@@ -17,9 +17,10 @@ from typing import Final
 
 from tidemill.kernel import clock
 from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.settings.control import ApiKey
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import Secret
-from tidemill.kernel.settings.sections import ApiKey, EventKey
+from tidemill.kernel.settings.sections import EventKey
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 1.0

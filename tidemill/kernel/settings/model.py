@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, ValidationError
 
 from tidemill.kernel.errors import NotFoundError, SettingsError
+from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.merging import (
     COMMAND_LINE,
     FILE_NAME,
@@ -25,7 +26,6 @@ from tidemill.kernel.settings.merging import (
 from tidemill.kernel.settings.sections import (
     SOURCE_NAME,
     ClientSettings,
-    ControlSettings,
     EngineSettings,
     EventsSettings,
     GatewaySettings,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from tidemill.kernel.settings.control import ProxySettings
     from tidemill.kernel.settings.secrets import Secret
 
 SourceName = Annotated[str, Field(pattern=SOURCE_NAME, max_length=64)]
@@ -172,6 +173,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.events.duplicate_window > settings.events.max_age:
         yield "events.duplicate_window is longer than events.max_age: a duplicate outlives its event"
     yield from _broker_contradictions(settings.nats)
+    if settings.control.proxy is not None:
+        yield from _proxy_contradictions(settings.control.proxy)
     for name, source in settings.sources.items():
         yield from _source_contradictions(f"sources.{name}", source)
 
@@ -187,6 +190,11 @@ def _broker_contradictions(nats: NatsSettings) -> Iterator[str]:
         yield "nats.user and nats.credentials exclude each other"
     if (nats.tls.cert is None) != (nats.tls.key is None):
         yield "nats.tls.cert and nats.tls.key belong together: one of them is missing"
+
+
+def _proxy_contradictions(proxy: ProxySettings) -> Iterator[str]:
+    if (proxy.secret is None) == (proxy.jwks_url is None):
+        yield "control.proxy needs either secret or jwks_url: a header that isn't signed proves nothing"
 
 
 def _source_contradictions(where: str, source: SourceSettings) -> Iterator[str]:

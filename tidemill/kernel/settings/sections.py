@@ -111,17 +111,6 @@ class GatewaySettings(Section):
     """Requests at the same time, over all sources; more are answered 429."""
 
 
-class ApiKey(Section):
-    """An API key of the control listener, stored as a hash."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """Who uses the key; shown in logs."""
-    hash: Annotated[str, Field(pattern=f"^{HASH_PATTERN.pattern}$")]
-    """The key's hash: `sha256:` and 64 hexadecimal digits."""
-    role: Literal["admin", "read"] = "admin"
-    """`admin` may do everything, `read` may only look."""
-
-
 class EventKey(Section):
     """An API key with which an internal service posts events, stored as a hash."""
 
@@ -135,15 +124,6 @@ class EventKey(Section):
     """Types that it may post: patterns as a task's `on`, like `shop.order.*`."""
     until: AwareDatetime | None = None
     """Instant from which it no longer counts."""
-
-
-class ControlSettings(Section):
-    """The private listener: control API, dashboard and metrics."""
-
-    listen: Listen = Address("127.0.0.1", 8081)
-    """Address of the private listener."""
-    keys: Annotated[tuple[ApiKey, ...], Listed] = ()
-    """API keys; while there is none, only this machine is served."""
 
 
 class TlsSettings(Section):

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.auth import _is_local, check_exposure
+from gateway.access.guard import Access, check_exposure
+from gateway.access.local import is_local
+from gateway.access.seal import Seal
 from gateway.api.control import build_control
+from gateway.clients import Clients
+from gateway.dashboard.assets import Assets
+from gateway.dashboard.frame import Frame
 from gateway.metrics import Metrics
 from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.settings.control import ApiKey, ControlSettings
 from tidemill.kernel.settings.keys import create_key, hash_key
-from tidemill.kernel.settings.sections import ApiKey, ControlSettings
 from tidemill.kernel.settings.values import Address
 
 if TYPE_CHECKING:
@@ -38,16 +43,24 @@ async def well() -> dict[str, str]:
     return {}
 
 
+async def a_key() -> bytes:
+    return b"k" * 32
+
+
 class Control:
     def __init__(self, keys: Sequence[ApiKey], *, loopback: bool = True) -> None:
         self.metrics = Metrics()
-        routes = [Route("/api/v1/echo", echo, methods=["GET", "POST"])]
-        app = build_control(routes, self.metrics, well, lambda: keys, loopback=loopback)
+        routes = [Route("/api/v1/tasks/{task}", echo, methods=["GET", "DELETE"])]
+        control = ControlSettings(
+            listen=Address("127.0.0.1" if loopback else "0.0.0.0", 8081), keys=tuple(keys)
+        )
+        access = Access(control, lambda: keys, Seal(a_key), Clients())
+        app = build_control(routes, self.metrics, well, access, Frame(Assets()))
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8081"
         )
 
-    def ask(self, path: str = "/api/v1/echo", method: str = "GET", **headers: str) -> httpx.Response:
+    def ask(self, path: str = "/api/v1/tasks/echo", method: str = "GET", **headers: str) -> httpx.Response:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return asyncio.run(self._client.request(method, path, headers=given))
 
@@ -90,13 +103,31 @@ def test_without_keys_this_machine_is_served(host: str) -> None:
     ],
 )
 def test_without_keys_nobody_else_is_served(headers: dict[str, str], kind: str) -> None:
-    for path in ("/api/v1/echo", "/metrics", "/openapi.json", "/nothing"):
+    for path in ("/api/v1/tasks/echo", "/metrics", "/openapi.json", "/nothing"):
         reply = Control(()).ask(path, **headers)
         assert (reply.status_code, reply.json()["type"]) == (403, f"urn:tidemill:problem:{kind}")
 
 
-def test_a_page_of_this_machine_is_served() -> None:
+def test_a_page_of_this_machine_may_look() -> None:
     assert Control(()).ask(origin="http://localhost:3000").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://127.0.0.1:8081"}, 200),
+        ({"origin": "http://localhost:3000"}, 403),
+        ({"origin": "http://127.0.0.1:8082"}, 403),
+        ({"sec_fetch_site": "same-origin"}, 200),
+        ({"sec_fetch_site": "none"}, 200),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "cross-site", "origin": "http://127.0.0.1:8081"}, 403),
+    ],
+)
+def test_only_pages_of_its_own_change_anything(headers: dict[str, str], status: int) -> None:
+    assert Control(()).ask(method="DELETE", **headers).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -109,7 +140,7 @@ def test_a_key_opens_from_everywhere() -> None:
     headers = {"host": "control.example.com", "x_forwarded_for": "203.0.113.7"}
     control = Control(KEYS, loopback=False)
     assert control.ask(authorization=f"Bearer {ADMIN}", **headers).status_code == 200
-    assert control.ask(authorization=f"bearer {ADMIN}", method="POST", **headers).status_code == 200
+    assert control.ask(authorization=f"bearer {ADMIN}", method="DELETE", **headers).status_code == 200
     assert control.ask("/metrics", authorization=f"Bearer {READER}", **headers).status_code == 200
 
 
@@ -127,7 +158,7 @@ def test_without_a_known_key_nobody_is_served(authorization: str | None) -> None
 def test_a_reading_key_cannot_change_anything() -> None:
     control = Control(KEYS)
     assert control.ask(authorization=f"Bearer {READER}").status_code == 200
-    assert control.ask(authorization=f"Bearer {READER}", method="POST").status_code == 403
+    assert control.ask(authorization=f"Bearer {READER}", method="DELETE").status_code == 403
 
 
 def test_keys_that_are_taken_away_on_a_network_address_open_nothing() -> None:
@@ -157,7 +188,7 @@ def test_requests_are_counted_by_bounded_labels() -> None:
 
 @given(st.binary(max_size=40))
 def test_any_host_gets_an_answer(host: bytes) -> None:
-    result: Any = _is_local(host)
+    result: Any = is_local(host)
     assert result in (True, False)
     if result:
         assert host.lower().startswith((b"localhost", b"127.", b"[")) or b"127." in host

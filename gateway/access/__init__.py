@@ -1,0 +1,1 @@
+"""Who may do what on the control listener: identities, rights, logins, and the record of changes."""

@@ -1,0 +1,67 @@
+"""The one table of who may do what: every route of the control listener with the right that it takes.
+
+A route that isn't listed is for administrators alone, and fails a test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.access.identity import Right
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_READ: Final = (
+    "/",
+    "/metrics",
+    "/openapi.json",
+    "/api/v1/dead",
+    "/api/v1/dead/{key}",
+    "/api/v1/deliveries",
+    "/api/v1/events",
+    "/api/v1/events/{id:path}",
+    "/api/v1/quarantine",
+    "/api/v1/quarantine/{id:path}",
+    "/api/v1/runs",
+    "/api/v1/runs/{run}",
+    "/api/v1/tasks",
+    "/api/v1/tasks/{task}",
+    "/api/v1/tokens",
+    "/api/v1/tokens/{id:path}",
+    "/api/v1/workers",
+)
+STATIC: Final = "/static/"
+"""What lies below it is open: the login page needs it."""
+
+TABLE: Final[Mapping[tuple[str, str], Right]] = {
+    ("GET", "/healthz"): Right.OPEN,
+    ("GET", "/readyz"): Right.OPEN,
+    ("GET", "/static/{hash}/{name:path}"): Right.OPEN,
+    **{("GET", path): Right.READ for path in _READ},
+    ("POST", "/theme"): Right.READ,
+    ("POST", "/api/v1/dead/{key}/retry"): Right.OPERATE,
+    ("POST", "/api/v1/events/{id:path}/replay"): Right.OPERATE,
+    ("POST", "/api/v1/quarantine/{id:path}/release"): Right.OPERATE,
+    ("POST", "/api/v1/runs/{run}/cancel"): Right.OPERATE,
+    ("POST", "/api/v1/runs/{run}/replay"): Right.OPERATE,
+    ("POST", "/api/v1/runs/{run}/retry"): Right.OPERATE,
+    ("POST", "/api/v1/runs/{run}/signals/{name:path}"): Right.OPERATE,
+    ("POST", "/api/v1/tasks/{task}/trigger"): Right.OPERATE,
+    ("POST", "/api/v1/tokens/{id:path}/complete"): Right.APPROVE,
+    ("DELETE", "/api/v1/tasks/{task}"): Right.ADMINISTER,
+    ("DELETE", "/api/v1/sources/{source}/secret"): Right.ADMINISTER,
+    ("POST", "/api/v1/sources/{source}/secret/reveal"): Right.ADMINISTER,
+}
+
+_OPEN: Final = frozenset(path for (_, path), right in TABLE.items() if right is Right.OPEN)
+
+
+def right_of(method: str, path: str) -> Right:
+    """Return the right that a route takes, by its method and its path as it is written in the route."""
+    return TABLE.get(("GET" if method == "HEAD" else method, path), Right.ADMINISTER)
+
+
+def is_open(path: str) -> bool:
+    """Say whether a request's path takes no login."""
+    return path in _OPEN or path.startswith(STATIC)

@@ -1,0 +1,122 @@
+"""What all pages have in common: the templates' environment, who looks at them, and their headers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse
+
+from gateway.access.form import FIELD
+from gateway.access.identity import Right, visit_of
+from gateway.answer import Answer
+from gateway.dashboard.assets import Assets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.responses import Response
+    from starlette.types import Scope
+
+    from gateway.problem import Problem
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+THEMES: Final = ("auto", "light", "dark")
+THEME_COOKIE: Final = "tidemill-theme"
+_TITLES: Final = {
+    400: "That can't be read",
+    401: "Please log in",
+    403: "You may not do this",
+    404: "There is nothing here",
+    409: "That doesn't work now",
+    410: "That is over",
+    413: "That is too large",
+    422: "Something in it is wrong",
+    429: "Too many requests",
+    500: "Something went wrong here",
+    503: "Not now",
+}
+
+
+class NavItem(NamedTuple):
+    """A page of the navigation: its name for `active`, its address and its words."""
+
+    name: str
+    url: str
+    label: str
+
+
+NAVIGATION: Final = (NavItem("overview", "/", "Overview"),)
+"""The pages that can be reached from everywhere, in their order."""
+
+
+class Frame:
+    """Renders pages. Everything that comes from elsewhere is escaped by the templates' environment."""
+
+    def __init__(self, assets: Assets, navigation: Sequence[NavItem] = NAVIGATION) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= {"asset": assets.url, "navigation": navigation}
+
+    def page(self, request: HTTPConnection, template: str, status: int = 200, **context: Any) -> Response:
+        """Return a page.
+
+        Args:
+            request: who looks at it and in which theme; `form_of(request)` is what they sent.
+            template: the file's name in templates/.
+            status: the HTTP status.
+            context: what the template shows; `active` names the page of the navigation, `title` is required.
+        """
+        return HTMLResponse(self.text(request, template, **context), status)
+
+    def text(self, request: HTTPConnection, template: str, **context: Any) -> str:
+        """Return a page's text."""
+        visit = visit_of(request)
+        theme = request.cookies.get(THEME_COOKIE, "auto")
+        common: dict[str, Any] = {
+            "active": "",
+            "visit": visit,
+            "user": visit.identity if visit is not None else None,
+            "theme": theme if theme in THEMES else "auto",
+            "themes": THEMES,
+            "path": request.scope["path"],
+            "can": lambda right: visit is not None and visit.identity.may(Right(right)),
+            "csrf_field": lambda: _csrf_field(visit.csrf if visit is not None else ""),
+        }
+        return self._environment.get_template(template).render(common | context)
+
+    def problem(self, request: HTTPConnection, problem: Problem) -> Response:
+        """Return the page of a problem."""
+        headers = {name.decode(): value.decode() for name, value in problem.headers}
+        return HTMLResponse(self._told(request, problem), problem.status, headers)
+
+    def refusal(self, scope: Scope, problem: Problem) -> Answer:
+        """Return the answer to a request whose body wasn't read: a page for a browser, else JSON."""
+        request = HTTPConnection(scope)
+        if not wants_page(request):
+            return Answer.problem(problem, unread=True)
+        body = self._told(request, problem).encode()
+        return Answer(problem.status, b"text/html; charset=utf-8", body, problem.headers, unread=True)
+
+    def _told(self, request: HTTPConnection, problem: Problem) -> str:
+        title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+        return self.text(request, "problem.html", title=title, problem=problem)
+
+
+def wants_page(request: HTTPConnection) -> bool:
+    """Say whether whoever asks is a person with a browser, who can't read a problem document."""
+    path: str = request.scope["path"]
+    return not path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+def _csrf_field(token: str) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, escape(token))
