@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +13,14 @@ from typing import Final, TypeVar
 from tidemill.durable.port import Child, Listening, LostRun, OpenToken, Port
 from tidemill.durable.script import LINGER
 from tidemill.kernel import clock
-from tidemill.kernel.errors import NotFoundError
+from tidemill.kernel.errors import BrokerError, NotFoundError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.attempt import Commit, Session, remember
 from tidemill.kernel.protocol.creation import create_child
 from tidemill.kernel.protocol.operations import CancelRuns
 from tidemill.kernel.protocol.records import Created, Item, News, Record
 from tidemill.kernel.protocol.state import State
+from tidemill.kernel.reply import TAKEN, Reply
 from tidemill.kernel.services.link_key import Links
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.registry import Definitions
@@ -26,6 +28,9 @@ from tidemill.kernel.services.waiting import Waiting
 
 T = TypeVar("T")
 _AT_ONCE: Final = 64
+_REPLY_SECONDS: Final = 2.0
+"""How long a gateway may take to say that it has handed an answer on."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,35 @@ class JournalPort(Port):
             "asked_at": self.now(),
         }
         await self._around.waiting.open(self.run_id, token.key, facts, until=token.until)
+
+    async def reply(self, answer: Reply) -> bool:
+        """Hand an answer to the gateways at which senders of the run's event wait; False: nobody does."""
+        if (address := self._reply_address()) is None:
+            return False
+        bus = self._around.performer.bus
+        try:
+            said = await bus.request(address, answer.encode(), timeout=_REPLY_SECONDS)
+        except BrokerError as error:
+            _log.debug("the reply of %s found nobody: %s", self.run_id, error.sentence)
+            return False
+        return said.body == TAKEN
+
+    async def reply_again(self, answer: Reply) -> None:
+        """Send an answer that is written down to those who asked for it before it was, and waited since."""
+        if (address := self._reply_address()) is None:
+            return
+        try:
+            await self._around.performer.bus.send(address, answer.encode())
+        except BrokerError as error:
+            _log.debug("the reply of %s wasn't repeated: %s", self.run_id, error.sentence)
+
+    def _reply_address(self) -> str | None:
+        """Return where answers go: it is made of the delivery's key, nobody sends it."""
+        created = self.state.created
+        if created is None or not created.reply or created.event is None:
+            return None
+        key = created.event.get("deliverykey")
+        return self._around.performer.names.reply(key) if key else None
 
     def token_url(self, key: str, until: float, by: str = "") -> str:
         """Return the address of the page on which a token is answered; empty where there is none."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from consumers.loader import AnyTask
     from tidemill.durable.branch import Branch, Place
     from tidemill.kernel.protocol.records import Record
+    from tidemill.kernel.reply import Reply
     from tidemill.kernel.services.performer import Performer
     from tidemill.kernel.services.run_view import RunView
 
@@ -112,6 +113,10 @@ class RehearsalPort(Port):
 
     async def open_token(self, token: OpenToken) -> None:
         """Enter nothing: the token is known."""
+
+    async def reply(self, answer: Reply) -> bool:
+        """Answer nobody."""
+        raise Reached(f"a reply of {len(answer.body)} bytes")
 
     def token_url(self, key: str, until: float, by: str = "") -> str:  # noqa: ARG002 - the seam's
         """Return no address."""

@@ -15,6 +15,7 @@ from tidemill.kernel.errors import DefinitionError, PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol import routing
+from tidemill.kernel.reply import HEADER as REPLY_HEADER
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import delivery_key, run_of_event
@@ -66,7 +67,7 @@ class Router(Role):
 
     def _verdict(self, definition: TaskDefinition, facts: dict[str, Any], data: Any) -> routing.Verdict:
         if definition.where is None:
-            return routing.Wanted(definition.id, definition.hooks)
+            return _wanted(definition)
         try:
             where = self._wheres.get(definition.where) or compile_where(definition.where)
         except DefinitionError as error:  # a newer version's worker may know more of the language
@@ -81,7 +82,7 @@ class Router(Role):
             case Broken(clause=clause, value=value, reason=reason):
                 return routing.Broken(definition.id, clause, value, reason, definition.hooks)
             case _:
-                return routing.Wanted(definition.id, definition.hooks)
+                return _wanted(definition)
 
     async def _arrival(
         self,
@@ -93,20 +94,25 @@ class Router(Role):
         large: bool,
     ) -> routing.Arrival:
         key = facts.get("deliverykey") or delivery_key(facts["source"], facts["id"])
+        awaited = delivery.headers is not None and REPLY_HEADER in delivery.headers
         if not large:
-            return routing.Arrival(facts, key, delivery.stream_seq, raw=raw)
+            return routing.Arrival(facts, key, delivery.stream_seq, raw=raw, awaited=awaited)
         # EVENTS ages out while a run sleeps: a large body is copied to every run that needs it.
         blobs = {
             verdict.task: await self.broker.blobs.put(run_of_event(key, verdict.task), raw)
             for verdict in verdicts
             if isinstance(verdict, routing.Wanted)
         }
-        return routing.Arrival(facts, key, delivery.stream_seq, blobs=blobs)
+        return routing.Arrival(facts, key, delivery.stream_seq, blobs=blobs, awaited=awaited)
+
+
+def _wanted(definition: TaskDefinition) -> routing.Wanted:
+    return routing.Wanted(definition.id, definition.hooks, definition.reply)
 
 
 def _unreadable(definition: TaskDefinition, error: orjson.JSONDecodeError) -> routing.Verdict:
     """Return a task's verdict on an event whose data is no JSON: only a `where` has to read it."""
     if definition.where is None:
-        return routing.Wanted(definition.id, definition.hooks)
+        return _wanted(definition)
     reason = f"the event's data is no JSON: {error}"
     return routing.Broken(definition.id, definition.where, None, reason, definition.hooks)

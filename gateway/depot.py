@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Batch
+    from gateway.waiting import Waiting
     from tidemill.kernel.services.windows import Windows
 
 IN_FLIGHT: Final = 64
@@ -41,13 +42,20 @@ class Depot:
         self._recorder = recorder
         self._windows = windows
 
-    async def store(self, verdict: Accepted | Quarantined, client: str, window: float | None = None) -> Taken:
+    async def store(
+        self,
+        verdict: Accepted | Quarantined,
+        client: str,
+        window: float | None = None,
+        waiting: Waiting | None = None,
+    ) -> Taken:
         """Store one event.
 
         Args:
             verdict: the event.
             client: the address that sent it.
             window: seconds for which its source recognises a delivery, where that isn't what the broker does.
+            waiting: its sender, where it waits for the answer of a run.
 
         Raises:
             BrokerError: it wasn't stored, or nobody knows; storing it again is safe.
@@ -64,7 +72,11 @@ class Depot:
             stored = await self._publisher.quarantine(envelope, verdict.reason)
             status = QUARANTINED
         else:
-            stored = await self._publisher.accept(envelope)
+            if waiting is None:
+                stored = await self._publisher.accept(envelope)
+            else:
+                await waiting.begin(envelope)
+                stored = await self._publisher.accept(envelope, awaited=True)
             status = ACCEPTED
         if stored.duplicate:
             self._recorder.duplicate(envelope, client)

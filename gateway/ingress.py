@@ -7,6 +7,7 @@ What a stranger sends is never an error of ours: only a broker that doesn't take
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -24,9 +25,10 @@ from gateway.introductions import UnvisitedError
 from gateway.limits import gate_of
 from gateway.metrics import UNKNOWN, Metrics
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
-from gateway.receipt import Receipts, static_answer, status_of
+from gateway.receipt import DUPLICATE, Receipts, static_answer, status_of
 from gateway.recorder import Refusal
 from gateway.verdict import Batch, Handshaken, Refused
+from gateway.waiting import GONE
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.verdict import Accepted, Quarantined
+    from gateway.waiting import Senders, Waiting
     from tidemill.kernel.services.windows import Windows
 
 _log = logging.getLogger(__name__)
@@ -53,11 +56,15 @@ Scope = Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
-    """What a request came to: its answer, None where its client has gone; and how it is counted."""
+    """What a request came to: its answer, None where its client has gone; and how it is counted.
+
+    With `waiting` a run may have a better answer.
+    """
 
     answer: Answer | None
     verdict: str
     size: int = 0
+    waiting: Waiting | None = None
 
 
 class Ingress:
@@ -74,6 +81,7 @@ class Ingress:
         windows: Windows | None = None,
         clients: Clients | None = None,
         gate: Gate | None = None,
+        senders: Senders | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
@@ -82,6 +90,7 @@ class Ingress:
         }
         self._clients = clients or Clients()
         self._gate = gate
+        self._senders = senders
         self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
         self._recorder = recorder
@@ -141,7 +150,8 @@ class Ingress:
 
     async def _safely(self, target: _Target, scope: Scope, receive: Receive) -> Outcome:
         try:
-            return await self._handle(target, scope, receive)
+            outcome = await self._handle(target, scope, receive)
+            return outcome if outcome.waiting is None else await self._reply(outcome, receive)
         except BrokerError as error:
             return self._unavailable(error)
         except UnvisitedError:
@@ -179,8 +189,7 @@ class Ingress:
                 taken = await self._depot.store_batch(verdict, client, desk.intake.window)
                 outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
             else:
-                one = await self._depot.store(verdict, client, desk.intake.window)
-                outcome = Outcome(desk.receipts.one(one), one.status, size)
+                outcome = await self._store_one(verdict, desk, client, size)
         except BrokerError:
             derived.keep(*_delivery(verdict))
             raise
@@ -190,6 +199,37 @@ class Ingress:
             _log.warning("events are stored again")
             self._storing = True
         return outcome
+
+    async def _store_one(
+        self, verdict: Accepted | Quarantined, desk: _Desk, client: str, size: int
+    ) -> Outcome:
+        intake, waiting = desk.intake, None
+        if intake.reply_timeout is None or self._senders is None:
+            one = await self._depot.store(verdict, client, intake.window)
+            return Outcome(desk.receipts.one(one), one.status, size)
+        until = asyncio.get_running_loop().time() + intake.reply_timeout
+        waiting = self._senders.waiting(intake.source, until)
+        try:
+            one = await self._depot.store(verdict, client, intake.window, waiting)
+        except BaseException:
+            await waiting.close()
+            raise
+        return Outcome(desk.receipts.one(one), one.status, size, waiting)
+
+    async def _reply(self, outcome: Outcome, receive: Receive) -> Outcome:
+        """Wait for what a run answers; until then nothing of the request is kept in memory."""
+        receipt, waiting = outcome.answer, outcome.waiting
+        if receipt is None or waiting is None:
+            raise AssertionError("only who gets a receipt waits")
+        reply = await waiting.answer(receive, duplicate=outcome.verdict == DUPLICATE)
+        self._metrics.replies[waiting.source, waiting.outcome] += 1
+        if waiting.outcome == GONE:
+            return outcome._replace(answer=None)
+        headers = (*receipt.headers, (b"tidemill-reply", waiting.outcome.encode()))
+        if reply is None:
+            return outcome._replace(answer=receipt._replace(headers=headers))
+        media_type = reply.media_type.encode() if reply.body else b""
+        return outcome._replace(answer=Answer(reply.status, media_type, reply.body, headers))
 
     async def _shake(self, shaken: Handshaken, target: _Target, scope: Scope, size: int) -> Outcome:
         """Answer a handshake, after what it asks for is done."""

@@ -70,6 +70,7 @@ class Intake:
         methods: those besides POST in which handshakes come.
         derived: the ids of deliveries without one.
         window: seconds for which a delivery is recognised, None for as long as the broker does.
+        reply_timeout: seconds that senders wait for what a run answers, None where they don't.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Intake:
         self.max_body = terms.get("max_body") or recipe.body_limit
         self.limits = terms.get("limits", NO_LIMITS)
         self.window = terms.get("window")
+        self.reply_timeout = terms.get("reply_timeout")
         self.derived = DerivedIds(by_body=terms.get("by_body", False))
         self._secrets = secrets if callable(secrets) else lambda: secrets
         self._allow_unsigned = terms.get("allow_unsigned", False)

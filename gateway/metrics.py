@@ -55,6 +55,7 @@ class Metrics(Collector):
         self.received_bytes: dict[Labels, int] = defaultdict(int)
         self.refused: dict[Labels, int] = defaultdict(int)
         self.publish_failures: dict[Labels, int] = defaultdict(int)
+        self.replies: dict[Labels, int] = defaultdict(int)
         self.records_dropped: dict[Labels, int] = defaultdict(int)
         self.control_requests: dict[Labels, int] = defaultdict(int)
         self.unreadable: dict[Labels, int] = defaultdict(int)
@@ -106,6 +107,12 @@ class Metrics(Collector):
             "Records not kept: sampled or the broker was away",
             ("kind",),
             self.records_dropped,
+        )
+        yield _counter(
+            "tidemill_webhook_replies",
+            "Senders that waited for a run's answer",
+            ("source", "outcome"),
+            self.replies,
         )
         yield _counter(
             "tidemill_http_unreadable",

@@ -19,6 +19,7 @@ from tidemill.kernel.clock import now
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT, Blobs
+from tidemill.kernel.reply import HEADER as REPLY_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ TIMEOUT: Final = 1.2
 SLOWEST: Final = 1024 * 1024
 """Bytes of a large body that the broker must take in a second, as long as it answers at all."""
 _SPARE_SECONDS: Final = 3600.0
+_MESSAGE_ID: Final = "Nats-Msg-Id"
 
 
 class Publisher:
@@ -66,16 +68,17 @@ class Publisher:
         reason = verdict.reason if isinstance(verdict, Quarantined) else Reason("too_large", detail)
         return Quarantined(envelope.model_copy(update={"value": None}), reason)
 
-    async def accept(self, envelope: Envelope) -> Stored:
-        """Store an event.
+    async def accept(self, envelope: Envelope, *, awaited: bool = False) -> Stored:
+        """Store an event; `awaited` says that its sender may wait for what a run answers.
 
         Raises:
             BrokerError: the broker didn't take it; the outcome is unknown, and repeating it is safe.
         """
+        headers = {_MESSAGE_ID: envelope.deliverykey} | ({REPLY_HEADER: "1"} if awaited else {})
         subject = self._bus.names.event(envelope.source, envelope.type)
         if len(envelope.raw) <= INLINE_LIMIT:
-            return await self._publish(subject, envelope.to_frame(), envelope.deliverykey)
-        return await self._publish_large(subject, envelope, envelope.facts(), self._event_blobs)
+            return await self._publish(subject, envelope.to_frame(), headers)
+        return await self._publish_large(subject, envelope, envelope.facts(), headers, self._event_blobs)
 
     async def quarantine(self, envelope: Envelope, reason: Reason) -> Stored:
         """Store a delivery that can't be processed, with the reason.
@@ -84,11 +87,12 @@ class Publisher:
             BrokerError: as for `accept`.
         """
         subject = self._bus.names.quarantine(envelope.source, envelope.deliverykey)
+        headers = {_MESSAGE_ID: envelope.deliverykey}
         why = {"code": reason.code, "detail": reason.detail, "path": reason.path, "at": now().isoformat()}
         facts = envelope.facts() | {"quarantine": why}
         if len(envelope.raw) <= INLINE_LIMIT:
-            return await self._publish(subject, pack(facts, envelope.raw), envelope.deliverykey)
-        return await self._publish_large(subject, envelope, facts, self._quarantine_blobs)
+            return await self._publish(subject, pack(facts, envelope.raw), headers)
+        return await self._publish_large(subject, envelope, facts, headers, self._quarantine_blobs)
 
     async def keep_batch(self, key: str, raw: bytes) -> None:
         """Store the body that several events came in, for as long as they are kept.
@@ -100,13 +104,13 @@ class Publisher:
             await self._blobs.put(key, raw, keep=self._quarantine_blobs, timeout=TIMEOUT)
 
     async def _publish_large(
-        self, subject: str, envelope: Envelope, facts: dict[str, Any], keep: float
+        self, subject: str, envelope: Envelope, facts: dict[str, Any], headers: dict[str, str], keep: float
     ) -> Stored:
         """Store the body as a blob first."""
         key, raw = envelope.deliverykey, envelope.raw
         async with self._deadline(subject, len(raw)):
             name = await self._blobs.put(key, raw, keep=keep, timeout=TIMEOUT)
-            return await self._publish(subject, pack(facts | {"blob": name}), key)
+            return await self._publish(subject, pack(facts | {"blob": name}), headers)
 
     @asynccontextmanager
     async def _deadline(self, what: str, size: int) -> AsyncIterator[None]:
@@ -128,9 +132,9 @@ class Publisher:
             self.storing.failed(error)
             raise
 
-    async def _publish(self, subject: str, frame: bytes, key: str) -> Stored:
+    async def _publish(self, subject: str, frame: bytes, headers: dict[str, str]) -> Stored:
         try:
-            stored = await self._bus.publish(subject, frame, headers={"Nats-Msg-Id": key}, timeout=TIMEOUT)
+            stored = await self._bus.publish(subject, frame, headers=headers, timeout=TIMEOUT)
         except BrokerError as error:
             self.storing.failed(error)
             raise

@@ -37,8 +37,10 @@ from gateway.recorder import Recorder
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
 from gateway.sources import build_intakes, schema_store
+from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.jetstream.topology import TopologyLimits
+from tidemill.kernel.services.answers import Answers
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
@@ -86,6 +88,10 @@ class Gateway:
             events_age=settings.events.max_age,
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
+        self._definitions = Definitions(broker.tasks)
+        answers = Answers(broker.journal, self._definitions)
+        self._senders = Senders(broker.bus, answers, settings.gateway.max_waiting)
+        self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
         clients, gate = Clients(settings.gateway.trusted_proxies), gate_of(_limits_of_all(settings))
         ingress = Ingress(
             intakes,
@@ -96,6 +102,7 @@ class Gateway:
             windows=Windows(broker.windows),
             clients=clients,
             gate=gate,
+            senders=self._senders,
         )
         events = EventApi(
             live.event_keys,
@@ -148,7 +155,10 @@ class Gateway:
                 group.create_task(self._learned.follow(), name="learned-secrets"),
                 group.create_task(self._drift.run(), name="drift-watch"),
             ]
+            if self._replies:
+                group.create_task(self._definitions.follow(stopping), name="definitions")
             await stopping.wait()
+            self._senders.stop()
             for one in listeners:
                 one.stop()
             await asyncio.wait(serving)

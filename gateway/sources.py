@@ -26,6 +26,12 @@ BY_BODY: Final = ("body",)
 BODY_WINDOW: Final = 60.0
 """Seconds: two equal bodies that are further apart are two events."""
 
+REPLY_SECONDS: Final = 2.5
+"""How long a sender waits for a run's answer whose patience isn't known."""
+OF_PATIENCE: Final = 0.8
+"""What part of a provider's patience is waited; the rest is for the way there and back."""
+LONGEST_REPLY: Final = 10.0
+
 
 def schema_store(settings: Settings) -> SchemaStore:
     """Return the schemas of the product and of the settings' directories.
@@ -66,6 +72,7 @@ def build_intakes(
             limits=Limits(source.networks, source.rate, source.client_rate, source.concurrency),
             shaper=shaper_of(source.prune, source.rename, where=f"sources.{name}"),
             window=_window(name, source, settings),
+            reply_timeout=_reply_timeout(source, recipe),
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
@@ -92,6 +99,16 @@ def _adapted(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
 
 def _document(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_unset=True)
+
+
+def _reply_timeout(source: SourceSettings, recipe: Recipe) -> float | None:
+    """Return for how many seconds senders wait for what a run answers, None where they don't."""
+    if source.reply is None:
+        return None
+    if source.reply_timeout is not None:
+        return source.reply_timeout
+    patience = recipe.provider.acknowledge_within
+    return REPLY_SECONDS if patience is None else min(LONGEST_REPLY, OF_PATIENCE * patience)
 
 
 def _window(name: str, source: SourceSettings, settings: Settings) -> float | None:

@@ -25,6 +25,7 @@ class Terms(TypedDict, total=False):
         by_body: recognise deliveries without an id or a signed time by their bodies.
         window: seconds for which a delivery is recognised, None for as long as the broker does.
         limits: who may send, and how much.
+        reply_timeout: seconds that its senders wait for what a run answers, None where they don't.
         shaper: takes values out of events, or gives them other names, before they are stored.
     """
 
@@ -37,4 +38,5 @@ class Terms(TypedDict, total=False):
     by_body: bool
     window: float | None
     limits: Limits
+    reply_timeout: float | None
     shaper: Shaper | None

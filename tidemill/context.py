@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from tidemill.durable import children, races, steps, waits
+from tidemill.durable import children, races, replies, steps, waits
 from tidemill.durable.children import Call, Map, Outcome
 from tidemill.durable.port import Listening
 from tidemill.durable.steps import Step
@@ -300,6 +300,23 @@ class Context(RunContext):
         branch = self._branch("map")
         place = branch.place(name or f"map:{task.id}")
         return Map(branch.script, place, task.request, items, limit)
+
+    def reply(self, body: object, *, status: int = 200, media_type: str = "application/json") -> Co[bool]:
+        """Answer the sender of the run's event, who waits: `reply = "run"` of its source, `reply=True` here.
+
+        The run's first reply counts, once in its life. One that can't be sent, or that nobody waits for any
+        more, is no reason for the run to fail: the log says so, and the result is false.
+
+        Args:
+            body: bytes as they are, text, or what is written as JSON where the media type is one of JSON.
+            status: 200 to 299 or 400 to 599.
+            media_type: what the body is.
+
+        Returns:
+            Whether a sender was answered; the same whenever this code is executed again.
+        """
+        branch = self._branch("reply")
+        return replies.reply(branch.script, branch.place(replies.STEP), body, status, media_type)
 
     def patched(self, change: str) -> Co[bool]:
         """Say whether this run takes the new way of a changed code: false where it had passed this point.

@@ -35,6 +35,7 @@ class TaskOptions(TypedDict, total=False):
         max_duration: how long a run may take in all, waits and retries included.
         middleware: async functions around every attempt, the first one outermost.
         executor: where a `def` handler is executed: in a `thread` (`auto` too) or a `process` of its own.
+        reply: whether its runs answer the sender of their event with `ctx.reply`.
     """
 
     id: str
@@ -47,6 +48,7 @@ class TaskOptions(TypedDict, total=False):
     max_duration: Duration
     middleware: Sequence[Middleware]
     executor: Executor
+    reply: bool
 
 
 Executor = Literal["auto", "thread", "process"]
@@ -69,6 +71,7 @@ class Options:
     max_duration: float | None = None
     middleware: tuple[Middleware, ...] = ()
     executor: Executor = "auto"
+    reply: bool = False
 
 
 def parse(given: Mapping[str, Any]) -> Options:
@@ -93,6 +96,7 @@ def parse(given: Mapping[str, Any]) -> Options:
         max_duration=_timeout(place, "max_duration", given.get("max_duration")),
         middleware=_middleware(place, given.get("middleware", ())),
         executor=_executor(place, given.get("executor", "auto")),
+        reply=_reply(place, given.get("reply", False)),
     )
 
 
@@ -183,3 +187,9 @@ def _executor(place: Place, value: object) -> Executor:
     if value not in get_args(Executor):
         raise place.problem(f"executor={value!r} is none", hint="it is 'auto', 'thread' or 'process'")
     return cast("Executor", value)
+
+
+def _reply(place: Place, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise place.problem(f"reply={value!r} is neither True nor False", hint="write reply=True")
+    return value

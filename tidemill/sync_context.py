@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from tidemill.durable import children, steps, waits
+from tidemill.durable import children, replies, steps, waits
 from tidemill.durable.branch import here
 from tidemill.durable.children import Call
 from tidemill.durable.steps import Step
@@ -60,6 +60,12 @@ class SyncContext(RunContext):
         """Run children together and return their results in order; see `Context.gather`."""
         branch = self._branch("gather")
         return self._wait(children.join_all(branch.script, branch.place("gather"), calls))
+
+    def reply(self, body: object, *, status: int = 200, media_type: str = "application/json") -> bool:
+        """Answer the sender of the run's event, who waits; see `Context.reply`."""
+        branch = self._branch("reply")
+        place = branch.place(replies.STEP)
+        return self._wait(replies.reply(branch.script, place, body, status, media_type))
 
     def _wait(self, coroutine: Co[T]) -> T:
         """Have the loop do something, and wait for it in this thread."""

@@ -174,6 +174,7 @@ class FnTask(Task[In, Out], Generic[In, Out, P, Ret]):
             payload: Codec[In] = Codec(self.signature.payload, "payload")
             result: Codec[Out] = Codec(self.signature.returns, "result")
         _check_executor(given.executor, self.signature, function)
+        _check_reply(given, self.signature)
         self.executor = given.executor
         self._middleware = given.middleware
         self._function = function
@@ -333,6 +334,7 @@ def _definition(
         max_duration=given.max_duration,
         takes=handler.takes,
         payload_schema=None if handler.takes == "none" else payload.schema,
+        reply=given.reply,
         code=code_digest(cast("FunctionType", function)),
     )
 
@@ -344,6 +346,8 @@ def _check_names(task_id: str, given: options.Options, place: Place) -> None:
         raise place.problem(f"task {task_id!r} is its own alias", hint="aliases are earlier names")
     if given.where is not None and not given.on:
         raise place.problem(f"task {task_id!r} has where= but no event", hint="name the events in on=")
+    if given.reply and not given.on:
+        raise place.problem(f"task {task_id!r} has reply=True but no event", hint="name the events in on=")
 
 
 def _check_executor(
@@ -358,6 +362,14 @@ def _check_executor(
         raise handler.place.problem(
             "a process finds its task again by its module and id, not inside of a function",
             hint="define it at the top of a module",
+        )
+
+
+def _check_reply(given: options.Options, handler: signature.HandlerSignature) -> None:
+    if given.reply and (handler.context == "none" or given.executor == "process"):
+        raise handler.place.problem(
+            "reply=True needs a context, with which the handler replies",
+            hint='add a parameter `ctx: Context`, and leave out executor="process"',
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tidemill.context import Context
 from tidemill.kernel.errors import DefinitionError
 from tidemill.middleware import CallNext, RunInfo
 from tidemill.options import NAMES, Options, parse
@@ -30,6 +31,7 @@ def test_options_come_in_the_form_of_the_definition() -> None:
         "max_duration": "1h",
         "middleware": [timed],
         "executor": "process",
+        "reply": True,
     }
     assert parse(given) == Options(
         "a.b-c_1",
@@ -42,6 +44,7 @@ def test_options_come_in_the_form_of_the_definition() -> None:
         3600.0,
         (timed,),
         "process",
+        reply=True,
     )
     assert set(given) == set(NAMES)
 
@@ -91,3 +94,25 @@ def test_a_bad_option_is_refused_with_the_line_of_the_decorator(
     assert int(caught.value.sentence.removeprefix(f"{__file__}:").partition(":")[0]) in range(line, line + 60)
     assert told in caught.value.sentence
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"reply": "yes"}, "neither True nor False"),
+        ({"reply": True, "on": "slack.>", "executor": "process"}, "on the event loop, not in a process"),
+        ({"reply": True, "on": "slack.>"}, "needs a context"),
+    ],
+)
+def test_a_reply_needs_an_event_and_a_context(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DefinitionError, match=sentence):
+
+        @task(**options)  # type: ignore[call-overload, untyped-decorator, unused-ignore] # that is the test
+        async def silent(payload: int) -> None: ...
+
+
+def test_a_reply_needs_an_event() -> None:
+    with pytest.raises(DefinitionError, match="reply=True but no event"):
+
+        @task(reply=True)
+        async def silent(payload: int, ctx: Context) -> None: ...

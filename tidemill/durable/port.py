@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tidemill.kernel.protocol.records import Parent, Record
     from tidemill.kernel.protocol.state import State
+    from tidemill.kernel.reply import Reply
 
 T = TypeVar("T")
 
@@ -85,6 +86,13 @@ class Port(ABC):
     @abstractmethod
     async def open_token(self, token: OpenToken) -> None:
         """Let people know of a decision that the run waits for; saying so again changes nothing."""
+
+    @abstractmethod
+    async def reply(self, answer: Reply) -> bool:
+        """Hand an answer to the sender of the run's event; False: nobody waits for it."""
+
+    async def reply_again(self, answer: Reply) -> None:  # noqa: B027 - most have nothing to do about it
+        """Hand an answer that is written down to those who began to wait meanwhile."""
 
     @abstractmethod
     def token_url(self, key: str, until: float, by: str = "") -> str:

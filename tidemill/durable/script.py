@@ -41,6 +41,7 @@ class Script:
         port: the run's journal and what goes with it.
         main: the main line of the handler's code.
         drift: why the run must be parked, None as long as it needn't.
+        replied: whether this execution has answered the event's sender.
     """
 
     def __init__(self, port: Port, *, linger: float = LINGER) -> None:
@@ -48,6 +49,7 @@ class Script:
         state = port.state
         self.main = Branch(self, time=state.attempt_at or state.began_at or port.now())
         self.drift: Fault | None = None
+        self.replied = False
         demanded = {*state.steps, *state.spawned} - state.loose
         self._unasked = {key for key in demanded if not key.startswith(ON_START)}
         self._taken: defaultdict[str, set[int]] = defaultdict(set)

@@ -82,6 +82,7 @@ class TaskDefinition(_Stored):
         takes: whether the handler is given nothing, the event's data, or the whole event.
         payload_schema: JSON Schema of the payload; None where anything fits.
         hooks: whether hooks hear of the end of its runs.
+        reply: whether its runs answer the senders of their events.
         code: digest of the handler's source, so that a change of code alone is a new version too.
     """
 
@@ -96,6 +97,7 @@ class TaskDefinition(_Stored):
     takes: Takes = "payload"
     payload_schema: dict[str, Any] | None = None
     hooks: bool = False
+    reply: bool = False
     code: str = ""
 
     @property

@@ -177,6 +177,10 @@ class Names:
         """Return `signals.<run>`: news for a run from outside."""
         return self.subject("signals", run)
 
+    def reply(self, key: str) -> str:
+        """Return `replies.<delivery key>`: where the senders of a delivery wait; no stream keeps it."""
+        return self.subject("replies", key)
+
     def dead(self, task: str, run: str) -> str:
         """Return `dead.<task>.<run>`: what was given up on."""
         return self.subject("dead", escape(task), run)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.samples import BUNDLED, find_sample
 from tidemill.testing.crashes import Crashes, crash_everywhere
+from tidemill.testing.replied import Replied
 from tidemill.testing.session import Cancelled, Session, Signalled, Triggered, active
 from tidemill.testing.stage import Stage, play
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancelled",
     "Crashes",
+    "Replied",
     "Session",
     "Signalled",
     "Stage",

@@ -14,11 +14,13 @@ from tidemill.durable.waits import token_box
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.protocol.records import News, Record, Wait
 from tidemill.kernel.protocol.state import State
+from tidemill.testing.replied import Replied
 from tidemill.testing.words import Decision, Happened, Said, Stand, Word
 
 if TYPE_CHECKING:
     from tidemill.durable.branch import Branch
     from tidemill.kernel.protocol.records import Item
+    from tidemill.kernel.reply import Reply
 
 T = TypeVar("T")
 
@@ -29,6 +31,8 @@ class Prepared:
 
     words: list[Word] = field(default_factory=list)
     stands: dict[str, Stand] = field(default_factory=dict)
+    replies: list[Replied] = field(default_factory=list)
+    sender_waits: bool = True
 
 
 class DirectPort(Port):
@@ -131,6 +135,11 @@ class DirectPort(Port):
                 self._prepared.words.remove(word)
                 self.hear(word.item(self.now()))
                 return
+
+    async def reply(self, answer: Reply) -> bool:
+        """Note an answer; the prepared sender takes it, if there is one."""
+        self._prepared.replies.append(Replied(self.run_id, answer.status, answer.media_type, answer.body))
+        return self._prepared.sender_waits
 
     def token_url(self, key: str, until: float, by: str = "") -> str:  # noqa: ARG002 - the seam's
         """Return an address that leads nowhere."""

@@ -16,10 +16,12 @@ from tidemill.kernel.protocol.creation import create_child
 from tidemill.kernel.protocol.operations import CancelRuns
 from tidemill.kernel.protocol.records import Created, News, Record
 from tidemill.testing.memory import Crashed, Memory
+from tidemill.testing.replied import Replied
 
 if TYPE_CHECKING:
     from tidemill.kernel.protocol.operations import Procedure
     from tidemill.kernel.protocol.state import State
+    from tidemill.kernel.reply import Reply
     from tidemill.testing.outside import Outside
 
 T = TypeVar("T")
@@ -142,6 +144,12 @@ class MemoryPort(Port):
         """Let the decisions come that were prepared."""
         self._check()
         self._outside.open_token(self.run_id, token)
+
+    async def reply(self, answer: Reply) -> bool:
+        """Note an answer; a sender waits for it unless the test says otherwise."""
+        self._check()
+        self._outside.replies.append(Replied(self.run_id, answer.status, answer.media_type, answer.body))
+        return self._outside.sender_waits
 
     def token_url(self, key: str, until: float, by: str = "") -> str:  # noqa: ARG002 - the seam's
         """Return an address that leads nowhere."""

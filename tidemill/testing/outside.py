@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tidemill.durable.port import Child, Listening, OpenToken
     from tidemill.testing.memory import Memory
+    from tidemill.testing.replied import Replied
 
     AnyTask = FnTask[Any, Any, Any, Any]
 
@@ -35,6 +36,8 @@ class Outside:
         asked: the runs that something stood for, in order.
         executed: how often each step's function was called, by run and key.
         repeated: finished steps that were executed again: there must be none.
+        replies: what runs have answered the senders of their events, in order.
+        sender_waits: whether somebody waits for it.
         problem: what is wrong with what was prepared.
     """
 
@@ -44,6 +47,8 @@ class Outside:
         self.asked: list[Triggered] = []
         self.executed: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.repeated: list[tuple[str, str]] = []
+        self.replies: list[Replied] = []
+        self.sender_waits = True
         self.problem: Exception | None = None
         self._memory = memory
         self._chance = chance

@@ -20,11 +20,12 @@ from tidemill.testing.direct import DirectPort, DirectScript, Prepared
 from tidemill.transport import RunOutcome, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from tidemill.durable.port import Child
     from tidemill.kernel.decision import Decision
+    from tidemill.testing.replied import Replied
     from tidemill.testing.words import Stand, Word
 
 
@@ -87,6 +88,15 @@ class Session(Answers, Transport):
     signalled: list[Signalled] = field(default_factory=list)
     answered: list[tuple[str, Decision]] = field(default_factory=list)
     prepared: Prepared = field(default_factory=Prepared)
+
+    @property
+    def replies(self) -> Sequence[Replied]:
+        """What the code under test has answered its events' senders, in order."""
+        return tuple(self.prepared.replies)
+
+    def nobody_waits(self) -> None:
+        """Let `ctx.reply` find nobody: it returns false."""
+        self.prepared.sender_waits = False
 
     def attempt(self, task_id: str) -> Attempt:
         """Return the attempt that a direct call stands for."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
     from tidemill.run import Run
     from tidemill.task import Task
+    from tidemill.testing.replied import Replied
     from tidemill.testing.session import Triggered
     from tidemill.testing.words import Stand, Word
 
@@ -140,6 +141,15 @@ class Stage(Answers, Transport):
     def asked(self) -> Sequence[Triggered]:
         """The runs that a prepared answer stood for, in order."""
         return tuple(self._outside.asked)
+
+    @property
+    def replies(self) -> Sequence[Replied]:
+        """What runs have answered their events' senders, in order."""
+        return tuple(self._outside.replies)
+
+    def nobody_waits(self) -> None:
+        """Let `ctx.reply` find nobody from now on: it returns false."""
+        self._outside.sender_waits = False
 
     @property
     def moments(self) -> int:

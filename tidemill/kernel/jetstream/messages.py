@@ -50,6 +50,11 @@ class Subscription:
         self._client = client
         self._inner = inner
 
+    async def drop(self) -> None:
+        """Take back the interest at once; what comes meanwhile reaches nobody."""
+        with suppress(NatsError, OSError):  # a connection that is gone has no interest left to take back
+            await self._inner.unsubscribe()
+
     async def stop(self) -> None:
         """Take back the interest; what the broker had sent before still reaches the handler.
 

@@ -89,7 +89,8 @@ class Created:
     `event` holds the envelope's attributes where an event started the run; `event_seq` is that event's
     sequence in EVENTS, which the closer holds against the router's floor. `start_at` delays the start,
     `expires_at` is the last moment at which it may begin, `key` the caller's idempotency key.
-    `hooks` says that the task has hooks, which hear of the end in a run of their own.
+    `hooks` says that the task has hooks, which hear of the end in a run of their own, `reply` that the
+    event's sender may wait for an answer of the run.
     """
 
     KIND: ClassVar[str] = "created"
@@ -104,6 +105,7 @@ class Created:
     replayof: str | None = None
     parent: Parent | None = None
     hooks: bool = False
+    reply: bool = False
     blob: str | None = None
     raw: bytes = b""
 

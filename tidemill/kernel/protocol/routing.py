@@ -19,6 +19,7 @@ class Arrival:
     """An event at the router: its attributes, its body, its place in EVENTS.
 
     A large body isn't in `raw`: `blobs` names, for each task that wants it, the copy that its run owns.
+    `awaited` says that its sender may wait for an answer.
     """
 
     facts: dict[str, Any]
@@ -26,14 +27,16 @@ class Arrival:
     seq: int
     raw: bytes = b""
     blobs: dict[str, str] = field(default_factory=dict)
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A task takes the event; `hooks` says that it has some."""
+    """A task takes the event; `hooks` says that it has some, `replies` that it answers senders."""
 
     task: str
     hooks: bool = False
+    replies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
     """
     for verdict in verdicts:
         if isinstance(verdict, Wanted):
-            record = start_record(arrival, verdict.task, hooks=verdict.hooks)
+            record = start_record(arrival, verdict.task, hooks=verdict.hooks, replies=verdict.replies)
             yield from create(run_of_event(arrival.key, verdict.task), record)
     declined = [verdict for verdict in verdicts if not isinstance(verdict, Wanted)]
     source = str(arrival.facts["source"])
@@ -83,7 +86,7 @@ def route(arrival: Arrival, verdicts: Sequence[Verdict]) -> Procedure[None]:
     yield Ack()
 
 
-def start_record(arrival: Arrival, task: str, *, hooks: bool = False) -> Created:
+def start_record(arrival: Arrival, task: str, *, hooks: bool = False, replies: bool = False) -> Created:
     """Return the record of a run that an event starts."""
     return Created(
         rid=f"event-{arrival.key}",
@@ -91,6 +94,7 @@ def start_record(arrival: Arrival, task: str, *, hooks: bool = False) -> Created
         event=arrival.facts,
         event_seq=arrival.seq,
         hooks=hooks,
+        reply=replies and arrival.awaited,
         raw=arrival.raw,
         blob=arrival.blobs.get(task),
     )

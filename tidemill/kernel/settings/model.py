@@ -200,5 +200,7 @@ def _proxy_contradictions(proxy: ProxySettings) -> Iterator[str]:
 def _source_contradictions(where: str, source: SourceSettings) -> Iterator[str]:
     if (source.preset is None) == (source.recipe is None):
         yield f"{where} needs either preset or recipe"
+    if source.reply_timeout is not None and source.reply is None:
+        yield f'{where}.reply_timeout needs {where}.reply = "run"'
     if not source.secrets and not source.allow_unsigned and not source.learn:
         yield f"{where}.secrets is missing: nothing could be verified (allow_unsigned = true accepts that)"

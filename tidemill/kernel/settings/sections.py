@@ -109,6 +109,8 @@ class GatewaySettings(Section):
     """Requests a second of one client address, over all sources; more are answered 429."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Requests at the same time, over all sources; more are answered 429."""
+    max_waiting: Annotated[int, Field(ge=1)] = 1000
+    """Senders that wait for a run's answer at the same time; others get the usual one at once."""
 
 
 class EventKey(Section):
@@ -294,6 +296,10 @@ class SourceSettings(Section):
     """What deliveries are answered with: `status`, `content_type` and `body`; else as the preset says."""
     refusal: Annotated[dict[str, Any] | None, Table] = None
     """What requests that don't verify are answered with: the same keys; else as the preset says."""
+    reply: Literal["run"] | None = None
+    """`run` lets senders wait for what a task with `reply=True` answers; `answer` is for when none does."""
+    reply_timeout: Annotated[Seconds, Field(ge=0.1, le=60)] | None = None
+    """How long they wait; without it four fifths of what the provider waits, where that is known."""
     max_body: ByteSize | None = None
     """Largest request body of this source."""
     tolerance: Annotated[Seconds, Field(gt=0)] | None = None
