@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from gateway.api.auth import check_exposure
 from jsonschema import Draft202012Validator
 
+from gateway.access.guard import check_exposure
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.keys import find_key, hash_key
 from tidemill.kernel.settings.model import Settings

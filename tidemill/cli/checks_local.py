@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from gateway.api.auth import check_exposure
-
+from gateway.access.guard import check_exposure
 from gateway.sources import recipe_of
 from tidemill.cli.finding import Finding, Findings, ok, problem, warning
 from tidemill.cli.shadows import check_shadows
