@@ -89,8 +89,7 @@ class Gateway:
             quarantine_age=TopologyLimits().quarantine_max_age,
         )
         self._definitions = Definitions(broker.tasks)
-        answers = Answers(broker.journal, self._definitions)
-        self._senders = Senders(broker.bus, answers, settings.gateway.max_waiting)
+        self._senders = _senders(settings, broker, self._definitions)
         self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
         clients, gate = Clients(settings.gateway.trusted_proxies), gate_of(_limits_of_all(settings))
         ingress = Ingress(
@@ -174,6 +173,11 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
+
+
+def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:
+    """Return those who wait for what runs answer."""
+    return Senders(broker.bus, Answers(broker.journal, definitions), settings.gateway.max_waiting)
 
 
 def _limits_of_all(settings: Settings) -> Limits:
