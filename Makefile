@@ -6,10 +6,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 UV := uv==0.13.9
+COUNT := 2000000
+SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format model crashes bench wheel lock clean
+.PHONY: help demo test check format model crashes hostile fuzz bench wheel lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -38,6 +40,12 @@ model: .venv/.dev-stamp ## check the run protocol in its largest worlds, and by 
 crashes: .venv/.dev-stamp ## kill two hundred workers of durable runs at random moments; minutes
 	$(BIN)/python -m pytest tests/consumers/test_durable_crashes.py --kills 200 --timeout 1800
 
+hostile: .venv/.dev-stamp ## judge two million hostile requests, chosen by Hypothesis; COUNT=20000 for fewer
+	$(BIN)/python -m tests.gateway.recipes.hostile_run --count $(COUNT)
+
+fuzz: .venv/.fuzz-stamp ## fuzz recipes and the JSON reader, SECONDS=60 each; FUZZ_ARGS=--keep keeps what it finds
+	$(BIN)/python -m tests.fuzz.run recipe json --seconds $(SECONDS) $(FUZZ_ARGS)
+
 bench: .venv/.demo-stamp ## print the benchmarks' figures; minutes
 	$(BIN)/python benchmarks/run.py
 
@@ -49,6 +57,7 @@ lock: .venv/.created ## resolve all dependencies anew into requirements/*.lock
 	$(PIP) $(UV)
 	$(LOCK) --upgrade pyproject.toml --group dev -o requirements/dev.lock
 	$(LOCK) pyproject.toml -c requirements/dev.lock -o requirements/runtime.lock
+	$(LOCK) --group fuzz -c requirements/dev.lock -o requirements/fuzz.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 
 clean: ## remove the virtual environment and everything that was built
@@ -67,4 +76,8 @@ clean: ## remove the virtual environment and everything that was built
 .venv/.dev-stamp: requirements/dev.lock $(BUILD) | .venv/.created
 	$(PIP) --require-hashes -r requirements/dev.lock -r requirements/build.lock
 	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/.fuzz-stamp: requirements/fuzz.lock .venv/.dev-stamp
+	$(PIP) --require-hashes -r requirements/fuzz.lock
 	touch $@

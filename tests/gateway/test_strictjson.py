@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -9,61 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.strictjson import EXAMINED, MAX_DEPTH, UnsoundJsonError, loads
-
-
-class _UnsoundError(Exception):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise _UnsoundError
-    return dict(pairs)
-
-
-def _number(text: str) -> float | int:
-    if not math.isfinite(float(text)):
-        raise _UnsoundError
-    value = json.loads(text)
-    return value if isinstance(value, float) or -(2**63) <= value < 2**64 else float(value)
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
-
-
-def _slow(raw: bytes) -> Any:
-    """The oracle: the standard library with every rule spelled out, one by one."""
-    document = json.loads(
-        raw.decode("utf-8"),
-        object_pairs_hook=_unique,
-        parse_int=_number,
-        parse_float=_number,
-        parse_constant=_number,
-    )
-    json.dumps(document, ensure_ascii=False).encode("utf-8")
-    if _depth(document) > MAX_DEPTH:
-        raise _UnsoundError
-    return document
-
-
-def _judged(raw: bytes) -> tuple[bool, Any]:
-    try:
-        return True, loads(raw)
-    except UnsoundJsonError:
-        return False, None
-
-
-def _judged_slowly(raw: bytes) -> tuple[bool, Any]:
-    try:
-        return True, _slow(raw)
-    except (_UnsoundError, ValueError, RecursionError):
-        return False, None
-
+from tests.gateway.json_oracle import depth as depth_of
+from tests.gateway.json_oracle import judged, judged_slowly
 
 _NAMES = st.sampled_from(["a", "b", ":", "a:b", "\\u003a", "\\u003A", "\\u0061", "\\\\u003a", '\\"', "é"])
 _SCALARS = st.sampled_from(
@@ -113,14 +59,14 @@ _DOCUMENTS = st.recursive(
 @example('{"\\u003a":1,"a:":{"a":1,"a":":"}}')
 @example('{"a":{"b":1},"a":{"b":1}}')
 def test_agrees_with_the_slow_reader_on_almost_json(text: str) -> None:
-    assert _judged(text.encode()) == _judged_slowly(text.encode())
+    assert judged(text.encode()) == judged_slowly(text.encode())
 
 
 @given(st.binary(max_size=60))
 @example(b'\xef\xbb\xbf{"a":1}')
 @example(b"")
 def test_agrees_with_the_slow_reader_on_any_bytes(raw: bytes) -> None:
-    assert _judged(raw) == _judged_slowly(raw)
+    assert judged(raw) == judged_slowly(raw)
 
 
 @given(
@@ -143,7 +89,7 @@ def test_reads_every_sound_document(document: Any) -> None:
 def test_nesting_is_bounded(depth: int, opening: str, closing: str) -> None:
     raw = (opening * depth + "1" + closing * depth).encode()
     if depth <= MAX_DEPTH:
-        assert _depth(loads(raw)) == depth
+        assert depth_of(loads(raw)) == depth
         return
     with pytest.raises(UnsoundJsonError) as caught:
         loads(raw)

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -197,7 +198,7 @@ def test_every_error_stands_in_the_drawn_tree() -> None:
 
 def test_every_dependency_says_why() -> None:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    wanted = [*project["project"]["dependencies"], *chain(*project["dependency-groups"].values())]
     names = {re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0] for requirement in wanted}
     rows = set(re.findall(r"^\| `([A-Za-z0-9._-]+)` \| \S", text_of("dependencies.md"), re.MULTILINE))
     assert names - rows == set()

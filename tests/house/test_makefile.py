@@ -63,16 +63,18 @@ def test_every_direct_dependency_is_locked() -> None:
     development = {normal(requirement) for requirement in project["dependency-groups"]["dev"]}
     assert runtime <= {normal(name) for name in locked("runtime")}
     assert runtime | development <= {normal(name) for name in locked("dev")}
+    fuzz = {normal(requirement) for requirement in project["dependency-groups"]["fuzz"]}
+    assert fuzz <= {normal(name) for name in locked("fuzz")}
 
 
 def test_the_locks_agree() -> None:
     development = locked("dev")
-    for name in ("runtime", "build"):
+    for name in ("runtime", "build", "fuzz"):
         for distribution, versions in locked(name).items():
             assert versions <= development.get(distribution, versions)
 
 
-@pytest.mark.parametrize("name", ["runtime", "dev", "build"])
+@pytest.mark.parametrize("name", ["runtime", "dev", "build", "fuzz"])
 def test_the_locks_are_hashed_and_name_no_index(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.lock").read_text()
     assert "http" not in re.sub(r"^[a-z0-9-]*http[a-z0-9-]*==.*$", "", text, flags=re.MULTILINE)

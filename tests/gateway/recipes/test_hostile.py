@@ -1,6 +1,8 @@
-"""Whatever the bytes, the verifier has a verdict, and none but the genuine pass: a sample of `hostile.py`."""
+"""Whatever the bytes, there is a verdict, and none but the genuine pass: a sample of `hostile_run.py`."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from gateway.inbound import Inbound
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.verify import Verification, Verified
 from gateway.verdict import Refused
-from tests.gateway.recipes import hostile
+from tests.gateway.recipes import hostile, hostile_judge, hostile_run
 from tidemill.kernel.settings.secrets import Secret
 
 JUDGES = {name: Verification(preset(name), public_url=hostile.ORIGIN) for name in preset_names()}
@@ -18,9 +20,19 @@ VALUES = st.one_of(st.binary(max_size=60), st.sampled_from([*hostile.STAMPS, *ho
 
 
 def test_genuine_requests_pass_and_spoilt_ones_never_raise() -> None:
-    found = hostile.run(8000, seed=7)
-    assert found["accepted"] > 1000
-    assert {"signature_mismatch", "signature_excess", "timestamp_malformed", "secret_missing"} <= found.keys()
+    outcomes = hostile_judge.run(4000, seed=7).outcomes
+    verified: Counter[str] = Counter()
+    for outcome, number in outcomes.items():
+        verified[outcome.partition(" ")[0]] += number
+    assert verified["accepted"] > 500
+    expected = {"signature_mismatch", "signature_excess", "timestamp_malformed", "secret_missing"}
+    assert expected <= verified.keys()
+    assert {"accepted → quarantined", "accepted → refused 413"} <= outcomes.keys()
+
+
+def test_a_batch_of_hypothesis_requests_is_judged() -> None:
+    tally = hostile_run.batch(1, count=200)
+    assert tally.outcomes.total() >= 200
 
 
 @given(
