@@ -10,6 +10,7 @@
     ├── NotAllowedError          who asks for it may not have it
     ├── ContextError             a context was used where it can't be
     ├── ControlError             the control API can't be reached or doesn't answer as it should
+    ├── HistoryError             the history's database can't be reached, or can't answer
     ├── StepError                what a step raised before its run was resumed, and can't be made again
     ├── RunError                 a run has ended without a result
     │   ├── RunFailedError           it failed, crashed, timed out or expired
@@ -72,6 +73,10 @@ class ContextError(TidemillError):
 
 class ControlError(TidemillError):
     """The control API can't be reached or doesn't answer as it should: the outcome may be unknown."""
+
+
+class HistoryError(TidemillError):
+    """The history's database can't be reached, or can't answer; runs go on without it."""
 
 
 class StepError(TidemillError):

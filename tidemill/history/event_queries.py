@@ -1,0 +1,157 @@
+"""Events with their verdicts and runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, select
+
+from tidemill.history.cursors import Page, read_cursor, write_cursor
+from tidemill.history.reading import (
+    delivery_of,
+    event_of,
+    first_since,
+    quarantine_of,
+    run_of,
+    verdict_of,
+)
+from tidemill.history.rows import Body, DeliveryRow, EventDetail, EventRow, QuarantineRow, RunRow, VerdictRow
+from tidemill.history.run_lists import PAGE_LIMIT, SCAN_LIMIT
+from tidemill.history.tables import deliveries, event_bodies, events, quarantine, runs, verdicts
+from tidemill.kernel.errors import NotFoundError
+
+_LAST: Final = 2**62
+_MOST: Final = 2_000
+"""Verdicts and runs that are shown of a page's events."""
+_MOST_OF_ONE: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Which events: all that fit every field that is given. `since` and `until` are about their arrival."""
+
+    source: str | None = None
+    type: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+def list_events(
+    connection: Connection, query: EventQuery, *, cursor: str | None = None, limit: int = 50
+) -> Page[EventRow]:
+    """Return a page of events, the newest first.
+
+    Raises:
+        PayloadError: the cursor is another query's.
+    """
+    limit = max(1, min(limit, PAGE_LIMIT))
+    place = read_cursor(asdict(query), cursor, (int,))
+    low = first_since(connection, events, query.since) if query.since is not None else 0
+    below = first_since(connection, events, query.until) if query.until is not None else _LAST
+    below = min(below, place[0]) if place is not None else below
+    base = select(events).where(events.c.number >= low, events.c.number < below)
+    base = base.order_by(events.c.number.desc())
+    if query.type is not None:
+        base = base.where(events.c.type == query.type)
+    elif query.source is not None:
+        base = base.where(events.c.source == query.source)
+    more: int | None = None
+    if query.type is not None and query.source is not None:
+        inner = base.limit(SCAN_LIMIT).subquery()
+        found = connection.execute(select(inner).where(inner.c.source == query.source).limit(limit + 1))
+        rows = found.mappings().all()
+        last = base.with_only_columns(events.c.number).limit(1).offset(SCAN_LIMIT - 1)
+        more = connection.execute(last).scalar_one_or_none() if len(rows) <= limit else None
+    else:
+        rows = connection.execute(base.limit(limit + 1)).mappings().all()
+    more = rows[limit - 1]["number"] if len(rows) > limit else more
+    shown = _with_company(connection, [event_of(row) for row in rows[:limit]])
+    return Page(tuple(shown), write_cursor(asdict(query), [more]) if more is not None else None)
+
+
+def event_detail(connection: Connection, event_id: str) -> EventDetail:
+    """Return the newest event with an id, its body, and everything else that came under its id.
+
+    Raises:
+        NotFoundError: the history has no such event.
+    """
+    row = (
+        connection.execute(
+            select(events).where(events.c.id == event_id).order_by(events.c.number.desc()).limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        raise NotFoundError(
+            f"the history has no event {event_id!r}",
+            hint="it is kept for as long as history.keep_runs says; new ones come within a second",
+        )
+    event = _with_company(connection, [event_of(row)])[0]
+    body = connection.execute(select(event_bodies).where(event_bodies.c.number == event.number))
+    kept = body.mappings().first()
+    return EventDetail(
+        event=event,
+        facts=orjson.loads(kept["facts"]) if kept is not None else {},
+        body=Body(size=event.size, data=kept["body"], blob=kept["blob"])
+        if kept is not None
+        else Body(size=event.size),
+        deliveries=tuple(deliveries_of(connection, event_id, event.source)),
+        quarantine=tuple(quarantined_as(connection, event_id, event.source)),
+    )
+
+
+def events_with(connection: Connection, numbers: Sequence[int]) -> list[EventRow]:
+    """Return the events with these numbers, with their verdicts and runs."""
+    query = select(events).where(events.c.number.in_(numbers)).order_by(events.c.number)
+    return _with_company(connection, [event_of(row) for row in connection.execute(query).mappings()])
+
+
+def deliveries_of(connection: Connection, event_id: str, source: str) -> list[DeliveryRow]:
+    """Return the recorded requests with an event's id, other than the one that was accepted."""
+    query = (
+        select(deliveries)
+        .where(deliveries.c.event_id == event_id)
+        .order_by(deliveries.c.number)
+        .limit(_MOST_OF_ONE)
+    )
+    found = [delivery_of(row) for row in connection.execute(query).mappings()]
+    return [row for row in found if row.source == source]
+
+
+def quarantined_as(connection: Connection, event_id: str, source: str) -> list[QuarantineRow]:
+    """Return what was put into quarantine with an event's id."""
+    query = (
+        select(quarantine)
+        .where(quarantine.c.event_id == event_id)
+        .order_by(quarantine.c.number)
+        .limit(_MOST_OF_ONE)
+    )
+    found = [quarantine_of(row) for row in connection.execute(query).mappings()]
+    return [row for row in found if row.source == source]
+
+
+def _with_company(connection: Connection, shown: Sequence[EventRow]) -> list[EventRow]:
+    """Add verdicts and runs to events."""
+    numbers = [event.number for event in shown]
+    if not numbers:
+        return []
+    judged: defaultdict[int, list[VerdictRow]] = defaultdict(list)
+    query = select(verdicts).where(verdicts.c.event.in_(numbers)).limit(_MOST)
+    for row in connection.execute(query).mappings():
+        judged[row["event"]].append(verdict_of(row))
+    started: defaultdict[int, list[RunRow]] = defaultdict(list)
+    for row in connection.execute(
+        select(runs).where(runs.c.event_number.in_(numbers)).limit(_MOST)
+    ).mappings():
+        started[row["event_number"]].append(run_of(row))
+    return [_joined(event, judged[event.number], started[event.number]) for event in shown]
+
+
+def _joined(event: EventRow, judged: Sequence[VerdictRow], started: Sequence[RunRow]) -> EventRow:
+    fields = {name: getattr(event, name) for name in EventRow.__slots__}
+    return EventRow(**fields | {"verdicts": tuple(judged), "runs": tuple(started)})

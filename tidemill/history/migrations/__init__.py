@@ -1,0 +1,1 @@
+"""Changes of the schema, applied by Alembic in their order."""
