@@ -130,7 +130,7 @@ class Client:
         Raises:
             ConflictError: an event loop runs in this thread, and waiting would block it.
         """
-        if _running_loop() is not None:
+        if on_event_loop():
             raise ConflictError(
                 "trigger_sync would block the event loop of this thread", hint="await task.trigger(…) instead"
             )
@@ -182,11 +182,13 @@ def use_everywhere(client: Client) -> Iterator[Client]:
         _default.remove(client)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def on_event_loop() -> bool:
+    """Say whether an event loop runs in this thread."""
     try:
-        return asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
-        return None
+        return False
+    return True
 
 
 def _transport(settings: Settings) -> Transport:

@@ -190,6 +190,7 @@ class Context(RunContext):
             quorum: how many must say yes.
 
         Raises:
+            ContextError: `quorum` is less than one, or more than there are approvers.
             WaitTimeout: they haven't decided in time.
         """
         branch = self._branch("wait_for_approval")

@@ -12,7 +12,7 @@ from tidemill import client, options, signature
 from tidemill.binding import BoundCall, Frame, RunInput
 from tidemill.context import Context
 from tidemill.direct import direct_call
-from tidemill.durable.branch import inside
+from tidemill.durable.branch import here, inside
 from tidemill.durable.children import Call, Request, trigger, trigger_keyed
 from tidemill.event import Event
 from tidemill.hooked import Hooked
@@ -83,9 +83,9 @@ class Task(Hooked[Out], Generic[In, Out]):
         reached = client.current()
         detached = o.pop("detached", False)
         request = self._request(payload, o)
-        branch = inside()
-        if branch is None:
+        if inside() is None:
             return Run(await reached.trigger(request), reached, self._result)
+        branch = here(f"{self.id}.trigger()")
         place = branch.place(f"trigger:{self.id}")
         if request.idempotency_key is not None:
             run = await trigger_keyed(branch.script, place, functools.partial(reached.trigger, request))
@@ -119,7 +119,7 @@ class Task(Hooked[Out], Generic[In, Out]):
         return Request(self.id, self._payload.encode(payload), self._result)
 
     def trigger_sync(self, payload: In, /, **o: Unpack[TriggerOptions]) -> Run[Out]:
-        """Start a run durably, from code that isn't on an event loop.
+        """Start a run durably, from code that isn't on an event loop; inside of a run as `trigger`.
 
         Args:
             payload: what the handler's first parameter gets; None where it takes none.
@@ -127,8 +127,12 @@ class Task(Hooked[Out], Generic[In, Out]):
 
         Raises:
             ConflictError: an event loop runs in this thread.
+            ContextError: the thread isn't that of a sync handler, but carries a run with it.
             PayloadError: as `trigger`; so do NotFoundError and ControlError.
         """
+        if inside() is not None and not client.on_event_loop():
+            branch = here(f"{self.id}.trigger_sync()")
+            return branch.script.wait(branch, self.trigger(payload, **o))
         reached = client.current()
         return Run(reached.trigger_sync(self._request(payload, o)), reached, self._result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tidemill import Context, RunFailedError, SyncContext, task
+from tidemill import Context, RunFailedError, SyncContext, WaitTimeout, task
 from tidemill.kernel.errors import ContextError
 from tidemill.testing import play
 
@@ -68,6 +69,31 @@ async def foreign_thread(ctx: Context) -> None:
     raise caught[0]
 
 
+async def thread_with_the_handlers_variables(ctx: Context) -> None:
+    async def inside() -> None:
+        await ctx.step("elsewhere", nothing)
+
+    await asyncio.to_thread(asyncio.run, inside())
+
+
+async def child_from_a_thread(ctx: Context) -> None:
+    _ = ctx
+    await asyncio.to_thread(double.call, 1)
+
+
+async def trigger_from_a_thread(ctx: Context) -> None:
+    _ = ctx
+    await asyncio.to_thread(double.trigger_sync, 1)
+
+
+async def quorum_of_none(ctx: Context) -> None:
+    await ctx.wait_for_approval("ship", timeout="1h", quorum=0)
+
+
+async def quorum_of_too_many(ctx: Context) -> None:
+    await ctx.wait_for_approval("ship", timeout="1h", approvers=["ann", "bob", "ann"], quorum=3)
+
+
 async def negative_sleep(ctx: Context) -> None:
     await ctx.sleep(-1)
 
@@ -114,6 +140,11 @@ async def awaitable_result(ctx: Context) -> None:
         (nested_step, "step 'inner' inside of step 'outer'"),
         (call_in_step, r"double.call\(\) inside of step 'outer'"),
         (foreign_thread, "step 'elsewhere' outside of its run"),
+        (thread_with_the_handlers_variables, "step 'elsewhere' outside of its run"),
+        (child_from_a_thread, r"double.call\(\) outside of its run"),
+        (trigger_from_a_thread, r"double.trigger_sync\(\) outside of its run"),
+        (quorum_of_none, "approval 'ship': quorum is 0"),
+        (quorum_of_too_many, "approval 'ship': quorum is 3 of 2"),
         (negative_sleep, "-1 is no duration"),
         (no_sleep, "sleep needs a duration or until="),
         (naive_sleep, "has no time zone"),
@@ -128,6 +159,28 @@ async def awaitable_result(ctx: Context) -> None:
 async def test_what_cannot_work_is_told(code: Code, sentence: str) -> None:
     with pytest.raises(RunFailedError, match=sentence):
         await played(code)
+
+
+@pytest.mark.parametrize("kind", ["approval", "token"])
+async def test_one_answer_is_given_to_one_question(kind: str) -> None:
+    async def ask(ctx: Context) -> object:
+        if kind == "approval":
+            return (await ctx.wait_for_approval("ship", timeout="1d")).by
+        return await ctx.token("ship", str, timeout="1d")
+
+    @task
+    async def asking(ctx: Context) -> None:
+        with contextlib.suppress(WaitTimeout):
+            await ask(ctx)
+        await ask(ctx)  # a question that nobody has answered may be asked again
+        await ask(ctx)
+
+    async with play() as stage:
+        stage.approve("ship", by="ann", after="2d") if kind == "approval" else stage.complete(
+            "ship", "ann", after="2d"
+        )
+        with pytest.raises(RunFailedError, match=f"'{kind}:ship#3' asks again .* '{kind}:ship#2'"):
+            await (await stage.start(asking)).result()
 
 
 async def test_joins_of_nothing_are_empty() -> None:

@@ -100,3 +100,37 @@ def test_a_direct_call_needs_no_loop() -> None:
         session.answer(child, 1)
         assert ordering(5) == ["fetch in False", "store in False", 7, "ann", [1, 1], 3 * 3600.0]
     assert CALLS == ["fetch", "store"]
+
+
+async def test_what_a_sync_handler_triggers_is_started_once() -> None:
+    @task
+    def starting(ctx: SyncContext) -> list[str]:
+        runs = [child.trigger_sync(number).id for number in range(2)]
+        ctx.sleep("1h")
+        return runs
+
+    async with play(child) as stage:
+        run = await stage.start(starting)
+        await stage.still()
+        assert stage.status(run.id) == "waiting"
+        assert {run.id, *await run.result()} == set(stage.runs)
+        assert len(stage.runs) == 3
+
+
+async def test_a_sync_step_that_takes_too_long_is_left() -> None:
+    ended = threading.Event()
+
+    @task
+    def hurrying(ctx: SyncContext) -> list[str]:
+        seen = [ctx.step(Step("quick", timeout="1m"), work, "quick")]
+        try:
+            ctx.step(Step("slow", timeout="10ms"), ended.wait)
+        except TimeoutError as error:
+            seen.append(str(error))
+        finally:
+            ended.set()
+        return seen
+
+    async with play() as stage:
+        run = await stage.start(hurrying)
+        assert await run.result() == ["quick in True", "step 'slow' took longer than 0.01 s"]

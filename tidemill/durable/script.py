@@ -53,11 +53,13 @@ class Script:
         demanded = {*state.steps, *state.spawned} - state.loose
         self._unasked = {key for key in demanded if not key.startswith(ON_START)}
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
+        self._answered: dict[str, str] = {}
         self._branches: dict[asyncio.Task[Any], Branch] = {}
         self._minder = Minder(port, linger, lambda: not self._unasked)
         self._owed: list[Callable[[], Awaitable[object]]] = []
         self._over = False
         self._loop = _running_loop()
+        self._on_loop = False
 
     def wait(self, branch: Branch, coroutine: Coroutine[Any, Any, T]) -> T:
         """Have the loop execute a coroutine for a branch of the code; wait for it in the thread that calls.
@@ -78,6 +80,13 @@ class Script:
 
         return asyncio.run_coroutine_threadsafe(in_branch(), self._loop).result()
 
+    def is_reached_from_here(self) -> bool:
+        """Say whether the code that calls can use the run: an async handler's has to be on its event loop.
+
+        `asyncio.to_thread` gives the thread the handler's context variables, and so its branch, too.
+        """
+        return not self._on_loop or self._loop is _running_loop()
+
     @property
     def state(self) -> State:
         """The run as far as its journal is known."""
@@ -92,6 +101,7 @@ class Script:
         """Take in a task of the handler: its own, or one that it has started."""
         self._branches[task] = branch
         task.add_done_callback(lambda _: self._branches.pop(task, None))
+        self._on_loop = self._on_loop or branch is self.main
         self._minder.adopt(task, handler=branch is self.main)
 
     def branch_of(self, task: asyncio.Task[Any]) -> Branch:
@@ -231,6 +241,19 @@ class Script:
     def take(self, box: str, number: int) -> None:
         """Note that the code has taken an item of a mailbox."""
         self._taken[box].add(number)
+
+    def answered(self, box: str, place: Place) -> None:
+        """Note for which question a token's answer was given.
+
+        Raises:
+            ContextError: it was given for another one before.
+        """
+        first = self._answered.setdefault(box, place.key)
+        if first != place.key:
+            raise ContextError(
+                f"{place.key!r} asks again for what was answered as {first!r}",
+                hint="an answer counts once: give each question a name of its own",
+            )
 
     def news(self) -> None:
         """Say that the journal has changed from outside."""

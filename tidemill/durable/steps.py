@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
+import threading
 import typing
 from collections.abc import Awaitable, Coroutine
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -166,6 +170,25 @@ class OneStep:
             jitter=backoff.spread() if policy.jitter else None,
         )
 
+    def bounded_call(self, call: Callable[[], Any]) -> Any:
+        """Return what a call that blocks returns; one that is bounded gets a thread, which nothing can stop.
+
+        Raises:
+            TimeoutError: it takes longer than the step's timeout.
+        """
+        if self._options.timeout is None:
+            return call()
+        limit = seconds(self._options.timeout)
+        done: Future[Any] = Future()
+        whole = functools.partial(contextvars.copy_context().run, _fulfil, done, call)
+        threading.Thread(target=whole, name=f"step {self._place.key}", daemon=True).start()
+        if not wait_for_futures({done}, limit).done:
+            raise self._took_too_long(limit)
+        return done.result()
+
+    def _took_too_long(self, limit: float | None) -> TimeoutError:
+        return TimeoutError(f"step {self._place.key!r} took longer than {limit or 0.0:g} s")
+
     async def _bounded(self, attempt: Coroutine[Any, Any, Any]) -> Any:
         limit = None if self._options.timeout is None else seconds(self._options.timeout)
         bound = asyncio.timeout(limit)
@@ -175,7 +198,7 @@ class OneStep:
         except TimeoutError as error:
             if not bound.expired():
                 raise
-            raise TimeoutError(f"step {self._place.key!r} took longer than {limit:g} s") from error
+            raise self._took_too_long(limit) from error
 
     def _encoded(self, value: Any) -> bytes:
         try:
@@ -211,7 +234,7 @@ def in_this_thread(
         one.begins()
         token = enter(InStep(one.key))
         try:
-            value = call()
+            value = one.bounded_call(call)
         except Exception as error:  # noqa: BLE001 - a step may raise anything; what it is is decided there
             failure = error
         else:
@@ -219,6 +242,13 @@ def in_this_thread(
             return wait(one.keep(value))
         leave(token)
         wait(one.fail(failure))
+
+
+def _fulfil(done: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        done.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits
+        done.set_exception(error)
 
 
 def _inner(function: Any) -> Any:

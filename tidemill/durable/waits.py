@@ -233,8 +233,10 @@ async def approval(  # noqa: PLR0913, PLR0917 - a decision has these parts
     """Wait until enough people have said yes, or one has said no.
 
     Raises:
+        ContextError: the approvers can't make the quorum.
         WaitTimeout: they didn't in time.
     """
+    _check_quorum(name, quorum, approvers)
     box = token_box(name)
     codec: Codec[Any] = Codec(form, "form")
     wait = Wait(key=place.key, kind="approval", box=box, need=quorum, spare=0)
@@ -254,6 +256,7 @@ async def approval(  # noqa: PLR0913, PLR0917 - a decision has these parts
         )
     if opened is None or not await mailbox.decided(opened):
         raise WaitTimeout(f"nobody has decided on {name!r} within {timeout:g} s")
+    script.answered(box, place)
     item = _deciding(script.state.boxes[box], quorum)
     facts = await _data(script, item) or {}
     return Approval(
@@ -263,6 +266,15 @@ async def approval(  # noqa: PLR0913, PLR0917 - a decision has these parts
         comment=str(facts.get("comment", "")),
         data=codec.decode_value(facts.get("data")) if item.ok else facts.get("data"),
     )
+
+
+def _check_quorum(name: str, quorum: int, approvers: Sequence[str]) -> None:
+    people = len(set(approvers))
+    if quorum < 1 or (people and quorum > people):
+        whom = f" of {people}" if people else ""
+        raise ContextError(
+            f"approval {name!r}: quorum is {quorum}{whom}", hint="between 1 and the number of its approvers"
+        )
 
 
 def _deciding(items: Mapping[str, Item], quorum: int) -> Item:
@@ -320,6 +332,7 @@ class Token(Generic[T]):
         opened = await mailbox.opened()
         if opened is None or not await mailbox.decided(opened):
             raise WaitTimeout(f"nobody has completed {self._name!r} within {self._timeout:g} s")
+        self._script.answered(box, self._place)
         item = next(iter(self._script.state.boxes[box].values()))
         return self._codec.decode_value((await _data(self._script, item) or {}).get("data"))
 
