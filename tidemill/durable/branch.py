@@ -99,10 +99,10 @@ def here(what: str) -> Branch:
     Raises:
         ContextError: the code isn't a durable run's, or executes inside of a step; `what` it wanted.
     """
-    found = inside()
-    if found is not None and found.script.is_reached_from_here():
+    found = _here.get()
+    if isinstance(found, Branch) and found.script.is_reached_from_here():
         return found
-    if isinstance(found := _here.get(), InStep):
+    if isinstance(found, InStep):
         raise ContextError(
             f"{what} inside of step {found.key!r}: what is inside of a step isn't remembered by itself",
             hint="call it from the handler, before or after the step",
