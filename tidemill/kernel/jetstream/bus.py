@@ -19,13 +19,12 @@ from nats.errors import Error as NatsError
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.api import answer_of
 from tidemill.kernel.jetstream.link import Link, Login
+from tidemill.kernel.jetstream.message import Message
 from tidemill.kernel.jetstream.messages import (
     AWAY,
     RETRY_HINT,
-    Message,
     Stored,
     Subscription,
-    message_of,
     require_responder,
     translate,
 )
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from nats.aio.msg import Msg
 
 __all__ = ["Bus", "Message", "Stored", "Subscription"]
 
@@ -80,7 +78,7 @@ class Bus:
         """
         bus = cls(Login(servers, name, user, password, credentials_file, tls), names)
         await bus._link.open(connect_timeout)
-        await bus._client.subscribe(f"{bus._inbox}.*", cb=bus._replies.arrived)
+        await bus._client.listen(f"{bus._inbox}.*", bus._replies.arrived)
         return bus
 
     @property
@@ -134,7 +132,7 @@ class Bus:
                 except for "not connected" the outcome is unknown.
             BrokerError: any other refusal, with its code.
         """
-        answer = answer_of(subject, (await self._ask(subject, body, headers, timeout)).data)
+        answer = answer_of(subject, (await self._ask(subject, body, headers, timeout)).body)
         return Stored(answer["stream"], answer["seq"], answer.get("duplicate", False))
 
     async def request(
@@ -150,7 +148,7 @@ class Bus:
         Raises:
             BrokerUnavailableError: as for `publish`.
         """
-        return message_of(await self._ask(subject, body, headers, timeout))
+        return await self._ask(subject, body, headers, timeout)
 
     async def request_many(self, subject: str, body: bytes = b"", *, timeout: float = 5.0) -> list[Message]:
         """Send a request and return its answers, up to and with the first that carries a status.
@@ -166,7 +164,7 @@ class Bus:
         finally:
             self._replies.forget(inbox)
         require_responder(subject, answers[-1])
-        return [message_of(answer) for answer in answers]
+        return answers
 
     async def api(
         self,
@@ -183,7 +181,7 @@ class Bus:
         """
         subject = f"$JS.API.{operation}"
         body = b"" if payload is None else orjson.dumps(payload)
-        return answer_of(subject, (await self._ask(subject, body, None, timeout)).data)
+        return answer_of(subject, (await self._ask(subject, body, None, timeout)).body)
 
     async def send(
         self, subject: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None, reply: str = ""
@@ -204,13 +202,9 @@ class Bus:
         Raises:
             BrokerUnavailableError: not connected.
         """
-
-        async def deliver(message: Msg) -> None:
-            handler(message_of(message))
-
         self._require_link(subject)
         try:
-            return Subscription(self._client, await self._client.subscribe(subject, queue=queue, cb=deliver))
+            return Subscription(self._client, await self._client.listen(subject, handler, queue))
         except (NatsError, OSError, RuntimeError) as error:
             raise translate(subject, error) from error
 
@@ -243,7 +237,9 @@ class Bus:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:
+    async def _ask(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float
+    ) -> Message:
         self._require_link(subject)
         inbox, future = self._replies.expect(subject, timeout)
         try:
@@ -257,7 +253,7 @@ class Bus:
 
     async def _write(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
         try:
-            await self._client.publish(subject, body, reply, headers)  # type: ignore[arg-type] # it only reads the headers
+            await self._client.write(subject, body, reply, headers)
         except (NatsError, OSError, RuntimeError, AttributeError) as error:
             # RuntimeError and AttributeError: nats-py writing to a transport that has just gone.
             raise translate(subject, error, size=len(body), limit=self.max_payload) from error

@@ -18,10 +18,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
+from tidemill.kernel.jetstream.wire import WireClient
 
 if TYPE_CHECKING:
     import ssl
@@ -47,20 +47,11 @@ class Login:
     tls: ssl.SSLContext | None = None
 
 
-class PatientClient(Client):
-    """nats-py's client, whose reader survives the answer to a ping that nobody awaits any more."""
-
-    async def _process_pong(self) -> None:
-        if self._pongs and self._pongs[0].done():
-            self._pongs[0] = asyncio.get_running_loop().create_future()
-        await super()._process_pong()
-
-
 class Link:
     """A connection to the broker that mends itself, and says when it is lost, back, or closed for good."""
 
     def __init__(self, login: Login, *, lost: Callable[[], None], back: Callable[[], None]) -> None:
-        self.client = PatientClient()
+        self.client = WireClient()
         self.closed = asyncio.Event()
         self._login = login
         self._lost = lost

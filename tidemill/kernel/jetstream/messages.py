@@ -12,26 +12,16 @@ from nats.errors import Error as NatsError
 
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.jetstream.api import NO_RESPONDERS, no_responders
+from tidemill.kernel.jetstream.message import Message
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription as NatsSubscription
 
 STOP_LIMIT: Final = 1.0
 AWAY: Final = "the broker is away"
 RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with the same message id"
 TOO_LARGE: Final = 10054
-
-
-@dataclass(slots=True)
-class Message:
-    """A message as it came from the broker; a status of the broker stands in `headers["Status"]`."""
-
-    subject: str
-    body: bytes
-    headers: dict[str, str] | None
-    reply: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,15 +62,10 @@ class Subscription:
                 self._client._remove_sub(self._inner._id)  # noqa: SLF001 - the same
 
 
-def message_of(message: Msg) -> Message:
-    """Return a message of nats-py as ours."""
-    return Message(message.subject, message.data, message.headers, message.reply)
-
-
-def require_responder(subject: str, answer: Msg) -> None:
+def require_responder(subject: str, answer: Message) -> None:
     """Raise `BrokerUnavailableError` where the broker answered that nobody listens on the subject."""
     headers = answer.headers
-    if headers is not None and headers.get("Status") == NO_RESPONDERS and not answer.data:
+    if headers is not None and headers.get("Status") == NO_RESPONDERS and not answer.body:
         raise no_responders(subject)
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from tidemill.kernel.errors import BrokerUnavailableError
 
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+    from tidemill.kernel.jetstream.message import Message
 
 SWEEP: Final = 0.1
 # A sweep that comes later than this was held up by a blocked loop: the answers may lie unread in the socket.
 _HELD_UP: Final = 5 * SWEEP
 
-OneFuture: TypeAlias = "asyncio.Future[Msg]"
-ManyFuture: TypeAlias = "asyncio.Future[list[Msg]]"
+OneFuture: TypeAlias = "asyncio.Future[Message]"
+ManyFuture: TypeAlias = "asyncio.Future[list[Message]]"
 
 
 class _One(NamedTuple):
@@ -32,7 +32,7 @@ class _Many(NamedTuple):
     future: ManyFuture
     deadline: float
     what: str
-    parts: list[Msg]
+    parts: list[Message]
 
 
 class Replies:
@@ -67,7 +67,7 @@ class Replies:
         """Drop a request that nobody awaits any more."""
         self._open.pop(inbox, None)
 
-    async def arrived(self, message: Msg) -> None:
+    def arrived(self, message: Message) -> None:
         """Hand an answer to who awaits it; answers that come too late are dropped."""
         request = self._open.get(message.subject)
         if request is None or request.future.done():
