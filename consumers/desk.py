@@ -70,8 +70,9 @@ class Desk:
         since = shared.arrival()
         if time.monotonic() - since > shared.leases.lease:
             return  # it lay in the socket of a worker that was blocked or frozen: it comes again
-        if any(held.adopts(delivery) for held in shared.held_for(ticket.run)):
-            return
+        for other in shared.held_for(ticket.run):
+            if other.adopts(delivery):
+                return
         held = Held(delivery, ticket.run, shared.leases)
         own = asyncio.current_task()
         if own is None:

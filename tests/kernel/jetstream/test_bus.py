@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,6 +137,17 @@ async def test_subscriptions_hand_over_headers_reply_and_body(bus: Bus) -> None:
     message = await asyncio.wait_for(got.get(), 5)
     assert (message.subject, message.body) == (bus.names.subject("x", "y"), b"\x00\r\n\xff")
     assert (message.headers, message.reply) == ({"A": "b"}, "answer.here")
+    await subscription.stop()
+
+
+async def test_handlers_see_the_context_of_their_subscription(bus: Bus) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    who = ContextVar("who", default="nobody")
+    who.set("subscriber")
+    subscription = await bus.subscribe(bus.names.subject("x"), lambda _: seen.put_nowait(who.get()))
+    who.set("somebody else")
+    await bus.send(bus.names.subject("x"))
+    assert await asyncio.wait_for(seen.get(), 5) == "subscriber"
     await subscription.stop()
 
 

@@ -8,6 +8,7 @@ pings, errors) stays with nats-py, whose lines are passed on to it.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -124,8 +125,16 @@ class WireClient(Client):
     async def listen(
         self, subject: str, handler: Callable[[Message], None], queue: str = ""
     ) -> NatsSubscription:
-        """Subscribe; the handler is called for each message, in order, while the broker's bytes are read."""
-        self.handlers[self._sid + 1] = handler  # the number that the subscription gets
+        """Subscribe; the handler is called for each message, in order, while the broker's bytes are read.
+
+        It sees the context variables of the moment at which it subscribed.
+        """
+        surroundings = copy_context()
+
+        def handle(message: Message) -> None:
+            surroundings.run(handler, message)
+
+        self.handlers[self._sid + 1] = handle  # the number that it gets
         return await self.subscribe(subject, queue=queue)
 
     async def write(
