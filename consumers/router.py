@@ -74,7 +74,12 @@ class Router(Role):
             return routing.Broken(definition.id, definition.where, None, error.sentence, definition.hooks)
         self._wheres[definition.where] = where
         result = where.evaluate(
-            data, facts["type"], facts["source"], facts.get("subject"), facts.get("headers", {})
+            data,
+            facts["type"],
+            facts["source"],
+            facts.get("subject"),
+            facts.get("headers", {}),
+            tenant=facts.get("tenant"),
         )
         match result:
             case Filtered(clause=clause, value=value):

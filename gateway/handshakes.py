@@ -98,14 +98,21 @@ class Handshaker:
         self._signed = [handshake for one, handshake in compiled if one.signed]
         self.methods = frozenset(one.method for one in handshakes) - {"POST"}
 
-    def unsigned(self, inbound: Inbound) -> Handshaken | Refused | None:
-        """Answer a request before it is verified; None where it is a delivery."""
-        outcome = _answer(self._unsigned, _Look(inbound)) if self._unsigned else None
+    def unsigned(
+        self, inbound: Inbound, secrets: Sequence[Secret] | None = None
+    ) -> Handshaken | Refused | None:
+        """Answer a request before it is verified; None where it is a delivery.
+
+        `secrets` count instead of the source's, where they are a tenant's.
+        """
+        outcome = _answer(self._unsigned, _Look(inbound, secrets=secrets)) if self._unsigned else None
         return _UNKNOWN if outcome is None and inbound.method != "POST" else outcome
 
-    def signed(self, inbound: Inbound, content: Content) -> Handshaken | Refused | None:
+    def signed(
+        self, inbound: Inbound, content: Content, secrets: Sequence[Secret] | None = None
+    ) -> Handshaken | Refused | None:
         """Answer a verified request; None where it is a delivery."""
-        return _answer(self._signed, _Look(inbound, content)) if self._signed else None
+        return _answer(self._signed, _Look(inbound, content, secrets)) if self._signed else None
 
 
 def _answer(handshakes: Sequence[_Compiled], look: _Look) -> Handshaken | Refused | None:
@@ -118,11 +125,18 @@ def _answer(handshakes: Sequence[_Compiled], look: _Look) -> Handshaken | Refuse
 class _Look:
     """Finds values in one request; its body is parsed when it is first looked into."""
 
-    def __init__(self, inbound: Inbound, content: Content | None = None) -> None:
+    def __init__(
+        self, inbound: Inbound, content: Content | None = None, secrets: Sequence[Secret] | None = None
+    ) -> None:
         self.inbound = inbound
+        self._secrets = secrets
         self._document = content.document if content else None
         self._form = (content.form or {}) if content else None
         self._parsed = content is not None
+
+    def secrets(self, means: Means) -> Sequence[Secret]:
+        """Return the tenant's secrets, or the source's."""
+        return means.secrets() if self._secrets is None else self._secrets
 
     def find(self, found: selector.Selector) -> Any:
         """Return what a selector finds, `MISSING` where that is nothing."""
@@ -168,7 +182,7 @@ class _Compiled:
         self._token = selector.parse(handshake.token) if handshake.token else None
         self._learn = selector.parse(handshake.learn) if handshake.learn else None
         self._visit = _Visits(handshake.visit) if handshake.visit else None
-        self._digest = _Digests(handshake.digest, means) if handshake.digest else None
+        self._digest = _Digests(handshake.digest) if handshake.digest else None
         answer = handshake.answer
         self._headers = [(name.encode(), parse_text(text)) for name, text in answer.headers.items()]
         self._body = _compiled_tree(answer.body)
@@ -198,11 +212,11 @@ class _Compiled:
         raw = body.encode() if isinstance(body, str) else orjson.dumps(body)
         answer = Answer(self._handshake.answer.status, self._content_type, raw, headers)
         shaken = Handshaken(self._handshake.name, answer, Secret(learn) if learn else None, visit)
-        return shaken if shaken.learn is None else self._unless_known(shaken, shaken.learn)
+        return shaken if shaken.learn is None else self._unless_known(shaken, shaken.learn, look)
 
-    def _unless_known(self, shaken: Handshaken, secret: Secret) -> Handshaken | Refused:
+    def _unless_known(self, shaken: Handshaken, secret: Secret, look: _Look) -> Handshaken | Refused:
         """Learn nothing where there is a secret: the same one again is answered, another one is refused."""
-        active = self._means.secrets()
+        active = look.secrets(self._means)
         if not active:
             return shaken if self._means.learn else _UNSET
         known = any([secret == one for one in active])  # noqa: C419 - all are compared
@@ -237,6 +251,10 @@ class _Values:
         self._digests = digests
         self.unset = False
 
+    def secrets(self) -> Sequence[Secret]:
+        """Return the secrets of whom the request is for."""
+        return self._look.secrets(self._means)
+
     def text(self, parts: tuple[Part, ...]) -> str | None:
         """Render a text, None where a hole finds nothing."""
         pieces = [part if isinstance(part, str) else self._value(part) for part in parts]
@@ -270,9 +288,8 @@ class _Values:
 class _Digests:
     """Computes what only the holder of the secret can."""
 
-    def __init__(self, recipe: Digest, means: Means) -> None:
+    def __init__(self, recipe: Digest) -> None:
         self._recipe = recipe
-        self._means = means
         self._of = parse_text(recipe.of)
 
     def of(self, values: _Values) -> str | None:
@@ -280,16 +297,16 @@ class _Digests:
         text = values.text(self._of)
         if text is None:
             return None
-        digest = self._digest(text.encode())
+        digest = self._digest(text.encode(), values.secrets())
         if digest is None:
             return None
         return digest.hex() if self._recipe.encoding == "hex" else b64encode(digest).decode()
 
-    def _digest(self, content: bytes) -> bytes | None:
+    def _digest(self, content: bytes, secrets: Sequence[Secret]) -> bytes | None:
         recipe = self._recipe
         if recipe.scheme == "hash":
             return hashlib.new(recipe.algorithm, content).digest()
-        key = next((secret.reveal().encode() for secret in self._means.secrets()), b"")
+        key = next((secret.reveal().encode() for secret in secrets), b"")
         if not key:
             return None
         if recipe.key_hash:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -27,9 +26,11 @@ from gateway.metrics import UNKNOWN, Metrics
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
 from gateway.receipt import DUPLICATE, Receipts, static_answer, status_of
 from gateway.recorder import Refusal
+from gateway.tenants import LockedError
 from gateway.verdict import Batch, Handshaken, Refused
 from gateway.waiting import GONE
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError
+from tidemill.kernel.services.tenant_record import NAME as TENANT
 
 if TYPE_CHECKING:
     from gateway.body import Receive, Send
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.limits import Gate
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
+    from gateway.tenants import Ring, TenantRings
     from gateway.verdict import Accepted, Quarantined
     from gateway.waiting import Senders, Waiting
     from tidemill.kernel.services.windows import Windows
@@ -45,10 +47,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = b"/webhooks/"
+REQUIRED: Final = "required"
+TENANT_UNKNOWN: Final = "tenant_unknown"
+_NO_SOURCE: Final = "There is no such source."
 _NO_TENANT: Final = (
     "A tenant is 1 to 64 letters, digits, dots, hyphens and underscores, and neither '.' nor '..'."
 )
-_TENANT: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}")
 _REFUSED, _UNAVAILABLE, _FAILED, _HANDSHAKE = "refused", "unavailable", "failed", "handshake"
 _POST: Final = "POST"
 
@@ -79,6 +83,7 @@ class Ingress:
         *,
         introductions: Introductions | None = None,
         windows: Windows | None = None,
+        rings: TenantRings | None = None,
         clients: Clients | None = None,
         gate: Gate | None = None,
         senders: Senders | None = None,
@@ -86,13 +91,16 @@ class Ingress:
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
         self._usual = {
-            PREFIX + name: _Target(desk, None, (PREFIX + name).decode()) for name, desk in self._desks.items()
+            PREFIX + name: _Target(desk, None, (PREFIX + name).decode())
+            for name, desk in self._desks.items()
+            if desk.intake.tenants != REQUIRED
         }
         self._clients = clients or Clients()
         self._gate = gate
         self._senders = senders
         self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
+        self._rings = rings
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -120,11 +128,13 @@ class Ingress:
         segments = raw.partition(b"?")[0].removeprefix(PREFIX).split(b"/")
         desk = self._desks.get(_decoded(segments[0]))
         if desk is None or len(segments) > 2:  # noqa: PLR2004 - a source and a tenant
-            return self._unknown("There is no such source.")
+            return self._unknown(_NO_SOURCE)
         tenant = None
+        if len(segments) == 1 and desk.intake.tenants == REQUIRED:
+            return self._unknown(_NO_SOURCE)
         if len(segments) > 1:
             tenant = _decoded(segments[1]).decode("latin-1")
-            if not _TENANT.fullmatch(tenant):
+            if not TENANT.fullmatch(tenant):
                 return self._unknown(_NO_TENANT)
         return _Target(desk, tenant, raw.decode("latin-1"))
 
@@ -156,6 +166,8 @@ class Ingress:
             return self._unavailable(error)
         except UnvisitedError:
             return Outcome(Answer.problem(_UNVISITED), _UNAVAILABLE)
+        except LockedError:
+            return Outcome(Answer.problem(_LOCKED), _UNAVAILABLE)
         except Exception:  # noqa: BLE001 - the last resort: one answer, and the log has the traceback
             _log.exception("a request to %s failed", target.source)
             return Outcome(Answer.problem(UNEXPECTED, unread=True), _FAILED)
@@ -172,12 +184,28 @@ class Ingress:
         inbound = Inbound(
             method, target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
         )
-        verdict = intake.receive(inbound, target.tenant)
+        ring = await self._ring(target)
+        verdict = intake.receive(inbound, target.tenant, ring)
         if isinstance(verdict, Refused):
-            return self._refuse(verdict, target, scope, len(body))
+            check = TENANT_UNKNOWN if ring is not None and not ring.known else verdict.check
+            return self._refuse(verdict, target, scope, len(body), check)
         if isinstance(verdict, Handshaken):
             return await self._shake(verdict, target, scope, len(body))
         return await self._store(verdict, target, scope, len(body))
+
+    async def _ring(self, target: _Target) -> Ring | None:
+        """Return the secrets of the request's tenant, None where the source's count, which are at hand then.
+
+        Raises:
+            LockedError: they can't be read.
+            BrokerError: they aren't known here, and the broker can't be asked.
+        """
+        intake = target.desk.intake
+        if intake.tenants and target.tenant is not None and self._rings is not None:
+            return await self._rings.ring(intake.source, target.tenant)
+        if intake.learns and self._introductions is not None:
+            await self._introductions.ready(intake.source)
+        return None
 
     async def _store(
         self, verdict: Accepted | Quarantined | Batch, target: _Target, scope: Scope, size: int
@@ -259,23 +287,24 @@ class Ingress:
         self._note(Refused(problem.status, check, problem.detail), target, scope, 0)
         return Outcome(Answer.problem(problem, unread=True), _REFUSED)
 
-    def _refuse(self, verdict: Refused, target: _Target, scope: Scope, size: int) -> Outcome:
-        self._note(verdict, target, scope, size)
+    def _refuse(self, verdict: Refused, target: _Target, scope: Scope, size: int, check: str = "") -> Outcome:
+        """Refuse a request; `check` is what its operator is told, where its sender mustn't know."""
+        self._note(verdict, target, scope, size, check)
         if verdict.status == HTTPStatus.UNAUTHORIZED and target.desk.refusal is not None:
             return Outcome(target.desk.refusal, _REFUSED, size)
         kind = verdict.check.replace("_", "-")
         problem = Problem(verdict.status, kind, verdict.detail, members={"check": verdict.check})
         return Outcome(Answer.problem(problem), _REFUSED, size)
 
-    def _note(self, verdict: Refused, target: _Target, scope: Scope, size: int) -> None:
-        source = target.source
-        self._metrics.refused[source, verdict.check] += 1
+    def _note(self, verdict: Refused, target: _Target, scope: Scope, size: int, check: str = "") -> None:
+        source, check = target.source, check or verdict.check
+        self._metrics.refused[source, check] += 1
         self._recorder.refused(
             Refusal(
                 source,
                 target.tenant,
                 verdict.status,
-                verdict.check,
+                check,
                 verdict.detail,
                 self._clients.address(scope),
                 size,
@@ -323,6 +352,9 @@ class _Target(NamedTuple):
 
 _UNVISITED: Final = Problem(
     503, "unconfirmed", "The address that confirms could not be fetched.", headers=(RETRY_AFTER,)
+)
+_LOCKED: Final = Problem(
+    503, "secret-locked", "The secret to verify with can't be read just now.", headers=(RETRY_AFTER,)
 )
 
 

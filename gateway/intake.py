@@ -21,6 +21,7 @@ from gateway.limits import NO_LIMITS
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
+from gateway.recipes.refusal import MISMATCH, NO_SECRET
 from gateway.recipes.verify import Verification, Verified, secret_headers
 from gateway.splitting import MAX_ITEMS, Splitter
 from gateway.terms import Policy, Terms
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.mediatype import Kind
     from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
+    from gateway.tenants import Ring
     from tidemill.kernel.settings.secrets import Secret
 
 __all__ = ["Inbound", "Intake", "Policy"]
@@ -71,6 +73,8 @@ class Intake:
         derived: the ids of deliveries without one.
         window: seconds for which a delivery is recognised, None for as long as the broker does.
         reply_timeout: seconds that senders wait for what a run answers, None where they don't.
+        learns: whether the first secret that the sender brings is taken.
+        tenants: whether tenants have secrets of their own; `required` where there is nobody else.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Intake:
         self.limits = terms.get("limits", NO_LIMITS)
         self.window = terms.get("window")
         self.reply_timeout = terms.get("reply_timeout")
+        self.learns = terms.get("learn", False)
+        self.tenants = terms.get("tenants", False)
         self.derived = DerivedIds(by_body=terms.get("by_body", False))
         self._secrets = secrets if callable(secrets) else lambda: secrets
         self._allow_unsigned = terms.get("allow_unsigned", False)
@@ -113,7 +119,7 @@ class Intake:
             verify_tokens if callable(verify_tokens) else lambda: verify_tokens,
             public_url,
             max(1, int(self.limits.rate * 60)) if self.limits.rate else None,
-            terms.get("learn", False),
+            self.learns,
         )
         self._handshaker = Handshaker(recipe.handshake, means) if recipe.handshake else None
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
@@ -137,10 +143,13 @@ class Intake:
             )
         self._schemas.prepare(self._schema_sources)
 
-    def receive(self, inbound: Inbound, tenant: str | None = None) -> Verdict:
-        """Judge a request; never raises, whatever its bytes."""
+    def receive(self, inbound: Inbound, tenant: str | None = None, ring: Ring | None = None) -> Verdict:
+        """Judge a request; never raises, whatever its bytes.
+
+        With `ring`, which is the tenant's, none of the source's secrets counts.
+        """
         if self._handshaker is not None:
-            shaken = self._handshaker.unsigned(inbound)
+            shaken = self._handshaker.unsigned(inbound, ring.secrets if ring is not None else None)
             if shaken is not None:
                 return shaken
         media = media_type(inbound.header(b"content-type"))
@@ -151,8 +160,10 @@ class Intake:
             )
         coding = inbound.header(b"content-encoding")
         if coding and coding.lower() != b"identity":
-            return self._receive_compressed(_Arrival(inbound, media, kind, tenant), coding.strip().lower())
-        return self._receive_plain(_Arrival(inbound, media, kind, tenant))
+            return self._receive_compressed(
+                _Arrival(inbound, media, kind, tenant, ring), coding.strip().lower()
+            )
+        return self._receive_plain(_Arrival(inbound, media, kind, tenant, ring))
 
     def _receive_compressed(self, arrival: _Arrival, coding: bytes) -> Verdict:
         """Verify over the bytes that the recipe says, and read what they were before compression."""
@@ -165,7 +176,7 @@ class Intake:
             if isinstance(decoded, Reason):
                 return Refused(_BAD_REQUEST, "content_encoding", decoded.detail)
             return decoded if isinstance(decoded, Refused) else self._receive_plain(decoded)
-        verified = self._verify(arrival.inbound)
+        verified = self._verify(arrival)
         if isinstance(verified, Refused):
             return verified
         decoded = _decompressed(arrival, coding, self.max_body)
@@ -174,7 +185,7 @@ class Intake:
         return decoded if isinstance(decoded, Refused) else self._judge(decoded, verified)
 
     def _receive_plain(self, arrival: _Arrival) -> Verdict:
-        verified = self._verify(arrival.inbound)
+        verified = self._verify(arrival)
         return verified if isinstance(verified, Refused) else self._judge(arrival, verified)
 
     def _by_policy(self, verdict: Verdict) -> Verdict:
@@ -186,8 +197,13 @@ class Intake:
                 return Refused(_UNPROCESSABLE, item.reason.code, item.reason.detail)
         return verdict
 
-    def _verify(self, inbound: Inbound) -> Verified | Refused:
-        outcome = self._verification.verify(inbound, self._secrets())
+    def _verify(self, arrival: _Arrival) -> Verified | Refused:
+        ring = arrival.ring
+        outcome = self._verification.verify(
+            arrival.inbound, self._secrets() if ring is None else ring.secrets
+        )
+        if ring is not None:
+            outcome = _alike(outcome, ring)
         if outcome is not None:
             return outcome
         if self._allow_unsigned:
@@ -200,7 +216,8 @@ class Intake:
         if isinstance(content, Reason):
             return self._by_policy(self._unread(arrival, verified, content))
         if self._handshaker is not None:
-            shaken = self._handshaker.signed(arrival.inbound, content)
+            ring = arrival.ring
+            shaken = self._handshaker.signed(arrival.inbound, content, None if ring is None else ring.secrets)
             if shaken is not None:
                 return shaken
         items = self._splitter.items(content) if self._splitter is not None else None
@@ -287,6 +304,7 @@ class Intake:
             "deliverykey": delivery_key(source, identity.id),
             "headers": headers,
             "value": delivery.content.value,
+            "tenant": arrival.tenant,
             "raw": delivery.inbound.body,
             **trace_context(headers),
         }
@@ -306,6 +324,14 @@ class _Arrival(NamedTuple):
     media: MediaType
     kind: Kind
     tenant: str | None
+    ring: Ring | None = None
+
+
+def _alike(outcome: Verified | Refused | None, ring: Ring) -> Verified | Refused | None:
+    """Make refusals the same whether there is such a tenant or not: who has no secret learns no names."""
+    if isinstance(outcome, Verified):
+        return outcome if ring.known else MISMATCH
+    return MISMATCH if outcome is not None and outcome.check in (MISMATCH.check, NO_SECRET) else outcome
 
 
 def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Reason | Refused:

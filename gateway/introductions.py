@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 import httpx
 
 from gateway.handshakes import TAKEN
+from gateway.tenants import LockedError
 from gateway.verdict import Refused
+from tidemill.kernel.errors import PayloadError, SettingsError
 
 if TYPE_CHECKING:
     from gateway.verdict import Handshaken
     from tidemill.kernel.services.learned import LearnedSecrets
+    from tidemill.kernel.settings.secrets import Secret
 
 _log = logging.getLogger(__name__)
 VISIT_SECONDS: Final = 5.0
@@ -40,24 +43,44 @@ class Introductions:
         self._learned = learned
         self._visit = visit or fetch
 
+    async def ready(self, source: str) -> None:
+        """Make sure that it is known here what a source has learned.
+
+        Raises:
+            LockedError: what it has learned can't be read.
+            BrokerError: the broker can't be asked.
+        """
+        try:
+            await self._learned.ready(source)
+        except (SettingsError, PayloadError) as error:
+            raise LockedError(source) from error
+
     async def finish(
         self, handshaken: Handshaken, source: str, tenant: str | None, client: str
     ) -> Refused | None:
         """Do what a handshake asks for; say why it isn't answered as it wants.
 
         Raises:
+            LockedError: what the source has learned can't be read, or the secret can't be encrypted.
             BrokerError: the secret couldn't be kept.
             UnvisitedError: the address couldn't be fetched.
         """
         if handshaken.learn is not None:
             if tenant is not None:
                 return _OF_TENANT
-            if not await self._learned.learn(source, handshaken.learn, client):
+            if not await self._learn(source, handshaken.learn, client):
                 return TAKEN
         if handshaken.visit is not None and not await self._visit(handshaken.visit):
             raise UnvisitedError
         _log.info("source %s answered the handshake %r of %s", source, handshaken.name, client)
         return None
+
+    async def _learn(self, source: str, secret: Secret, client: str) -> bool:
+        try:
+            return await self._learned.learn(source, secret, client)
+        except (SettingsError, PayloadError) as error:
+            _log.error("source %s can't learn its secret: %s", source, error)
+            raise LockedError(source) from error
 
 
 async def fetch(url: str) -> bool:

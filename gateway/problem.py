@@ -16,6 +16,7 @@ from tidemill.kernel.errors import (
     NotAllowedError,
     NotFoundError,
     PayloadError,
+    SettingsError,
     StreamFullError,
     TidemillError,
 )
@@ -81,6 +82,7 @@ _OF_ERROR: Final[tuple[tuple[type[TidemillError], int, str], ...]] = (
     (StreamFullError, 503, "storage-full"),
     (BrokerUnavailableError, 503, "broker-away"),
     (BrokerError, 503, "broker-refused"),
+    (SettingsError, 503, "settings"),
 )
 
 

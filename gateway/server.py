@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,6 @@ from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
 from gateway.api.runs import RunsApi
-from gateway.api.secrets import SecretsApi
 from gateway.api.waits import WaitsApi
 from gateway.clients import Clients
 from gateway.dashboard.assets import Assets
@@ -26,7 +26,6 @@ from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
 from gateway.health import Check, Readiness
 from gateway.ingress import Ingress
-from gateway.introductions import Introductions
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
@@ -36,6 +35,7 @@ from gateway.publisher import Publisher
 from gateway.recorder import Recorder
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
+from gateway.secret_keepers import SecretKeepers
 from gateway.sources import build_intakes, schema_store
 from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
@@ -44,7 +44,6 @@ from tidemill.kernel.services.answers import Answers
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
-from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.link_key import BROWSERS, make_key
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
@@ -70,7 +69,8 @@ class Gateway:
     """Two bound listeners, not serving yet.
 
     Raises:
-        SettingsError: an address can't be bound, a source is wrong, or control would be open to anybody.
+        SettingsError: an address can't be bound, a source or a data key is wrong, or control would be open
+            to anybody.
     """
 
     def __init__(self, settings: Settings, broker: Broker) -> None:
@@ -79,9 +79,9 @@ class Gateway:
         self.metrics = Metrics()
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
-        self._learned = LearnedSecrets(broker.secrets)
+        self._keepers = SecretKeepers(settings, broker)
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
-        intakes = build_intakes(settings, live, self._learned, schemas)
+        intakes = build_intakes(settings, live, self._keepers.learned, schemas)
         publisher = Publisher(
             broker.bus,
             broker.blobs,
@@ -97,8 +97,9 @@ class Gateway:
             publisher,
             self._recorder,
             self.metrics,
-            introductions=Introductions(self._learned),
+            introductions=self._keepers.introductions,
             windows=Windows(broker.windows),
+            rings=self._keepers.rings,
             clients=clients,
             gate=gate,
             senders=self._senders,
@@ -117,14 +118,9 @@ class Gateway:
         access = Access(
             settings.control, live.api_keys, Seal(lambda: make_key(broker.secrets, BROWSERS)), clients
         )
-        routes = [*_routes(broker, tuple(intakes)), *SecretsApi(self._learned).routes()]
+        routes = [*_routes(broker, tuple(intakes)), *self._keepers.routes()]
         control = _control(routes, broker, self.metrics, ready, access)
-        public_socket = bind(settings.gateway.listen, "gateway.listen")
-        try:
-            control_socket = bind(settings.control.listen, "control.listen")
-        except BaseException:
-            public_socket.close()
-            raise
+        public_socket, control_socket = _bound(settings)
         self._public = Listener(
             "public",
             build_public(ingress, ready, events, TokenPages(Tokens(broker), broker.secrets).routes()),
@@ -151,7 +147,7 @@ class Gateway:
             serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
             background = [
                 group.create_task(self._recorder.run(), name="recorder"),
-                group.create_task(self._learned.follow(), name="learned-secrets"),
+                *self._keepers.follow(group),
                 group.create_task(self._drift.run(), name="drift-watch"),
             ]
             if self._replies:
@@ -178,6 +174,16 @@ class Gateway:
 def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:
     """Return those who wait for what runs answer."""
     return Senders(broker.bus, Answers(broker.journal, definitions), settings.gateway.max_waiting)
+
+
+def _bound(settings: Settings) -> tuple[socket.socket, socket.socket]:
+    """Return the sockets of both listeners."""
+    public = bind(settings.gateway.listen, "gateway.listen")
+    try:
+        return public, bind(settings.control.listen, "control.listen")
+    except BaseException:
+        public.close()
+        raise
 
 
 def _limits_of_all(settings: Settings) -> Limits:

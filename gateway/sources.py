@@ -68,6 +68,7 @@ def build_intakes(
             recipe,
             secrets=_secrets(name, source, recipe, live, learned),
             learn=source.learn,
+            tenants=source.tenants,
             by_body=source.deduplicate == BY_BODY,
             limits=Limits(source.networks, source.rate, source.client_rate, source.concurrency),
             shaper=shaper_of(source.prune, source.rename, where=f"sources.{name}"),
@@ -136,6 +137,15 @@ def _secrets(
             hint="set its secrets instead",
         )
     return configured if learned is None else lambda: configured() + learned.secrets(name)
+
+
+def tenant_recipes(settings: Settings) -> dict[str, Recipe]:
+    """Return the recipes of the sources whose tenants have secrets of their own.
+
+    Raises:
+        SettingsError: as for `recipe_of`.
+    """
+    return {name: recipe_of(name, source) for name, source in settings.sources.items() if source.tenants}
 
 
 def recipe_of(name: str, source: SourceSettings) -> Recipe:

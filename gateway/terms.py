@@ -26,6 +26,7 @@ class Terms(TypedDict, total=False):
         window: seconds for which a delivery is recognised, None for as long as the broker does.
         limits: who may send, and how much.
         reply_timeout: seconds that its senders wait for what a run answers, None where they don't.
+        tenants: whether tenants have secrets of their own; `required` where every request names one.
         shaper: takes values out of events, or gives them other names, before they are stored.
     """
 
@@ -39,4 +40,5 @@ class Terms(TypedDict, total=False):
     window: float | None
     limits: Limits
     reply_timeout: float | None
+    tenants: bool | Literal["required"]
     shaper: Shaper | None

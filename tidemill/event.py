@@ -27,6 +27,7 @@ class Event(Generic[T]):
         data: its data, validated into the annotation.
         raw: the request's body, byte for byte.
         headers: the request's headers.
+        tenant: the source's tenant that it is for, where the request named one.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Event(Generic[T]):
     data: T
     raw: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    tenant: str | None = None
 
 
 def event_of(envelope: Envelope, data: Any) -> Event[Any]:
@@ -50,4 +52,5 @@ def event_of(envelope: Envelope, data: Any) -> Event[Any]:
         data=data,
         raw=envelope.raw,
         headers=envelope.headers,
+        tenant=envelope.tenant,
     )

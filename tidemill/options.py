@@ -28,7 +28,7 @@ class TaskOptions(TypedDict, total=False):
         id: stable name of the task, 1 to 64 letters, digits, `_`, `-`, `.`; the function's name by default.
         aliases: earlier ids, under which runs may still be waiting.
         on: pattern or patterns of event types that start a run: `github.push`, `github.issues.*`, `github.>`.
-        where: CEL over `data type source subject headers` that an event must fulfil besides.
+        where: CEL over `data type source tenant subject headers` that an event must fulfil besides.
         retry: the retry policy; three attempts by default.
         concurrency: how many runs execute at the same time in the whole cluster.
         timeout: how long one attempt may execute, waits excluded.

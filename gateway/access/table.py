@@ -25,6 +25,8 @@ _READ: Final = (
     "/api/v1/quarantine/{id:path}",
     "/api/v1/runs",
     "/api/v1/runs/{run}",
+    "/api/v1/sources/{source}/tenants",
+    "/api/v1/sources/{source}/tenants/{tenant}/secrets",
     "/api/v1/tasks",
     "/api/v1/tasks/{task}",
     "/api/v1/tokens",
@@ -52,6 +54,11 @@ TABLE: Final[Mapping[tuple[str, str], Right]] = {
     ("DELETE", "/api/v1/tasks/{task}"): Right.ADMINISTER,
     ("DELETE", "/api/v1/sources/{source}/secret"): Right.ADMINISTER,
     ("POST", "/api/v1/sources/{source}/secret/reveal"): Right.ADMINISTER,
+    ("DELETE", "/api/v1/sources/{source}/tenants/{tenant}"): Right.ADMINISTER,
+    ("POST", "/api/v1/sources/{source}/tenants/{tenant}/secrets"): Right.ADMINISTER,
+    ("POST", "/api/v1/sources/{source}/tenants/{tenant}/secrets/rotate"): Right.ADMINISTER,
+    ("DELETE", "/api/v1/sources/{source}/tenants/{tenant}/secrets/{id}"): Right.ADMINISTER,
+    ("POST", "/api/v1/secrets/rewrap"): Right.ADMINISTER,
 }
 
 _OPEN: Final = frozenset(path for (_, path), right in TABLE.items() if right is Right.OPEN)

@@ -185,6 +185,7 @@ def control_document() -> Schema:
         "/api/v1/sources/{source}/secret": {
             "delete": _operation("Forget the secret that a source has learned", path=["source"])
         },
+        **_of_tenants(),
         "/api/v1/tasks": {"get": _operation("List tasks")},
         "/api/v1/tasks/{task}": {
             "get": _operation("Show a task", path=["task"]),
@@ -218,6 +219,31 @@ def control_document() -> Schema:
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}, {}]
     return document
+
+
+def _of_tenants() -> Schema:
+    """Return the operations on secrets of tenants."""
+    tenant, secrets = "/api/v1/sources/{source}/tenants/{tenant}", ["source", "tenant"]
+    given = {"secret": {"type": "string"}, "until": {"type": "string", "format": "date-time"}}
+    order: Schema = {"type": "object", "additionalProperties": False, "properties": given}
+    turn = {**order, "properties": {**given, "overlap": {"type": ["number", "string"]}}}
+    return {
+        "/api/v1/sources/{source}/tenants": {
+            "get": _operation("List the tenants of a source", path=["source"], query=["after", "limit"])
+        },
+        tenant: {"delete": _operation("Take all secrets away from a tenant", path=secrets)},
+        f"{tenant}/secrets": {
+            "get": _operation("List a tenant's secrets, never what they are", path=secrets),
+            "post": _operation("Give a tenant a secret", path=secrets, body=order, status="201"),
+        },
+        f"{tenant}/secrets/rotate": {
+            "post": _operation("Replace a tenant's secrets", path=secrets, body=turn, status="201")
+        },
+        f"{tenant}/secrets/{{id}}": {
+            "delete": _operation("Take a secret away from a tenant", path=[*secrets, "id"])
+        },
+        "/api/v1/secrets/rewrap": {"post": _operation("Encrypt all secrets anew with the first key")},
+    }
 
 
 def _of_runs() -> Schema:

@@ -10,7 +10,7 @@ from gateway.recipes import selector, template
 from gateway.recipes.candidates import ABSENT, Offer, SignatureReader, count_problem
 from gateway.recipes.listed_headers import ListedHeaders
 from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, Rsa
-from gateway.recipes.refusal import refused
+from gateway.recipes.refusal import MISMATCH, refused
 from gateway.recipes.schemes.digest import HashScheme, HmacScheme
 from gateway.recipes.schemes.public_key import EcdsaScheme, Ed25519Scheme, RsaScheme
 from gateway.recipes.signed import Given, SignedContent
@@ -117,7 +117,7 @@ class SignatureVerifier:
                 return _PART_MISSING
             if scheme.accepts(key, signed, offers):
                 return index
-        return _MISMATCH if usable else _NO_SECRET
+        return MISMATCH if usable else _NO_SECRET
 
 
 def _only_fields(recipe: SignedProof) -> frozenset[bytes] | None:
@@ -165,5 +165,4 @@ _OTHER_VERSION = refused("version_unknown", "The signature is of a version that 
 _OTHER_BODY = refused("signature_mismatch", "The hash of the body that is signed isn't that of the body.")
 _UNSIGNED_FIELD = refused("unsigned_part", "The form has a field that isn't signed.")
 _PART_MISSING = refused("signed_part_missing", "Something that is a part of what is signed is missing.")
-_MISMATCH = refused("signature_mismatch", "No signature matches the body with an active secret.")
 _NO_SECRET = refused("secret_missing", "This source has no active secret to verify with.")

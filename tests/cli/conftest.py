@@ -36,6 +36,7 @@ preset = "stripe"
 secrets = ["whsec_mill"]
 [sources.desk]
 learn = true
+tenants = true
 [sources.desk.recipe]
 verify = { signature = { at = "header:X-Sig" } }
 handshake = { name = "hook", when = { "header:X-Hook" = true }, learn = "header:X-Hook" }

@@ -192,7 +192,8 @@ async def test_a_prepared_one_is_in_order(settings: Settings, prepared: Broker) 
     findings = await checks_broker.broker(settings)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert [finding.subject for finding in findings] == [
-        "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "workers"
+        "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "workers",
+        "encryption",
     ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import open_broker
 from tidemill.kernel.services.learned import LearnedSecrets
+from tidemill.kernel.services.vault import Vault
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import Secret
 
@@ -268,8 +269,10 @@ def test_the_doctor_is_content(call: Call, way: Way) -> None:
 
 def test_what_was_learned_is_shown_and_forgotten(call: Call, way: Way, mill: Mill) -> None:
     async def learn() -> None:
-        async with open_broker(Settings.load(mill.folder / "tidemill.toml"), name="test") as broker:
-            await LearnedSecrets(broker.secrets).learn("desk", Secret("brought-along"), "203.0.113.9")
+        settings = Settings.load(mill.folder / "tidemill.toml")
+        async with open_broker(settings, name="test") as broker:
+            vault = Vault.of(settings, broker.secrets)
+            await LearnedSecrets(broker.secrets, vault).learn("desk", Secret("brought-along"), "203.0.113.9")
 
     asyncio.run(learn())
     shown = call(*way, "sources", "show", "desk", "--json").json()["learned"]
@@ -277,3 +280,27 @@ def test_what_was_learned_is_shown_and_forgotten(call: Call, way: Way, mill: Mil
     assert call(*way, "sources", "forget", "desk", "--json").json() == {"forgotten": "desk"}
     assert call(*way, "sources", "forget", "desk").code == 1
     assert call(*way, "sources", "show", "desk", "--json").json()["learned"] == "nothing yet"
+
+
+def test_tenants_get_secrets_and_lose_them(
+    call: Call, way: Way, mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(*way, "tenants", "list", "stripe", "--json").code == 1
+    made = call(*way, "tenants", "add", "desk", "acme", "--json").json()
+    assert len(made["secret"]) >= 32
+    monkeypatch.setenv("OF_ACME", "given-by-the-provider")
+    given = call(*way, "tenants", "rotate", "desk", "acme", "--overlap", "1h", "--secret", "env:OF_ACME")
+    assert given.code == 0
+    assert "given-by" not in given.out
+    shown = call(*way, "tenants", "show", "desk", "acme", "--json").json()
+    assert [one["until"] is None for one in shown] == [True, False]
+    (listed,) = call(*way, "tenants", "list", "desk", "--json").json()
+    assert (listed["tenant"], listed["active"]) == ("acme", 2)
+    assert call(*way, "keys", "rewrap", "--json").json()["rewrapped"] == 0
+    assert (mill.folder / ".tidemill" / "secret.key").exists()
+    naked = call(*way, "tenants", "add", "desk", "acme", "--secret", "the-secret-itself")
+    assert (naked.code, "the-secret-itself" in naked.err) == (1, False)
+    assert call(*way, "tenants", "revoke", "desk", "acme").code == 1
+    assert call(*way, "tenants", "revoke", "desk", "acme", made["id"], "--json").json()["left"] == 1
+    assert call(*way, "tenants", "revoke", "desk", "acme", "--all", "--json").json()["left"] == 0
+    assert call(*way, "tenants", "show", "desk", "acme").code == 1

@@ -56,7 +56,7 @@ async def open_remote(settings: Settings) -> AsyncIterator[Remote]:
         )
     # The embedded broker is ours to prepare; elsewhere a look must not change anything.
     async with open_broker(settings, name="command", prepare=nats.embedded) as broker:
-        yield DirectRemote(broker, tuple(settings.sources))
+        yield DirectRemote(broker, settings)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from tidemill.cli import checks_secrets
 from tidemill.cli.finding import Finding, ok, problem, warning
 from tidemill.kernel.errors import BrokerError, TidemillError
 from tidemill.kernel.jetstream.topology import diff, wanted
@@ -61,6 +62,17 @@ async def _all(settings: Settings, opened: Broker, only: Collection[str]) -> Asy
                 yield finding
         except BrokerError as error:
             yield problem(name, error.sentence, error.hint)
+    if not only or checks_secrets.RECORDS in only:
+        async for finding in _secrets(settings, opened):
+            yield finding
+
+
+async def _secrets(settings: Settings, opened: Broker) -> AsyncIterator[Finding]:
+    try:
+        async for finding in checks_secrets.records(settings, opened):
+            yield finding
+    except TidemillError as error:
+        yield problem(checks_secrets.RECORDS, error.sentence, error.hint)
 
 
 def _version(opened: Broker) -> Finding:

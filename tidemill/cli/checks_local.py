@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.access.guard import check_exposure
 from gateway.sources import recipe_of
+from tidemill.cli import checks_secrets
 from tidemill.cli.finding import Finding, Findings, ok, problem, warning
 from tidemill.cli.shadows import check_shadows
 from tidemill.kernel import clock
@@ -46,6 +47,7 @@ def configuration(settings: Settings) -> Findings:
     file = settings.inputs.file
     yield ok("settings", str(file) if file.exists() else f"there is no {file}: the environment and defaults")
     yield from _secrets(settings)
+    yield from checks_secrets.keys(settings)
     yield from _sources(settings)
     yield _tried("control", lambda: check_exposure(settings.control), _control(settings))
     yield from _durability(settings)
@@ -73,6 +75,8 @@ def _references(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
             for secret in getattr(source, key):
                 if secret.active(clock.now()):
                     yield f"sources.{name}.{key}", secret.value
+    for reference in settings.gateway.secret_key:
+        yield "gateway.secret_key", reference
     if settings.nats.password is not None:
         yield "nats.password", settings.nats.password
     if settings.client.key is not None:

@@ -19,8 +19,9 @@ from tidemill.kernel.errors import NotFoundError, SettingsError
 
 app = typer.Typer()
 SUBJECTS: Final = (
-    "python", "nats-py", "packages", "settings", "secrets", "sources", "control", "durability", "nats-server",
-    "disk", "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "workers", "key",
+    "python", "nats-py", "packages", "settings", "secrets", "secret-key", "sources", "control", "durability",
+    "nats-server", "disk", "broker", "topology", "clock", "room", "duplicates", "router", "tickets",
+    "workers", "encryption", "key",
 )  # fmt: skip
 """What findings can be about, from the inside to the outside."""
 _FOUNDATIONS: Final = ("settings", "broker", "topology")
@@ -95,7 +96,7 @@ async def examine(call: Invocation, only: Collection[str] = ()) -> list[Finding]
     findings += checks_local.configuration(settings)
     if settings.client.url is not None:
         findings += await checks_control.control(settings, settings.client.url)
-    elif not only or set(only) & {"broker", "topology", *checks_broker.CHECKS}:
+    elif not only or set(only) & {"broker", "topology", "encryption", *checks_broker.CHECKS}:
         findings += await checks_broker.broker(settings, only)
     return findings
 

@@ -1,4 +1,4 @@
-"""`tidemill keys`: API keys of the control listener."""
+"""`tidemill keys`: API keys of the control listener, and data keys that encrypt secrets on the broker."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
+from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.settings.keys import create_key, find_key, hash_key
 
-app = typer.Typer(name="keys", help="Make and check API keys of the control listener.", no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="Make and check API keys of the control listener, and data keys.", no_args_is_help=True
+)
 
 
 @app.command("create", epilog=examples("keys create ci", "keys create prometheus --role viewer"))
@@ -56,6 +59,24 @@ def check(
             hint=f'the settings would need hash = "{hash_key(presented.strip())}"',
         )
     show_record({"name": known.name, "role": known.role, "hash": known.hash}, as_json=as_json)
+
+
+@app.command("secret", epilog=examples("keys secret > secret.key"))
+def make_secret_key(*, as_json: Json = False) -> None:
+    """Print a fresh data key for gateway.secret_key, which encrypts secrets on the broker."""
+    from tidemill.kernel.services.data_keys import new_key  # noqa: PLC0415 - the ciphers delay --help
+
+    key = new_key()
+    show_json({"key": key}) if as_json else say(key)
+
+
+@app.command("rewrap", epilog=examples("keys rewrap", "--url http://mill:8081 keys rewrap --json"))
+def rewrap(context: typer.Context, *, as_json: Json = False) -> None:
+    """Encrypt all secrets on the broker anew with the first key; exit with 1 where one can't be read."""
+    row = ask(context, lambda remote: remote.rewrap())
+    show_record(row, as_json=as_json)
+    if row["unreadable"]:
+        raise typer.Exit(1)
 
 
 def _read_key() -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tidemill.cli.remote_secrets import Row, SecretsRemote
+
 if TYPE_CHECKING:
     from tidemill.kernel.decision import Decision
 
-Row = dict[str, Any]
+__all__ = ["Remote", "Row", "Verb"]
+
 Verb = Literal["cancel", "retry"]
 
 
-class Remote(Protocol):
+class Remote(SecretsRemote, Protocol):
     """What commands ask an installation. Documents are the control API's.
 
     All raise `NotFoundError` for what doesn't exist, `ConflictError` where the state of things is against
@@ -92,12 +95,6 @@ class Remote(Protocol):
 
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
-
-    async def learned_secret(self, source: str) -> Row:
-        """Return the secret that a source has learned, when and from which address."""
-
-    async def forget_secret(self, source: str) -> Row:
-        """Forget it; return the source as `forgotten`."""
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

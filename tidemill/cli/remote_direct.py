@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from tidemill.cli.direct_secrets import DirectSecrets
 from tidemill.cli.remote import Remote, Row, Verb
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events, StoredEvent
-from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_signals import RunSignals
@@ -25,16 +25,17 @@ from tidemill.kernel.trigger import parse_request
 if TYPE_CHECKING:
     from tidemill.kernel.decision import Decision
     from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.model import Settings
 
 _PAST: Final[dict[Verb, str]] = {"cancel": "cancelled", "retry": "retried"}
 
 
-class DirectRemote(Remote):
-    """Speaks to the broker itself; `sources` are the configured ones, whose events are found faster."""
+class DirectRemote(DirectSecrets, Remote):
+    """Speaks to the broker itself."""
 
-    def __init__(self, broker: Broker, sources: Sequence[str]) -> None:
-        self._broker = broker
-        self._sources = sources
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        super().__init__(broker, settings)
+        self._sources = tuple(settings.sources)
         self._definitions = Definitions(broker.tasks)
         self._runs = Runs(broker, self._definitions)
         self._tokens = Tokens(broker)
@@ -164,15 +165,6 @@ class DirectRemote(Remote):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
         return {"run_id": key, "answer": await self._dead.retry(key)}
-
-    async def learned_secret(self, source: str) -> Row:
-        """Return the secret that a source has learned."""
-        return (await LearnedSecrets(self._broker.secrets).find(source)).revealed()
-
-    async def forget_secret(self, source: str) -> Row:
-        """Forget it."""
-        await LearnedSecrets(self._broker.secrets).forget(source)
-        return {"forgotten": source}
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -9,14 +9,15 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from tidemill.cli.http_secrets import HttpSecrets
 from tidemill.cli.remote import Remote, Row, Verb
-from tidemill.http_transport import HttpTransport, keyed
+from tidemill.http_transport import keyed
 from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import ControlError
 
 
 @dataclass(slots=True)
-class HttpRemote(HttpTransport, Remote):
+class HttpRemote(HttpSecrets, Remote):
     """Speaks to a control listener."""
 
     async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
@@ -115,14 +116,6 @@ class HttpRemote(HttpTransport, Remote):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
         return await self._post("dead", key, "retry")
-
-    async def learned_secret(self, source: str) -> Row:
-        """Return the secret that a source has learned."""
-        return await self._post("sources", source, "secret", "reveal")
-
-    async def forget_secret(self, source: str) -> Row:
-        """Forget it."""
-        return await self._request("DELETE", _path("sources", source, "secret"))
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -23,8 +23,8 @@ class Envelope(BaseModel):
     """An event as it travels: context attributes, `headers` as received, and the `raw` body.
 
     Extension attributes: `deliverykey` (the message id under which duplicates are found), `traceparent`
-    and `tracestate` (W3C Trace Context), `replayof` (the event that this one repeats). Others that a
-    sender set stand in `extensions`.
+    and `tracestate` (W3C Trace Context), `replayof` (the event that this one repeats), `tenant` (of the
+    source, as the path named it). Others that a sender set stand in `extensions`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +41,7 @@ class Envelope(BaseModel):
     traceparent: str | None = None
     tracestate: str | None = None
     replayof: str | None = None
+    tenant: str | None = None
     extensions: dict[str, str | int | bool] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     blob: str | None = Field(default=None, description="where a large body lies; `raw` is empty then")

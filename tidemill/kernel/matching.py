@@ -125,6 +125,7 @@ class EventWait:
             facts.get("subject"),
             facts.get("headers", {}),
             {PARAMS: dict(self.params or {})},
+            tenant=facts.get("tenant"),
         )
         if isinstance(verdict, Broken):
             raise UndecidedError(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import cel
 
-VARIABLES: Final = ("data", "type", "source", "subject", "headers")
+VARIABLES: Final = ("data", "type", "source", "tenant", "subject", "headers")
 FUNCTIONS: Final = frozenset({
     "contains", "startsWith", "endsWith", "matches", "size", "string", "bytes", "int", "uint", "double",
     "timestamp", "duration", "dyn", "type", "getFullYear", "getMonth", "getDate", "getDayOfMonth",
@@ -106,12 +106,15 @@ class Where:
         subject: str | None,
         headers: Mapping[str, str],
         more: Mapping[str, Any] | None = None,
+        *,
+        tenant: str | None = None,
     ) -> Verdict:
         """Decide about an event, whose data is JSON as a parser has read it (nesting up to 1,000).
 
-        `more` are the values of the variables that the expression was compiled with beside the event's.
+        `tenant` is null where there is none. `more` are the values of the variables that the expression
+        was compiled with beside the event's.
         """
-        context = {"type": type, "source": source, "subject": subject, **(more or {})}
+        context = {"type": type, "source": source, "tenant": tenant, "subject": subject, **(more or {})}
         for name, value in (("data", data), ("headers", headers)):
             if name in self._members:
                 context[name] = _cut(value, self._members[name])

@@ -306,6 +306,9 @@ class Memory:
     def __init__(self) -> None:
         self.known: dict[str, Secret] = {}
 
+    async def ready(self, source: str) -> None:
+        assert source
+
     async def learn(self, source: str, secret: Secret, client: str) -> bool:
         assert client
         return self.known.setdefault(source, secret) == secret

@@ -19,6 +19,7 @@ from tidemill.kernel.services import registry
 from tidemill.kernel.services.learned import LearnedSecrets
 from tidemill.kernel.services.link_key import Links, make_key
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.vault import Vault
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import new_run
 
@@ -209,7 +210,7 @@ async def test_the_key_is_made_once_and_is_no_sources_secret(desk: Desk) -> None
     keys = await asyncio.gather(*(make_key(secrets) for _ in range(4)))
     assert len(set(keys)) == 1
     assert len(keys[0]) == 32
-    learned = LearnedSecrets(secrets)
+    learned = LearnedSecrets(secrets, Vault())
     await learned.refresh()
     assert learned.secrets("signing.links") == ()
     assert re.fullmatch(r"\{\}", str(learned._known))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.inbound import Inbound
+from gateway.intake import Intake
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
@@ -21,7 +22,10 @@ from gateway.recipes.proofs import EcdsaP256, Ed25519, Jwt, Proof, Rsa, SharedSe
 from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.recipes.vendors.sns import signed_fields
 from gateway.recipes.verify import Verification, Verified
+from gateway.schemas import SchemaStore
+from gateway.tenants import Ring
 from gateway.verdict import Refused
+from tidemill.kernel.services.vault import Vault
 from tidemill.kernel.settings.secrets import Secret
 
 NOW: Final = 1_793_000_000
@@ -284,6 +288,30 @@ def test_fields_that_nobody_signed_are_refused() -> None:
     assert accepted(judge("braintree", sent, secret))
     for more in (b"&bt_payload=other", b"&unsigned=1"):
         assert not accepted(judge("braintree", sent._replace(body=sent.body + more), secret))
+
+
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_a_tenant_is_refused_as_one_that_nobody_knows(name: str, way: int) -> None:
+    intake = Intake(
+        name,
+        preset(name),
+        secrets=(SECRETS[name, way][0],),
+        schemas=SchemaStore(()),
+        verify_tokens=(TOPIC,),
+        public_url=ORIGIN,
+        tenants=True,
+    )
+    sent = signed(name, way)
+    parts = urlsplit(sent.url)
+    raw = [(key.lower().encode(), value.encode("latin-1")) for key, value in sent.headers.items()]
+    request = Inbound("POST", parts.path, parts.query, raw, sent.body, NOW)
+    right, wrong = SECRETS[name, way][0], new_secret(preset(name).verify[way])
+    known = intake.receive(request, "acme", Ring((wrong,), known=True))
+    assert isinstance(known, Refused)
+    assert known == intake.receive(request, "acme", Ring((Vault().decoy("acme"),), known=False))
+    assert known == intake.receive(request, "acme", Ring((right,), known=False))
+    genuine = intake.receive(request, "acme", Ring((right,), known=True))
+    assert not isinstance(genuine, Refused) or genuine.check == "content_type"
 
 
 def test_most_presets_rest_on_more_than_a_catalogue() -> None:

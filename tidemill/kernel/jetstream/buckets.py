@@ -94,9 +94,9 @@ class Bucket:
         """Return all keys that hold something."""
         return list(await self.values())
 
-    async def values(self) -> dict[str, Value]:
-        """Return all keys with what they hold, revisions included."""
-        found = [record for record in await self._all() if not _deleted(record)]
+    async def values(self, under: str = "") -> dict[str, Value]:
+        """Return all keys with what they hold, revisions included; `under` names their first tokens."""
+        found = [record for record in await self._all(under) if not _deleted(record)]
         return {record.subject.removeprefix(self._prefix): _value(record) for record in found}
 
     async def changes(self, start: int) -> tuple[list[tuple[str, Value | None]], int]:
@@ -127,10 +127,10 @@ class Bucket:
         record = await records.last_from_leader(self._bus, self._stream, self._prefix + key)
         return record.seq if record is not None and _deleted(record) else 0
 
-    async def _all(self) -> list[Record]:
+    async def _all(self, under: str) -> list[Record]:
         """Read the newest message of every key with one request, or in a pass where there are too many."""
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
-        everything = f"{self._prefix}>"
+        everything = f"{self._prefix}{under}.>" if under else f"{self._prefix}>"
         *found, last = await self._bus.request_many(subject, orjson.dumps({"multi_last": [everything]}))
         status = (last.headers or {}).get("Status")
         if status == _TOO_MANY:

@@ -203,6 +203,7 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "TASKS", limits, max_age=0),
         _bucket(names, "WORKERS", limits, max_age=limits.workers_ttl),
         _bucket(names, "SECRETS", limits, max_age=0),
+        _bucket(names, "TENANTS", limits, max_age=0, allow_msg_ttl=True),
         _bucket(names, "WAITS", limits, max_age=0, allow_msg_ttl=True),
         # Notes of deliveries, each with a TTL of its own: where there are too many the oldest go first.
         _bucket(

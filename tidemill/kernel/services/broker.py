@@ -64,6 +64,7 @@ class Broker:
         self.tasks = Bucket(bus, "TASKS")
         self.workers = Bucket(bus, "WORKERS")
         self.secrets = Bucket(bus, "SECRETS")
+        self.tenants = Bucket(bus, "TENANTS")
         self.windows = Bucket(bus, "WINDOWS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()

@@ -1,7 +1,8 @@
 """Secrets that senders brought themselves (trust on first use): learned once, kept on the broker.
 
 The first secret of a source stays until an operator forgets it; whoever comes later with another one is
-turned away. Two gateways that hear a first one each at the same moment agree: the broker takes one.
+turned away. Two gateways that hear a first one each at the same moment agree: the broker takes one. There it
+is encrypted; what was kept before that stays readable.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from tidemill.kernel.clock import now, rfc3339
-from tidemill.kernel.errors import BrokerError, NotFoundError, PayloadError, WrongSequenceError
+from tidemill.kernel.errors import (
+    BrokerError,
+    NotFoundError,
+    PayloadError,
+    SettingsError,
+    WrongSequenceError,
+)
 from tidemill.kernel.settings.secrets import Secret
 from tidemill.kernel.subjects import escape, unescape
 
 if TYPE_CHECKING:
     from tidemill.kernel.jetstream.buckets import Bucket
     from tidemill.kernel.jetstream.messages import Subscription
+    from tidemill.kernel.services.vault import Box, Vault
 
 _POLL_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
@@ -41,33 +49,16 @@ class LearnedSecret:
         """Return it as its operator sees it."""
         return {"source": self.source, "secret": self.secret.reveal(), "at": self.at, "client": self.client}
 
-    def to_json(self) -> bytes:
-        """Return it as it is kept on the broker."""
-        return orjson.dumps({"secret": self.secret.reveal(), "at": self.at, "client": self.client})
-
-    @classmethod
-    def from_json(cls, source: str, stored: bytes) -> LearnedSecret:
-        """Read what `to_json` wrote.
-
-        Raises:
-            PayloadError: it isn't that.
-        """
-        try:
-            document = orjson.loads(stored)
-            return cls(source, Secret(document["secret"]), document["at"], document["client"])
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise PayloadError(
-                f"the learned secret of {source} can't be read: {error}",
-                hint=f"`tidemill sources forget {source}`, and let its sender introduce itself again",
-            ) from error
-
 
 class LearnedSecrets:
     """The learned secrets of all sources; `follow` keeps the view up to date."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, vault: Vault) -> None:
         self._bucket = bucket
+        self._vault = vault
         self._known: dict[str, LearnedSecret] = {}
+        self._unreadable: dict[str, SettingsError | PayloadError] = {}
+        self._read = False
         self._changed = asyncio.Event()
 
     def secrets(self, source: str) -> tuple[Secret, ...]:
@@ -75,15 +66,29 @@ class LearnedSecrets:
         found = self._known.get(source)
         return (found.secret,) if found else ()
 
+    async def ready(self, source: str) -> None:
+        """Make sure that it is known here what a source has learned.
+
+        Raises:
+            SettingsError: its secret was encrypted with a key that isn't at hand.
+            PayloadError: its secret can't be read.
+            BrokerError: nothing was read yet, and the broker can't be asked.
+        """
+        if not self._read:
+            await self.refresh()
+        if source in self._unreadable:
+            raise self._unreadable[source]
+
     async def learn(self, source: str, secret: Secret, client: str) -> bool:
         """Keep a source's first secret; say whether this is now its secret.
 
         Raises:
+            SettingsError: there is no key to encrypt it with.
             BrokerError: it couldn't be kept; repeating it is safe.
         """
         new = LearnedSecret(source, secret, rfc3339(now()), client)
         try:
-            await self._bucket.put(escape(source), new.to_json(), revision=0)
+            await self._bucket.put(escape(source), await self._sealed(new), revision=0)
         except WrongSequenceError:
             known = await self.find(source)
             self._known[source] = known
@@ -101,13 +106,14 @@ class LearnedSecrets:
 
         Raises:
             NotFoundError: nothing.
+            SettingsError: the key that it was encrypted with isn't at hand.
             PayloadError: what is kept can't be read.
             BrokerError: the broker can't be asked.
         """
         stored = await self._bucket.get(escape(source))
         if stored is None:
             raise NotFoundError(f"{source} has learned no secret", hint="its sender introduces itself first")
-        return LearnedSecret.from_json(source, stored.value)
+        return self._opened(source, stored.value)
 
     async def forget(self, source: str) -> None:
         """Forget a source's secret, so that the next one is learned.
@@ -120,6 +126,33 @@ class LearnedSecrets:
             raise NotFoundError(f"{source} has learned no secret", hint="there is nothing to forget")
         await self._bucket.delete(escape(source))
         self._known.pop(source, None)
+        self._unreadable.pop(source, None)
+
+    async def records(self) -> list[str]:
+        """Return the keys of all that is kept; those with a dot aren't secrets of sources.
+
+        Raises:
+            BrokerError: the broker can't be asked.
+        """
+        return [key for key in await self._bucket.keys() if "." not in key]
+
+    async def rewrap(self, source: str) -> bool:
+        """Encrypt a source's secret with the first key; say whether that was needed.
+
+        Raises:
+            SettingsError: a key isn't at hand.
+            PayloadError: what is kept can't be read.
+            BrokerError: it isn't done, or nobody knows.
+        """
+        stored = await self._bucket.get(escape(source))
+        if stored is None or key_of(stored.value) == await self._vault.current():
+            return False
+        sealed = await self._sealed(self._opened(source, stored.value))
+        try:
+            await self._bucket.put(escape(source), sealed, revision=stored.revision)
+        except WrongSequenceError:
+            return False  # it was forgotten meanwhile, and perhaps learned anew: encrypted with the first key
+        return True
 
     async def refresh(self) -> None:
         """Read all that is kept.
@@ -128,15 +161,18 @@ class LearnedSecrets:
             BrokerError: the broker can't be asked.
         """
         known: dict[str, LearnedSecret] = {}
+        unreadable: dict[str, SettingsError | PayloadError] = {}
         for key, stored in (await self._bucket.items()).items():
             if "." in key:
                 continue  # no source's: what the installation signs with
             source = unescape(key)
             try:
-                known[source] = LearnedSecret.from_json(source, stored)
-            except PayloadError as error:
-                _log.error("%s", error)
-        self._known = known
+                known[source] = self._opened(source, stored)
+            except (SettingsError, PayloadError) as error:
+                unreadable[source] = error
+                if str(error) != str(self._unreadable.get(source)):
+                    _log.error("%s", error)
+        self._known, self._unreadable, self._read = known, unreadable, True
 
     async def follow(self) -> None:
         """Keep the view up to date, until cancelled."""
@@ -164,3 +200,39 @@ class LearnedSecrets:
         """Wait until something was written, or some time has passed."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
+
+    async def _sealed(self, learned: LearnedSecret) -> bytes:
+        """Return a secret as it is kept on the broker."""
+        box = await self._vault.seal(_box_name(learned.source), learned.secret)
+        return orjson.dumps({"box": box, "at": learned.at, "client": learned.client})
+
+    def _opened(self, source: str, stored: bytes) -> LearnedSecret:
+        """Read what `_sealed` wrote, or what was kept before it was encrypted.
+
+        Raises:
+            SettingsError: the key isn't at hand.
+            PayloadError: it isn't that.
+        """
+        try:
+            document = orjson.loads(stored)
+            box: Box | None = document.get("box")
+            secret = self._vault.open(_box_name(source), box) if box else Secret(document["secret"])
+            return LearnedSecret(source, secret, document["at"], document["client"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise PayloadError(
+                f"the learned secret of {source} can't be read: {error}",
+                hint=f"`tidemill sources forget {source}`, and let its sender introduce itself again",
+            ) from error
+
+
+def key_of(stored: bytes) -> str:
+    """Return the id of the key that a record is encrypted with, empty where it isn't."""
+    try:
+        document: dict[str, Any] = orjson.loads(stored)
+        return str(document["box"]["key"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""
+
+
+def _box_name(source: str) -> str:
+    return f"learned/{escape(source)}"

@@ -22,7 +22,10 @@ COMMAND_LINE: Final = "command line"
 _SEPARATOR: Final = "__"
 _NAME: Final = "<name>"
 _SOURCES: Final = "sources"
-_HIDDEN: Final = ("secrets", "secret", "client_secret", "password", "keys", "hash", "key", "value")
+_HIDDEN: Final = (
+    *("secrets", "secret", "client_secret", "secret_key"),
+    *("password", "keys", "hash", "key", "value"),
+)
 Keys = tuple[str, ...]
 
 

@@ -111,6 +111,8 @@ class GatewaySettings(Section):
     """Requests at the same time, over all sources; more are answered 429."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
     """Senders that wait for a run's answer at the same time; others get the usual one at once."""
+    secret_key: Annotated[tuple[SecretValue, ...], Listed] = ()
+    """Keys that encrypt secrets on the broker, 32 bytes in base64 or hex; the first encrypts, all decrypt."""
 
 
 class EventKey(Section):
@@ -316,6 +318,8 @@ class SourceSettings(Section):
     """What becomes of a genuine delivery with unsound data: `flag` lets in what only misses its schema."""
     allow_unsigned: bool = False
     """Accept deliveries without any signature. Whoever knows the URL can post."""
+    tenants: bool | Literal["required"] = False
+    """Whether tenants have secrets of their own: `true`, or `required` where every request names one."""
 
     def resolve_secrets(
         self, environ: Mapping[str, str], moment: datetime | None = None
