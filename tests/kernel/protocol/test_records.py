@@ -39,8 +39,9 @@ def test_a_record_of_a_newer_version_is_an_error_that_says_so() -> None:
     "body", [pack({"kind": "claim", "rid": "x"}), pack({"kind": "claim", "rid": "x", "colour": "red"})]
 )
 def test_a_record_with_missing_or_foreign_facts_is_an_error(body: bytes) -> None:
-    with pytest.raises(PayloadError, match="malformed 'claim' record"):
+    with pytest.raises(PayloadError, match="malformed 'claim' record") as caught:
         decode(body)
+    assert "newer version" in caught.value.hint
 
 
 @given(st.binary(min_size=1))

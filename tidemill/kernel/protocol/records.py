@@ -301,9 +301,7 @@ def decode(body: bytes) -> Record | None:
     kind = facts.pop("kind", None)
     cls = _KINDS.get(kind)
     if cls is None:
-        raise PayloadError(
-            f"unknown journal record {kind!r}", hint="a newer version wrote it: upgrade this one"
-        )
+        raise PayloadError(f"unknown journal record {kind!r}", hint=_NEWER)
     try:
         if cls is Created:
             facts["raw"] = raw
@@ -312,8 +310,11 @@ def decode(body: bytes) -> Record | None:
                 facts[name] = build(given)
         record: Record = cls(**facts)
     except TypeError as error:
-        raise PayloadError(f"malformed {kind!r} record: {error}") from error
+        raise PayloadError(f"malformed {kind!r} record: {error}", hint=_NEWER) from error
     return record
+
+
+_NEWER: Final = "if a newer version wrote it, upgrade this one"
 
 
 def item_of(facts: dict[str, Any]) -> Item:
