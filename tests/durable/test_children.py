@@ -44,6 +44,19 @@ async def test_calls_are_awaited_alone_and_mixed_with_other_parts() -> None:
         assert await run.result() == [4, 9, 4]
 
 
+async def test_a_failure_names_the_child_s_own_task() -> None:
+    @task
+    async def other() -> None: ...
+
+    @task(retry=Retry(1))
+    async def parent(ctx: Context) -> None:
+        await ctx.gather(other.call(), square.call(13))
+
+    async with play() as stage:
+        with pytest.raises(RunFailedError, match="of task square hasn't completed"):
+            await (await stage.start(parent)).result()
+
+
 async def test_the_first_failure_ends_the_others() -> None:
     @task
     async def parent(ctx: Context) -> list[int]:

@@ -58,6 +58,8 @@ def test_options_survive_the_journey_through_json(options: dict[str, Any]) -> No
         ({"idempotency_key": "x" * 256}, "is no key", "1 to 255"),
         ({"idempotency_key": 5}, "5 is no key", "1 to 255"),
         ({"tags": "nightly"}, "options.tags: 'nightly' is no list", "like ['nightly']"),
+        ({"tags": ["a", 7]}, "options.tags[1]: int is no text", "like ['nightly']"),
+        ({"tags": [object]}, "options.tags[0]: type is no text", "like ['nightly']"),
         ({"tags": [""]}, "options.tags: [''] is no list", "like ['nightly']"),
         ({"tags": ["x"] * 33}, "is no list of tags", "up to 32"),
     ],

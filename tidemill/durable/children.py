@@ -152,8 +152,8 @@ class Family:
             return Ok(codec.decode(await self._script.port.result_of(item.run)))
         return Ok(codec.decode_value(item.data))
 
-    async def value(self, index: int, codec: Codec[Any]) -> Any:
-        """Return a child's result.
+    async def value(self, index: int, codec: Codec[Any], task: str = "") -> Any:
+        """Return a child's result; `task` is its task, where the call has children of several.
 
         Raises:
             RunFailedError: it hasn't completed.
@@ -161,7 +161,7 @@ class Family:
         outcome = await self.outcome(index, codec)
         if isinstance(outcome, Ok):
             return outcome.value
-        raise child_error(self._task, outcome)
+        raise child_error(task or self._task, outcome)
 
     def first_failure(self, count: int) -> int | None:
         """Return the child whose failure the run has heard of first."""
@@ -228,7 +228,7 @@ async def join_all(script: Script, place: Place, calls: Sequence[Call[Any]]) -> 
     failed = family.first_failure(len(calls))
     if failed is not None:
         await family.cancel_rest(len(calls), "a sibling has failed")
-        await family.value(failed, requests[failed].result)
+        await family.value(failed, requests[failed].result, requests[failed].task)
     return [await family.value(index, request.result) for index, request in enumerate(requests)]
 
 

@@ -119,8 +119,11 @@ def _instant(value: object) -> datetime:
 
 def _tags(value: Any) -> tuple[str, ...]:
     fits = isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) <= _MAX_TAGS
-    if not fits or not all(isinstance(tag, str) and 0 < len(tag) <= _MAX_TEXT for tag in value):
-        raise PayloadError(
-            f"options.tags: {value!r} is no list of tags", hint=f"up to {_MAX_TAGS} texts, like ['nightly']"
-        )
+    hint = f"up to {_MAX_TAGS} texts, like ['nightly']"
+    for number, tag in enumerate(value if fits else ()):
+        if not isinstance(tag, str):
+            sort = f"{type(tag).__module__}.{type(tag).__qualname__}".removeprefix("builtins.")
+            raise PayloadError(f"options.tags[{number}]: {sort} is no text", hint=hint)
+    if not fits or not all(0 < len(tag) <= _MAX_TEXT for tag in value):
+        raise PayloadError(f"options.tags: {value!r} is no list of tags", hint=hint)
     return tuple(value)
