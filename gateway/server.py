@@ -7,24 +7,15 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway.access.guard import Access, check_exposure
-from gateway.access.seal import Seal
-from gateway.api.control import build_control
-from gateway.api.dead import DeadApi
-from gateway.api.events import EventsApi
-from gateway.api.runs import RunsApi
-from gateway.api.waits import WaitsApi
+from gateway.access.guard import check_exposure
 from gateway.clients import Clients
-from gateway.dashboard.assets import Assets
-from gateway.dashboard.frame import Frame
-from gateway.dashboard.views import dashboard_routes
 from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
-from gateway.health import Check, Readiness
+from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
@@ -36,27 +27,20 @@ from gateway.recorder import Recorder
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
 from gateway.secret_keepers import SecretKeepers
+from gateway.site import ControlSite
 from gateway.sources import build_intakes, schema_store
 from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.jetstream.topology import TopologyLimits
 from tidemill.kernel.services.answers import Answers
 from tidemill.kernel.services.broker import Broker, open_broker
-from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
-from tidemill.kernel.services.link_key import BROWSERS, make_key
-from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
-from tidemill.kernel.services.run_signals import RunSignals
-from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.services.tokens import Tokens
 from tidemill.kernel.services.windows import Windows
 from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
-    from starlette.routing import Route
-    from starlette.types import ASGIApp
-
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.sections import GatewaySettings
@@ -115,11 +99,10 @@ class Gateway:
             gate=gate,
         )
         ready = Readiness(broker, publisher.storing).problems
-        access = Access(
-            settings.control, live.api_keys, Seal(lambda: make_key(broker.secrets, BROWSERS)), clients
+        self._site = ControlSite(
+            settings, live, broker, self.metrics, self._keepers.routes(), sources=tuple(intakes)
         )
-        routes = [*_routes(broker, tuple(intakes)), *self._keepers.routes()]
-        control = _control(routes, broker, self.metrics, ready, access)
+        control = self._site.application(ready)
         public_socket, control_socket = _bound(settings)
         self._public = Listener(
             "public",
@@ -149,6 +132,7 @@ class Gateway:
                 group.create_task(self._recorder.run(), name="recorder"),
                 *self._keepers.follow(group),
                 group.create_task(self._drift.run(), name="drift-watch"),
+                group.create_task(self._site.run(), name="control-site"),
             ]
             if self._replies:
                 group.create_task(self._definitions.follow(stopping), name="definitions")
@@ -208,26 +192,6 @@ def _watched_schemas(
     schemas.watcher = drift
     metrics.watch_schemas(schemas.outcomes, drift.looked, drift.drifting)
     return schemas, drift
-
-
-def _control(api: Sequence[Route], broker: Broker, metrics: Metrics, ready: Check, access: Access) -> ASGIApp:
-    """Return the application of the control listener: the API, and the dashboard."""
-    assets = Assets()
-    frame = Frame(assets)
-    pages = dashboard_routes(frame, broker, https=access.https)
-    return build_control([*api, *assets.routes(), *pages], metrics, ready, access, frame)
-
-
-def _routes(broker: Broker, sources: tuple[str, ...]) -> list[Route]:
-    definitions = Definitions(broker.tasks)
-    runs, events = Runs(broker, definitions), Events(broker.bus, broker.blobs)
-    quarantine = Quarantine(broker.bus, events, broker.performer)
-    return [
-        *RunsApi(runs, definitions, broker.tasks).routes(),
-        *EventsApi(events, quarantine, runs, definitions, sources).routes(),
-        *WaitsApi(RunSignals(broker, runs), Tokens(broker)).routes(),
-        *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
-    ]
 
 
 @asynccontextmanager

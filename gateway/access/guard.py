@@ -6,17 +6,20 @@ none of these is set up, this machine alone. What they may do then is decided ro
 
 from __future__ import annotations
 
+import hmac
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.access.identity import LOCAL, Identity, Visit, welcome
+from gateway.access.form import HEADER, NO_TOKEN
+from gateway.access.identity import LOCAL, Identity, Visit, identity_of, welcome
 from gateway.access.local import HINT, local_problem
 from gateway.access.origin import SAFE_METHODS, origin_problem
+from gateway.access.sessions import Session
 from gateway.access.table import is_open
 from gateway.health import PATHS as HEALTH
 from gateway.problem import Problem, of_error
-from tidemill.kernel.errors import BrokerError, SettingsError
+from tidemill.kernel.errors import SettingsError, TidemillError
 from tidemill.kernel.settings.keys import find_key
 
 if TYPE_CHECKING:
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from gateway.access.proxy import Proxy
     from gateway.access.seal import Seal
+    from gateway.access.sessions import Sessions
     from gateway.answer import Answer
     from gateway.clients import Clients
     from tidemill.kernel.settings.control import ApiKey, ControlSettings
@@ -59,17 +64,21 @@ class Access:
         keys: the present API keys.
         seal: signs what browsers keep.
         clients: finds out which address a request comes from.
+        sessions: logins of browsers.
+        proxy: who vouches for others with a signed header.
     """
 
     control: ControlSettings
     keys: Callable[[], Sequence[ApiKey]]
     seal: Seal
     clients: Clients
+    sessions: Sessions
+    proxy: Proxy | None = None
 
     @property
     def https(self) -> bool:
         """Whether browsers reach the listener with TLS."""
-        return (self.control.public_url or "").startswith("https:")
+        return self.sessions.https
 
 
 class Guard:
@@ -99,27 +108,48 @@ class Guard:
         """Note whose request it is, or say why it isn't served."""
         try:
             await self._access.seal.ready()
-        except BrokerError as error:
+            found = await self._identify(scope["headers"])
+        except TidemillError as error:
             return of_error(error)
-        found = self._identify(scope["headers"])
-        if isinstance(found, Problem):
-            return None if found.status == _UNKNOWN and is_open(scope["path"]) else found
-        ambient = found.kind != "key"
-        if ambient and scope["method"] not in SAFE_METHODS:
-            problem = origin_problem(scope["headers"], self._access.control.public_url)
+        if isinstance(found, Problem) and not (found.status == _UNKNOWN and is_open(scope["path"])):
+            return found
+        if scope["method"] not in SAFE_METHODS and not (isinstance(found, Session) and found.by_key):
+            problem = self._page_problem(scope, found)
             if problem is not None:
                 return problem
-        csrf = self._access.seal.csrf(f"{found.kind}:{found.name}")
-        welcome(scope, Visit(found, self._access.clients.address(scope), csrf))
+        if isinstance(found, Session):
+            welcome(scope, self._visit(scope, found))
         return None
 
-    def _identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Identity | Problem:
-        keys = self._access.keys()
-        if keys:
-            return key_identity(headers, keys)
-        if not self._access.control.listen.loopback:
-            return Problem(403, "no-keys", "There are no API keys, and this isn't a loopback address.", HINT)
-        return local_problem(headers) or LOCAL
+    def _page_problem(self, scope: Scope, found: Session | Problem) -> Problem | None:
+        """Say why a change isn't taken that a page may have sent without its user's will."""
+        problem = origin_problem(scope["headers"], self._access.control.public_url)
+        if problem is None and isinstance(found, Session) and found.id and scope["path"].startswith(API):
+            given = dict(scope["headers"]).get(HEADER, b"")
+            if not hmac.compare_digest(given, self._csrf(found).encode()):
+                return NO_TOKEN
+        return problem
+
+    def _visit(self, scope: Scope, found: Session) -> Visit:
+        return Visit(found.identity, self._access.clients.address(scope), self._csrf(found), found.id)
+
+    def _csrf(self, found: Session) -> str:
+        return self._access.seal.csrf(f"{found.identity.kind}:{found.identity.name}:{found.id}")
+
+    async def _identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Session | Problem:
+        """Find out whose request it is; without an id it brings its own proof."""
+        keys, proxy = self._access.keys(), self._access.proxy
+        if not keys and proxy is None and self._access.control.oidc is None:
+            if not self._access.control.listen.loopback:
+                return Problem(403, "no-keys", "There is no login, and this isn't a loopback address.", HINT)
+            return local_problem(headers) or Session(LOCAL)
+        if any(name == b"authorization" for name, _ in headers):
+            presented = key_identity(headers, keys)
+            return presented if isinstance(presented, Problem) else Session(presented)
+        vouched = await proxy.identify(headers) if proxy is not None else None
+        if vouched is not None:
+            return Session(vouched)
+        return self._access.sessions.read(headers) or _unauthorised("There is no API key in the request.")
 
 
 _UNKNOWN: Final = 401
@@ -132,11 +162,6 @@ def key_identity(headers: Iterable[tuple[bytes, bytes]], keys: Sequence[ApiKey])
         return _unauthorised("There is no API key in the request.")
     key = find_key(presented[0][len(_BEARER) :].strip(), keys)
     return _unauthorised("The API key isn't known.") if key is None else identity_of(key)
-
-
-def identity_of(key: ApiKey) -> Identity:
-    """Return who an API key's user is."""
-    return Identity(key.name, "key", frozenset({key.role}), on_behalf=key.on_behalf)
 
 
 def _unauthorised(detail: str) -> Problem:

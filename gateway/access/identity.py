@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
-    from tidemill.kernel.settings.control import AccessRole
+    from tidemill.kernel.settings.control import AccessRole, ApiKey
 
 Kind = Literal["local", "key", "oidc", "proxy"]
 _VISIT: Final = "tidemill.visit"
@@ -59,6 +59,11 @@ class Identity:
 
 LOCAL: Final = Identity("local", "local", frozenset({"admin"}), on_behalf=True)
 """Whoever is on this machine, where no login is set up."""
+
+
+def identity_of(key: ApiKey) -> Identity:
+    """Return who an API key's user is."""
+    return Identity(key.name, "key", frozenset({key.role}), on_behalf=key.on_behalf)
 
 
 @dataclass(frozen=True, slots=True)

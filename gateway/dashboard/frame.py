@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -13,6 +14,8 @@ from starlette.responses import HTMLResponse
 
 from gateway.access.form import FIELD
 from gateway.access.identity import Right, visit_of
+from gateway.access.origin import SAFE_METHODS
+from gateway.access.paths import local_path, login_address
 from gateway.answer import Answer
 from gateway.dashboard.assets import Assets
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Scope
 
-    from gateway.problem import Problem
+    from gateway.problem import Headers, Problem
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 THEMES: Final = ("auto", "light", "dark")
@@ -55,9 +58,18 @@ NAVIGATION: Final = (NavItem("overview", "/", "Overview"),)
 
 
 class Frame:
-    """Renders pages. Everything that comes from elsewhere is escaped by the templates' environment."""
+    """Renders pages. Everything that comes from elsewhere is escaped by the templates' environment.
 
-    def __init__(self, assets: Assets, navigation: Sequence[NavItem] = NAVIGATION) -> None:
+    Args:
+        assets: the files that pages load.
+        navigation: the pages that can be reached from everywhere.
+        logins: whether there is a login page to lead strangers to.
+    """
+
+    def __init__(
+        self, assets: Assets, navigation: Sequence[NavItem] = NAVIGATION, *, logins: bool = True
+    ) -> None:
+        self._logins = logins
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -104,8 +116,19 @@ class Frame:
         request = HTTPConnection(scope)
         if not wants_page(request):
             return Answer.problem(problem, unread=True)
-        body = self._told(request, problem).encode()
-        return Answer(problem.status, b"text/html; charset=utf-8", body, problem.headers, unread=True)
+        if problem.status == HTTPStatus.UNAUTHORIZED and self._logins:
+            return self._towards_login(request)
+        return _html(problem.status, self._told(request, problem), problem.headers)
+
+    def _towards_login(self, request: HTTPConnection) -> Answer:
+        """Lead a stranger to the login, and from there back; what a form brought isn't looked at."""
+        if request.scope["method"] in SAFE_METHODS:
+            query = request.url.query
+            address = login_address(local_path(request.scope["path"] + (f"?{query}" if query else "")))
+            return Answer(303, b"", b"", ((b"location", address.encode()),), unread=True)
+        address = login_address(_page_before(request))
+        text = self.text(request, "login_ended.html", title="Your login has ended", address=address)
+        return _html(HTTPStatus.UNAUTHORIZED, text)
 
     def _told(self, request: HTTPConnection, problem: Problem) -> str:
         title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
@@ -116,6 +139,18 @@ def wants_page(request: HTTPConnection) -> bool:
     """Say whether whoever asks is a person with a browser, who can't read a problem document."""
     path: str = request.scope["path"]
     return not path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+def _html(status: int, text: str, headers: Headers = ()) -> Answer:
+    return Answer(status, b"text/html; charset=utf-8", text.encode(), headers, unread=True)
+
+
+def _page_before(request: HTTPConnection) -> str:
+    """Return the page that a form was sent from, as a path of ours."""
+    parts = urlsplit(request.headers.get("referer", ""))
+    if parts.netloc != request.headers.get("host"):
+        return "/"
+    return local_path(parts.path + (f"?{parts.query}" if parts.query else ""))
 
 
 def _csrf_field(token: str) -> Markup:

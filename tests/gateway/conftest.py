@@ -1,13 +1,36 @@
-"""Fixtures of the gateway's tests: GitHub's example payloads, from npm."""
+"""Fixtures of the gateway's tests: examples of GitHub from npm; a control listener without a broker."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+
+from gateway.access.guard import Access
+from gateway.access.oidc import Oidc
+from gateway.access.proxy import Proxy
+from gateway.access.revocations import Revocations
+from gateway.access.seal import Seal
+from gateway.access.sessions import Sessions
+from gateway.api.control import build_control
+from gateway.clients import Clients
+from gateway.dashboard.assets import Assets
+from gateway.dashboard.frame import Frame
+from gateway.dashboard.login import Login
+from gateway.dashboard.theme import Theme
+from gateway.metrics import Metrics
+from tidemill.kernel.errors import WrongSequenceError
+from tidemill.kernel.settings.control import ControlSettings
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
 
 OCTOKIT = "@octokit/webhooks-examples"
 FETCH = "npm ci --prefix tests/npm"
@@ -27,3 +50,77 @@ def octokit_examples() -> list[tuple[str, dict[str, Any]]]:
         pytest.fail(reason) if environ.get("CI") else pytest.skip(reason)
     events = json.loads(index.read_text())
     return [(event["name"], example) for event in events for example in event["examples"]]
+
+
+@dataclass
+class MemoryBucket:
+    """Stands for a bucket of the broker."""
+
+    entries: dict[str, bytes] = field(default_factory=dict)
+
+    async def create(self, key: str, value: bytes, *, keep: float) -> None:
+        assert keep > 0
+        if key in self.entries:
+            raise WrongSequenceError("taken")
+        self.entries[key] = value
+
+    async def keys(self) -> list[str]:
+        return list(self.entries)
+
+
+async def a_key() -> bytes:
+    return b"k" * 32
+
+
+async def well() -> dict[str, str]:
+    return {}
+
+
+class ControlBench:
+    """A control listener in memory, with the login's pages and a test's own routes."""
+
+    def __init__(
+        self,
+        control: ControlSettings | None = None,
+        routes: Callable[[Frame], Sequence[Route]] = lambda _: (),
+        *,
+        oidc: Oidc | None = None,
+        proxy: Proxy | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self.control = control or ControlSettings()
+        self.keys = self.control.keys
+        self.metrics = Metrics()
+        self.ended = MemoryBucket()
+        self.revoked = Revocations(self.ended)  # type: ignore[arg-type] # a fake
+        seal, clients = Seal(a_key), Clients(["127.0.0.1"])
+        clock = {"now": now} if now is not None else {}
+        sessions = Sessions(seal, self.control, lambda: self.keys, self.revoked, **clock)
+        self.access = Access(self.control, lambda: self.keys, seal, clients, sessions, proxy)
+        assets = Assets()
+        self.frame = Frame(assets, logins=self.control.logins)
+        own = [*assets.routes(), *Login(self.frame, self.access, oidc).routes()]
+        own += Theme(self.access.https).routes()
+        app = build_control([*own, *routes(self.frame)], self.metrics, well, self.access, self.frame)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        scheme = "https" if self.access.https else "http"
+        self.client = httpx.AsyncClient(transport=transport, base_url=f"{scheme}://127.0.0.1:8081")
+
+    def ask(self, path: str, method: str = "GET", **kwargs: Any) -> httpx.Response:
+        """Ask as a program would; headers are keyword arguments too, with underscores."""
+        headers = {name.replace("_", "-"): kwargs.pop(name) for name in list(kwargs) if name not in _OF_HTTPX}
+        given = headers | kwargs.pop("headers", {})
+        return asyncio.run(self.client.request(method, path, headers=given, **kwargs))
+
+    def browse(self, path: str, method: str = "GET", **kwargs: Any) -> httpx.Response:
+        """Ask as a browser would."""
+        kwargs["headers"] = {"accept": "text/html,*/*;q=0.8"} | kwargs.get("headers", {})
+        return self.ask(path, method, **kwargs)
+
+
+_OF_HTTPX = ("headers", "content", "data", "json", "params")
+
+
+@pytest.fixture
+def control_bench() -> type[ControlBench]:
+    return ControlBench

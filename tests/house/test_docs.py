@@ -152,7 +152,14 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
 def test_settings_in_the_docs_can_be_served(tmp_path: Path) -> None:
     pages = "".join(
         text_of(name)
-        for name in ("settings.md", "deliveries.md", "handshakes.md", "event-api.md", "tenants.md")
+        for name in (
+            "access.md",
+            "settings.md",
+            "deliveries.md",
+            "handshakes.md",
+            "event-api.md",
+            "tenants.md",
+        )
     )
     examples = re.findall(r"^```toml\n(\[.*?)^```", pages, re.MULTILINE | re.DOTALL)
     whole = [text for text in examples if "…" not in text]

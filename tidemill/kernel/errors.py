@@ -11,6 +11,7 @@
     ├── ContextError             a context was used where it can't be
     ├── ControlError             the control API can't be reached or doesn't answer as it should
     ├── HistoryError             the history's database can't be reached, or can't answer
+    ├── ProviderError            an identity provider can't be reached or doesn't prove who somebody is
     ├── StepError                what a step raised before its run was resumed, and can't be made again
     ├── RunError                 a run has ended without a result
     │   ├── RunFailedError           it failed, crashed, timed out or expired
@@ -77,6 +78,10 @@ class ControlError(TidemillError):
 
 class HistoryError(TidemillError):
     """The history's database can't be reached, or can't answer; runs go on without it."""
+
+
+class ProviderError(TidemillError):
+    """An identity provider can't be reached, or what it says doesn't prove who somebody is."""
 
 
 class StepError(TidemillError):

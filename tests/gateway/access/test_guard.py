@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,14 +11,8 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.access.guard import Access, check_exposure
+from gateway.access.guard import check_exposure
 from gateway.access.local import is_local
-from gateway.access.seal import Seal
-from gateway.api.control import build_control
-from gateway.clients import Clients
-from gateway.dashboard.assets import Assets
-from gateway.dashboard.frame import Frame
-from gateway.metrics import Metrics
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.control import ApiKey, ControlSettings
 from tidemill.kernel.settings.keys import create_key, hash_key
@@ -26,6 +21,7 @@ from tidemill.kernel.settings.values import Address
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from conftest import ControlBench
     from starlette.requests import Request
 
 ADMIN, READER = create_key(), create_key()
@@ -39,35 +35,27 @@ async def echo(_: Request) -> JSONResponse:
     return JSONResponse({"served": True})
 
 
-async def well() -> dict[str, str]:
-    return {}
-
-
-async def a_key() -> bytes:
-    return b"k" * 32
-
-
 class Control:
-    def __init__(self, keys: Sequence[ApiKey], *, loopback: bool = True) -> None:
-        self.metrics = Metrics()
-        routes = [Route("/api/v1/tasks/{task}", echo, methods=["GET", "DELETE"])]
-        control = ControlSettings(
-            listen=Address("127.0.0.1" if loopback else "0.0.0.0", 8081), keys=tuple(keys)
-        )
-        access = Access(control, lambda: keys, Seal(a_key), Clients())
-        app = build_control(routes, self.metrics, well, access, Frame(Assets()))
-        self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8081"
-        )
+    """A control listener with some keys."""
+
+    def __init__(self, bench: type[ControlBench], keys: Sequence[ApiKey], *, loopback: bool = True) -> None:
+        listen = Address("127.0.0.1" if loopback else "0.0.0.0", 8081)
+        route = Route("/api/v1/tasks/{task}", echo, methods=["GET", "DELETE"])
+        self.bench = bench(ControlSettings(listen=listen, keys=tuple(keys)), lambda _: [route])
+        self.metrics = self.bench.metrics
 
     def ask(self, path: str = "/api/v1/tasks/echo", method: str = "GET", **headers: str) -> httpx.Response:
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return asyncio.run(self._client.request(method, path, headers=given))
+        return self.bench.ask(path, method, **headers)
+
+
+@pytest.fixture
+def control_of(control_bench: type[ControlBench]) -> Callable[..., Control]:
+    return partial(Control, control_bench)
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8081", "127.0.0.1", "127.1.2.3:80", "[::1]:8081"])
-def test_without_keys_this_machine_is_served(host: str) -> None:
-    assert Control(()).ask(host=host).json() == {"served": True}
+def test_without_keys_this_machine_is_served(host: str, control_of: Callable[..., Control]) -> None:
+    assert control_of(()).ask(host=host).json() == {"served": True}
 
 
 @pytest.mark.parametrize(
@@ -102,14 +90,16 @@ def test_without_keys_this_machine_is_served(host: str) -> None:
         ({"origin": "null"}, "foreign-origin"),
     ],
 )
-def test_without_keys_nobody_else_is_served(headers: dict[str, str], kind: str) -> None:
+def test_without_keys_nobody_else_is_served(
+    headers: dict[str, str], kind: str, control_of: Callable[..., Control]
+) -> None:
     for path in ("/api/v1/tasks/echo", "/metrics", "/openapi.json", "/nothing"):
-        reply = Control(()).ask(path, **headers)
+        reply = control_of(()).ask(path, **headers)
         assert (reply.status_code, reply.json()["type"]) == (403, f"urn:tidemill:problem:{kind}")
 
 
-def test_a_page_of_this_machine_may_look() -> None:
-    assert Control(()).ask(origin="http://localhost:3000").status_code == 200
+def test_a_page_of_this_machine_may_look(control_of: Callable[..., Control]) -> None:
+    assert control_of(()).ask(origin="http://localhost:3000").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -126,19 +116,23 @@ def test_a_page_of_this_machine_may_look() -> None:
         ({"sec_fetch_site": "cross-site", "origin": "http://127.0.0.1:8081"}, 403),
     ],
 )
-def test_only_pages_of_its_own_change_anything(headers: dict[str, str], status: int) -> None:
-    assert Control(()).ask(method="DELETE", **headers).status_code == status
+def test_only_pages_of_its_own_change_anything(
+    headers: dict[str, str], status: int, control_of: Callable[..., Control]
+) -> None:
+    assert control_of(()).ask(method="DELETE", **headers).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("keys", [(), KEYS])
-def test_health_checks_are_always_served(path: str, keys: tuple[ApiKey, ...]) -> None:
-    assert Control(keys).ask(path, host="gateway:8081", x_forwarded_for="10.0.0.9").status_code == 200
+def test_health_checks_are_always_served(
+    path: str, keys: tuple[ApiKey, ...], control_of: Callable[..., Control]
+) -> None:
+    assert control_of(keys).ask(path, host="gateway:8081", x_forwarded_for="10.0.0.9").status_code == 200
 
 
-def test_a_key_opens_from_everywhere() -> None:
+def test_a_key_opens_from_everywhere(control_of: Callable[..., Control]) -> None:
     headers = {"host": "control.example.com", "x_forwarded_for": "203.0.113.7"}
-    control = Control(KEYS, loopback=False)
+    control = control_of(KEYS, loopback=False)
     assert control.ask(authorization=f"Bearer {ADMIN}", **headers).status_code == 200
     assert control.ask(authorization=f"bearer {ADMIN}", method="DELETE", **headers).status_code == 200
     assert control.ask("/metrics", authorization=f"Bearer {READER}", **headers).status_code == 200
@@ -147,22 +141,26 @@ def test_a_key_opens_from_everywhere() -> None:
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", f"Basic {ADMIN}", "Bearer tm_wrong", ADMIN]
 )
-def test_without_a_known_key_nobody_is_served(authorization: str | None) -> None:
+def test_without_a_known_key_nobody_is_served(
+    authorization: str | None, control_of: Callable[..., Control]
+) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
-    reply = Control(KEYS).ask(**headers)
+    reply = control_of(KEYS).ask(**headers)
     assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
     assert ADMIN not in reply.text
     assert reply.json()["hint"]
 
 
-def test_a_reading_key_cannot_change_anything() -> None:
-    control = Control(KEYS)
+def test_a_reading_key_cannot_change_anything(control_of: Callable[..., Control]) -> None:
+    control = control_of(KEYS)
     assert control.ask(authorization=f"Bearer {READER}").status_code == 200
     assert control.ask(authorization=f"Bearer {READER}", method="DELETE").status_code == 403
 
 
-def test_keys_that_are_taken_away_on_a_network_address_open_nothing() -> None:
-    reply = Control((), loopback=False).ask()
+def test_keys_that_are_taken_away_on_a_network_address_open_nothing(
+    control_of: Callable[..., Control],
+) -> None:
+    reply = control_of((), loopback=False).ask()
     assert (reply.status_code, reply.json()["type"]) == (403, "urn:tidemill:problem:no-keys")
 
 
@@ -174,8 +172,8 @@ def test_a_network_address_without_keys_does_not_start() -> None:
     check_exposure(ControlSettings(listen=Address("::1", 8081)))
 
 
-def test_requests_are_counted_by_bounded_labels() -> None:
-    control = Control(())
+def test_requests_are_counted_by_bounded_labels(control_of: Callable[..., Control]) -> None:
+    control = control_of(())
     control.ask()
     control.ask("/api/v1/no/such/thing")
     control.ask(method="BREW")

@@ -1,59 +1,40 @@
 from __future__ import annotations
 
-import asyncio
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from starlette.routing import Route
 
-from gateway.access.guard import Access
 from gateway.access.paths import local_path
-from gateway.access.seal import Seal
-from gateway.api.control import build_control
-from gateway.clients import Clients
 from gateway.dashboard.assets import Assets
-from gateway.dashboard.frame import Frame
-from gateway.dashboard.theme import Theme
-from gateway.metrics import Metrics
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.settings.control import ControlSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import httpx
+    from conftest import ControlBench
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.dashboard.frame import Frame
+
 HOSTILE = "<script>alert(1)</script>"
-BROWSER = {"accept": "text/html,*/*;q=0.8"}
-
-
-async def a_key() -> bytes:
-    return b"k" * 32
-
-
-async def well() -> dict[str, str]:
-    return {}
 
 
 class Site:
     """A control listener with a page, seen by a browser of this machine."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.frame = Frame(Assets())
-        control = ControlSettings(**settings)
-        access = Access(control, lambda: (), Seal(a_key), Clients())
-        routes = [
-            Route("/", self.show),
-            Route("/metrics/broken", self.broken),
-            *Assets().routes(),
-            *Theme(access.https).routes(),
-        ]
-        app = build_control(routes, Metrics(), well, access, self.frame)
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081")
+    def __init__(self, bench: type[ControlBench], **settings: Any) -> None:
+        self.bench = bench(ControlSettings(**settings), self.routes)
+
+    def routes(self, frame: Frame) -> list[Route]:
+        self.frame = frame
+        return [Route("/", self.show), Route("/metrics/broken", self.broken)]
 
     async def show(self, request: Request) -> Response:
         if "unknown" in request.query_params:
@@ -65,8 +46,12 @@ class Site:
         raise RuntimeError(HOSTILE)
 
     def ask(self, path: str = "/", method: str = "GET", **kwargs: Any) -> httpx.Response:
-        kwargs["headers"] = BROWSER | kwargs.get("headers", {})
-        return asyncio.run(self.client.request(method, path, **kwargs))
+        return self.bench.browse(path, method, **kwargs)
+
+
+@pytest.fixture
+def site_of(control_bench: type[ControlBench]) -> Callable[..., Site]:
+    return partial(Site, control_bench)
 
 
 def csrf_of(page: httpx.Response) -> str:
@@ -75,15 +60,15 @@ def csrf_of(page: httpx.Response) -> str:
     return found[1]
 
 
-def test_what_comes_from_elsewhere_is_escaped() -> None:
-    page = Site().ask()
+def test_what_comes_from_elsewhere_is_escaped(site_of: Callable[..., Site]) -> None:
+    page = site_of().ask()
     assert page.status_code == 200
     assert HOSTILE not in page.text
     assert page.text.count("&lt;script&gt;") >= 4
 
 
-def test_every_page_has_its_headers() -> None:
-    site = Site()
+def test_every_page_has_its_headers(site_of: Callable[..., Site]) -> None:
+    site = site_of()
     for page in (site.ask(), site.ask("/nothing"), site.ask("/?unknown"), site.ask("/metrics/broken")):
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -94,7 +79,7 @@ def test_every_page_has_its_headers() -> None:
         assert "<script" not in page.text.replace(HOSTILE, "")
         assert "style=" not in page.text
         assert "strict-transport-security" not in page.headers
-    assert "strict-transport-security" in Site(public_url="https://tide.example").ask().headers
+    assert "strict-transport-security" in site_of(public_url="https://tide.example").ask().headers
 
 
 @pytest.mark.parametrize(
@@ -105,19 +90,21 @@ def test_every_page_has_its_headers() -> None:
         ("/metrics/broken", 500, "Something went wrong"),
     ],
 )
-def test_problems_are_pages_for_people_and_documents_for_programs(path: str, status: int, says: str) -> None:
-    page = Site().ask(path)
+def test_problems_are_pages_for_people_and_documents_for_programs(
+    path: str, status: int, says: str, site_of: Callable[..., Site]
+) -> None:
+    page = site_of().ask(path)
     assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert says in page.text
     assert HOSTILE not in page.text
     assert "Traceback" not in page.text
-    document = Site().ask(path, headers={"accept": "*/*"})
+    document = site_of().ask(path, headers={"accept": "*/*"})
     assert document.headers["content-type"] == "application/problem+json"
     assert document.json()["status"] == status
 
 
-def test_assets_are_kept_for_good_under_their_own_address() -> None:
-    site = Site()
+def test_assets_are_kept_for_good_under_their_own_address(site_of: Callable[..., Site]) -> None:
+    site = site_of()
     url = re.search(r'href="(/static/[0-9a-f]{12}/tidemill\.css)"', site.ask().text)
     assert url
     reply = site.ask(url[1])
@@ -141,8 +128,8 @@ def test_a_later_folder_hides_files_of_an_earlier_one(tmp_path: Path) -> None:
         assets.url("one.py")
 
 
-def test_a_theme_is_chosen_with_a_form() -> None:
-    site = Site()
+def test_a_theme_is_chosen_with_a_form(site_of: Callable[..., Site]) -> None:
+    site = site_of()
     form = {"csrf": csrf_of(site.ask()), "theme": "dark", "back": "/?x=1"}
     chosen = site.ask("/theme", "POST", data=form)
     assert (chosen.status_code, chosen.headers["location"]) == (303, "/?x=1")
@@ -162,9 +149,9 @@ def test_a_theme_is_chosen_with_a_form() -> None:
     ],
 )
 def test_a_form_of_somebody_else_changes_nothing(
-    form: dict[str, str] | None, headers: dict[str, str]
+    form: dict[str, str] | None, headers: dict[str, str], site_of: Callable[..., Site]
 ) -> None:
-    site = Site()
+    site = site_of()
     data = {"theme": "dark"} | ({"csrf": csrf_of(site.ask())} if form is None else form)
     reply = site.ask("/theme", "POST", data=data, headers=headers)
     assert reply.status_code == 403
@@ -181,8 +168,10 @@ def test_a_form_of_somebody_else_changes_nothing(
         (b"a" * (9 << 20), "application/x-www-form-urlencoded", 413),
     ],
 )
-def test_what_is_no_form_is_refused_with_a_page(body: bytes, media_type: str, status: int) -> None:
-    page = Site().ask("/theme", "POST", content=body, headers={"content-type": media_type})
+def test_what_is_no_form_is_refused_with_a_page(
+    body: bytes, media_type: str, status: int, site_of: Callable[..., Site]
+) -> None:
+    page = site_of().ask("/theme", "POST", content=body, headers={"content-type": media_type})
     assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
 
 

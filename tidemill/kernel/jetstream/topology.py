@@ -205,6 +205,8 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "SECRETS", limits, max_age=0),
         _bucket(names, "TENANTS", limits, max_age=0, allow_msg_ttl=True),
         _bucket(names, "WAITS", limits, max_age=0, allow_msg_ttl=True),
+        # Logins that were ended: each until it would have ended by itself.
+        _bucket(names, "SESSIONS", limits, max_age=0, allow_msg_ttl=True),
         # Notes of deliveries, each with a TTL of its own: where there are too many the oldest go first.
         _bucket(
             names, "WINDOWS", limits, max_age=0, discard="old", max_bytes=_WINDOWS_BYTES, allow_msg_ttl=True

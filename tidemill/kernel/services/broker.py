@@ -65,6 +65,7 @@ class Broker:
         self.workers = Bucket(bus, "WORKERS")
         self.secrets = Bucket(bus, "SECRETS")
         self.tenants = Bucket(bus, "TENANTS")
+        self.sessions = Bucket(bus, "SESSIONS")
         self.windows = Bucket(bus, "WINDOWS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()

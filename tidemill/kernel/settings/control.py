@@ -98,3 +98,8 @@ class ControlSettings(Section):
     def guarded(self) -> bool:
         """Whether there is any way to log in."""
         return bool(self.keys) or self.oidc is not None or self.proxy is not None
+
+    @property
+    def logins(self) -> bool:
+        """Whether there is a login page: a proxy logs in by itself."""
+        return bool(self.keys) or self.oidc is not None

@@ -173,6 +173,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.events.duplicate_window > settings.events.max_age:
         yield "events.duplicate_window is longer than events.max_age: a duplicate outlives its event"
     yield from _broker_contradictions(settings.nats)
+    if settings.control.oidc is not None and settings.control.public_url is None:
+        yield "control.oidc needs control.public_url: the identity provider sends browsers back to it"
     if settings.control.proxy is not None:
         yield from _proxy_contradictions(settings.control.proxy)
     for name, source in settings.sources.items():

@@ -1,0 +1,95 @@
+"""The control listener's site: the API and the dashboard, who may use them, and what they need beside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.access.opening import open_access, open_oidc
+from gateway.access.revocations import Revocations
+from gateway.api.control import build_control
+from gateway.api.dead import DeadApi
+from gateway.api.events import EventsApi
+from gateway.api.runs import RunsApi
+from gateway.api.waits import WaitsApi
+from gateway.clients import Clients
+from gateway.dashboard.assets import Assets
+from gateway.dashboard.frame import Frame
+from gateway.dashboard.login import Login
+from gateway.dashboard.views import dashboard_routes
+from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.quarantine import Quarantine
+from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_signals import RunSignals
+from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import Route
+    from starlette.types import ASGIApp
+
+    from gateway.health import Check
+    from gateway.metrics import Metrics
+    from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.live import LiveSettings
+    from tidemill.kernel.settings.model import Settings
+
+
+class ControlSite:
+    """What the control listener serves.
+
+    Args:
+        settings: all of them.
+        live: the present API keys.
+        broker: what everything stands on.
+        metrics: what `/metrics` shows.
+        others: routes of the API that are built elsewhere.
+        sources: the names of the configured senders.
+
+    Raises:
+        SettingsError: a secret of a login can't be resolved, or is too weak.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the site is made of
+        self,
+        settings: Settings,
+        live: LiveSettings,
+        broker: Broker,
+        metrics: Metrics,
+        others: Sequence[Route],
+        *,
+        sources: Sequence[str],
+    ) -> None:
+        self._broker = broker
+        self._metrics = metrics
+        self._revoked = Revocations(broker.sessions)
+        clients = Clients(settings.gateway.trusted_proxies)
+        self._access = open_access(settings, live.api_keys, broker.secrets, self._revoked, clients)
+        self._assets = Assets()
+        self._frame = Frame(self._assets, logins=settings.control.logins)
+        self._login = Login(self._frame, self._access, open_oidc(settings))
+        self._api = [*_api_routes(broker, sources), *others]
+
+    def application(self, ready: Check) -> ASGIApp:
+        """Return the application; `ready` is what `/readyz` asks."""
+        pages = dashboard_routes(self._frame, self._broker, https=self._access.https)
+        routes = [*self._api, *self._assets.routes(), *self._login.routes(), *pages]
+        return build_control(routes, self._metrics, ready, self._access, self._frame)
+
+    async def run(self) -> None:
+        """Keep up with other gateways, until cancelled."""
+        await self._revoked.follow()
+
+
+def _api_routes(broker: Broker, sources: Sequence[str]) -> list[Route]:
+    definitions = Definitions(broker.tasks)
+    runs, events = Runs(broker, definitions), Events(broker.bus, broker.blobs)
+    quarantine = Quarantine(broker.bus, events, broker.performer)
+    return [
+        *RunsApi(runs, definitions, broker.tasks).routes(),
+        *EventsApi(events, quarantine, runs, definitions, sources).routes(),
+        *WaitsApi(RunSignals(broker, runs), Tokens(broker)).routes(),
+        *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
+    ]
