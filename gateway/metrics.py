@@ -15,8 +15,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.pulse_metrics import pulse_metrics
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from tidemill.kernel.services.pulse import Pulses
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN: Final = "unknown"
@@ -64,12 +68,17 @@ class Metrics(Collector):
         self._looked: Mapping[Labels, int] = {}
         self._drifting: Mapping[Labels, int] = {}
         self._connected: Callable[[], bool] = lambda: False
+        self._pulses: Pulses | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def watch_broker(self, connected: Callable[[], bool]) -> None:
         """Say how to find out whether the broker is connected."""
         self._connected = connected
+
+    def watch_installation(self, pulses: Pulses) -> None:
+        """Say how to find out how the installation is."""
+        self._pulses = pulses
 
     def watch_schemas(
         self,
@@ -86,8 +95,12 @@ class Metrics(Collector):
         self.received_bytes[source,] += size
         self.durations[source,].observe(seconds)
 
+    async def scrape(self) -> bytes:
+        """Return the metrics of this process, and those of the installation as the broker knows it."""
+        return self.text() + (await pulse_metrics(self._pulses) if self._pulses is not None else b"")
+
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+        """Return the metrics of this process in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:

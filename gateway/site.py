@@ -9,6 +9,7 @@ from gateway.access.revocations import Revocations
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
+from gateway.api.pulse import PulseApi
 from gateway.api.runs import RunsApi
 from gateway.api.waits import WaitsApi
 from gateway.clients import Clients
@@ -16,8 +17,10 @@ from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
 from gateway.dashboard.views import dashboard_routes
+from gateway.health import CHECK_TIMEOUT
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_signals import RunSignals
@@ -70,7 +73,9 @@ class ControlSite:
         self._assets = Assets()
         self._frame = Frame(self._assets, logins=settings.control.logins)
         self._login = Login(self._frame, self._access, open_oidc(settings))
-        self._api = [*_api_routes(broker, sources), *others]
+        pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
+        metrics.watch_installation(pulses)
+        self._api = [*_api_routes(broker, sources), *PulseApi(pulses).routes(), *others]
 
     def application(self, ready: Check) -> ASGIApp:
         """Return the application; `ready` is what `/readyz` asks."""

@@ -21,6 +21,7 @@ _READ: Final = (
     "/api/v1/deliveries",
     "/api/v1/events",
     "/api/v1/events/{id:path}",
+    "/api/v1/pulse",
     "/api/v1/quarantine",
     "/api/v1/quarantine/{id:path}",
     "/api/v1/runs",

@@ -68,7 +68,7 @@ def build_control(
     """
 
     async def show_metrics(_: Request) -> Response:
-        return Response(metrics.text(), media_type=metrics_format.CONTENT_TYPE)
+        return Response(await metrics.scrape(), media_type=metrics_format.CONTENT_TYPE)
 
     async def on_error(request: Request, error: Exception) -> Response:
         problem = problem_of(request, error)

@@ -178,6 +178,7 @@ def control_document() -> Schema:
         "/api/v1/dead": {"get": _operation("List dead letters", query=["task", *_LISTING])},
         "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},
         "/api/v1/dead/{key}/retry": {"post": _operation("Retry a dead letter's run", path=["key"])},
+        "/api/v1/pulse": {"get": _operation("Show queues, stores, roles and workers")},
         "/api/v1/workers": {"get": _operation("List workers")},
         "/api/v1/sources/{source}/secret/reveal": {
             "post": _operation("Show the secret that a source has learned", path=["source"])

@@ -244,6 +244,14 @@ def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:
     assert worker["id"] in call(*way, "workers", "list").out
 
 
+def test_top_shows_queues_workers_and_streams(call: Call, way: Way) -> None:
+    pulse = call(*way, "top", "--json").json()
+    assert {queue["task"] for queue in pulse["queues"]} >= {"announce", "ship"}
+    shown = call(*way, "top", "--once").out
+    for word in (pulse["workers"][0]["id"], "announce", "EVENTS", "asleep"):
+        assert word in shown
+
+
 def test_a_task_that_nobody_serves_is_removed(call: Call, way: Way) -> None:
     asyncio.run(publish(TaskDefinition(id="gone", aliases=("long-gone",))))
     assert call(*way, "tasks", "remove", "long-gone", "--json").json() == {"removed": "gone"}

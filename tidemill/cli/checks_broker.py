@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tidemill.cli import checks_secrets
 from tidemill.cli.finding import Finding, ok, problem, warning
 from tidemill.kernel.errors import BrokerError, TidemillError
+from tidemill.kernel.jetstream.inspection import consumer_infos
 from tidemill.kernel.jetstream.topology import diff, wanted
 from tidemill.kernel.services.broker import Broker, limits, open_broker
 from tidemill.kernel.services.registry import Definitions
@@ -195,16 +196,10 @@ async def _tickets(opened: Broker) -> AsyncIterator[Finding]:
 
 async def _pulled(opened: Broker, stream: str) -> dict[str, bool]:
     """Return the stream's consumers, and whether anybody works on each."""
-    found: dict[str, bool] = {}
-    total = 1
-    while len(found) < total:
-        page = await opened.bus.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
-        total = page["total"]
-        for info in page["consumers"] or []:
-            found[info["name"]] = bool(info.get("num_waiting") or info.get("num_ack_pending"))
-        if not page["consumers"]:
-            break
-    return found
+    return {
+        info["name"]: bool(info.get("num_waiting") or info.get("num_ack_pending"))
+        async for info in consumer_infos(opened.bus, stream)
+    }
 
 
 async def _workers(opened: Broker) -> AsyncIterator[Finding]:

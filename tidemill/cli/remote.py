@@ -98,3 +98,6 @@ class Remote(SecretsRemote, Protocol):
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
+
+    async def pulse(self) -> Row:
+        """Return how the installation is at this moment: queues, stores, roles and workers."""

@@ -13,6 +13,7 @@ from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.events import Events, StoredEvent
+from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_signals import RunSignals
@@ -42,6 +43,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
+        self._pulses = Pulses(broker, fresh=0)
 
     async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
         """Start a run of a task."""
@@ -165,6 +167,10 @@ class DirectRemote(DirectSecrets, Remote):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
         return {"run_id": key, "answer": await self._dead.retry(key)}
+
+    async def pulse(self) -> Row:
+        """Return how the installation is."""
+        return (await self._pulses.take()).facts()
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -117,6 +117,10 @@ class HttpRemote(HttpSecrets, Remote):
         """Bring a dead letter's run back."""
         return await self._post("dead", key, "retry")
 
+    async def pulse(self) -> Row:
+        """Return how the installation is."""
+        return await self._get("pulse")
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
         return await self._list("workers")

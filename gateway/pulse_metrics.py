@@ -1,0 +1,91 @@
+"""The installation's state as Prometheus' samples: read from the broker when somebody scrapes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tidemill.kernel.errors import TidemillError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from tidemill.kernel.services.pulse import Pulse, Pulses
+
+_log = logging.getLogger(__name__)
+
+
+async def pulse_metrics(pulses: Pulses) -> bytes:
+    """Return the samples; none while the broker doesn't answer, which `tidemill_broker_connected` says."""
+    try:
+        pulse = await pulses.take()
+    except TidemillError as error:
+        _log.debug("a scrape learns nothing from the broker: %s", error.sentence)
+        return b""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(PulseCollector(pulse))
+    return generate_latest(registry)
+
+
+class PulseCollector(Collector):
+    """One pulse's samples. Labels are bounded by the tasks and streams that there are."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the samples."""
+        yield from self._queues()
+        yield from self._stores()
+        yield from self._workers()
+        lag = GaugeMetricFamily("tidemill_role_lag", "Messages a role has yet to handle", labels=("role",))
+        for role, messages in self._pulse.lags.items():
+            lag.add_metric((role,), messages)
+        yield lag
+        yield GaugeMetricFamily("tidemill_runs_asleep", "Runs that wait for a time", value=self._pulse.asleep)
+
+    def _queues(self) -> Iterator[Metric]:
+        depth = _by_task("tidemill_queue_depth", "Runs that no worker has taken yet")
+        executing = _by_task("tidemill_queue_executing", "Runs that workers have taken")
+        limit = _by_task("tidemill_queue_limit", "Runs that may be taken at once")
+        age = _by_task("tidemill_queue_age_seconds", "For how long the oldest waiting run has waited")
+        for queue in self._pulse.queues:
+            depth.add_metric((queue.task,), queue.waiting)
+            executing.add_metric((queue.task,), queue.executing)
+            age.add_metric((queue.task,), max(0.0, self._pulse.at - queue.since) if queue.since else 0.0)
+            if queue.limit is not None:
+                limit.add_metric((queue.task,), queue.limit)
+        yield from (depth, executing, limit, age)
+
+    def _stores(self) -> Iterator[Metric]:
+        messages = _by_stream("tidemill_stream_messages", "Messages in a stream")
+        size = _by_stream("tidemill_stream_bytes", "Bytes in a stream")
+        limit = _by_stream("tidemill_stream_limit_bytes", "Bytes that a stream may hold")
+        for store in self._pulse.stores:
+            messages.add_metric((store.name,), store.messages)
+            size.add_metric((store.name,), store.bytes)
+            if store.limit is not None:
+                limit.add_metric((store.name,), store.limit)
+        yield from (messages, size, limit)
+
+    def _workers(self) -> Iterator[Metric]:
+        workers = self._pulse.workers
+        yield GaugeMetricFamily("tidemill_workers", "Worker processes that are alive", value=len(workers))
+        slots = sum(int(worker["slots"]) for worker in workers)
+        yield GaugeMetricFamily("tidemill_worker_slots", "Runs that they can execute at once", value=slots)
+        busy = sum(int(worker["busy"]) for worker in workers)
+        yield GaugeMetricFamily("tidemill_worker_slots_busy", "Runs that they execute", value=busy)
+
+
+def _by_task(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=("task",))
+
+
+def _by_stream(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=("stream",))
