@@ -97,7 +97,7 @@ class Client:
         self,
         token_id: str,
         *,
-        by: str,
+        by: str = "",
         approved: bool = True,
         comment: str = "",
         data: object = None,
@@ -107,7 +107,7 @@ class Client:
 
         Args:
             token_id: the token's id: its run's id, a dot and its name.
-            by: who answers.
+            by: who answers; over HTTP with an API key it is the key's user, and needn't be said.
             approved: yes or no; a plain token takes yes alone.
             comment: what they say about it.
             data: what they give with it.

@@ -72,10 +72,13 @@ _SIGNAL: Final[Schema] = {
 }
 _DECISION: Final[Schema] = {
     "type": "object",
-    "required": ["by"],
     "additionalProperties": False,
     "properties": {
-        "by": {"type": "string", "maxLength": 255, "description": "who answers"},
+        "by": {
+            "type": "string",
+            "maxLength": 255,
+            "description": "who answers; that is the login",
+        },
         "approved": {"type": "boolean", "default": True},
         "comment": {"type": "string"},
         "data": {"description": "what the token asks for"},

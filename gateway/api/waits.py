@@ -9,6 +9,8 @@ import orjson
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from gateway.access.behalf import answers_as
+from gateway.access.identity import visit_of
 from gateway.api.parameters import json_object, limit_of, only, run_id
 from tidemill.kernel.decision import parse_decision
 
@@ -63,7 +65,10 @@ class WaitsApi:
         return JSONResponse((await self.tokens.find(request.path_params["id"])).details())
 
     async def complete(self, request: Request) -> Response:
-        """Answer a token or an approval."""
-        decision = parse_decision(await json_object(request), request.headers.get("idempotency-key"))
+        """Answer a token or an approval, in the name of whoever is logged in."""
+        document, visit = await json_object(request), visit_of(request)
+        if visit is not None:
+            document["by"] = answers_as(visit.identity, document.get("by", ""))
+        decision = parse_decision(document, request.headers.get("idempotency-key"))
         answer = await self.tokens.complete(request.path_params["id"], decision)
         return JSONResponse(answer, 200 if answer["answer"] == "done" else _ACCEPTED)

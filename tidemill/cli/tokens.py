@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from tidemill.cli.asking import ask
+from tidemill.cli.invocation import invocation
 from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, show_json, show_record, show_rows
 from tidemill.cli.trigger import read_payload
@@ -18,7 +19,10 @@ app = typer.Typer(
     name="tokens", help="Look at what runs ask people for; approve, reject, complete.", no_args_is_help=True
 )
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id: RUN.NAME.")]
-By = Annotated[str | None, typer.Option(help="Who answers; you, by your user name, if it isn't said.")]
+By = Annotated[
+    str | None,
+    typer.Option(help="Who answers; by default whose the API key is, else your user name."),
+]
 Comment = Annotated[str, typer.Option(help="Kept with the answer.")]
 Data = Annotated[str, typer.Option(metavar="JSON|@FILE|-", help="What is asked for; - reads standard input.")]
 Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same answer counts once.")]
@@ -74,7 +78,9 @@ def complete(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Give a token the data that it asks for."""
     given = orjson.loads(read_payload(data))
-    _answer(context, token, Decision(_who(by), comment=comment, data=given, key=key), as_json=as_json)
+    _answer(
+        context, token, Decision(_who(context, by), comment=comment, data=given, key=key), as_json=as_json
+    )
 
 
 @app.command(
@@ -93,7 +99,9 @@ def approve(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Say yes to an approval."""
     given = orjson.loads(read_payload(data))
-    _answer(context, token, Decision(_who(by), comment=comment, data=given, key=key), as_json=as_json)
+    _answer(
+        context, token, Decision(_who(context, by), comment=comment, data=given, key=key), as_json=as_json
+    )
 
 
 @app.command("reject", epilog=examples("tokens reject run_06emc3d....ship --comment 'not on a Friday'"))
@@ -107,12 +115,16 @@ def reject(  # noqa: PLR0913 - one parameter an option
     as_json: Json = False,
 ) -> None:
     """Say no to an approval: one no decides."""
-    decision = Decision(_who(by), approved=False, comment=comment, key=key)
+    decision = Decision(_who(context, by), approved=False, comment=comment, key=key)
     _answer(context, token, decision, as_json=as_json)
 
 
-def _who(by: str | None) -> str:
-    return by if by is not None else getpass.getuser()
+def _who(context: typer.Context, by: str | None) -> str:
+    """Return who answers; empty where the API key says it."""
+    if by is not None:
+        return by
+    client = invocation(context).settings().client
+    return "" if client.url is not None and client.key is not None else getpass.getuser()
 
 
 def _answer(context: typer.Context, token: str, decision: Decision, *, as_json: bool) -> None:
