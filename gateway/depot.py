@@ -67,9 +67,10 @@ class Depot:
             except BrokerError as error:
                 self._publisher.storing.failed(error)
                 raise
-        envelope = verdict.envelope
+        envelope, reason = verdict.envelope, None
         if isinstance(verdict, Quarantined):
-            stored = await self._publisher.quarantine(envelope, verdict.reason)
+            reason = verdict.reason
+            stored = await self._publisher.quarantine(envelope, reason)
             status = QUARANTINED
         else:
             if waiting is None:
@@ -81,7 +82,7 @@ class Depot:
         if stored.duplicate:
             self._recorder.duplicate(envelope, client)
             status = DUPLICATE
-        return Taken(envelope, status)
+        return Taken(envelope, status, stored.seq, reason)
 
     async def store_batch(self, batch: Batch, client: str, window: float | None = None) -> list[Taken]:
         """Store all events of a batch; the rest as for `store`.

@@ -23,11 +23,11 @@ from gateway.inbound import Inbound
 from gateway.introductions import UnvisitedError
 from gateway.limits import gate_of
 from gateway.metrics import UNKNOWN, Metrics
+from gateway.outcome import Outcome
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
-from gateway.receipt import DUPLICATE, Receipts, static_answer, status_of
-from gateway.recorder import Refusal
+from gateway.receipt import DUPLICATE, Receipts, entries, static_answer, status_of
 from gateway.tenants import LockedError
-from gateway.verdict import Batch, Handshaken, Refused
+from gateway.verdict import Accepted, Batch, Handshaken, Refused
 from gateway.waiting import GONE
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError
 from tidemill.kernel.services.tenant_record import NAME as TENANT
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from gateway.intake import Intake
     from gateway.introductions import Introductions
     from gateway.limits import Gate
+    from gateway.logbook import Logbook
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.tenants import Ring, TenantRings
-    from gateway.verdict import Accepted, Quarantined
-    from gateway.waiting import Senders, Waiting
+    from gateway.verdict import Quarantined
+    from gateway.waiting import Senders
     from tidemill.kernel.services.windows import Windows
 
 _log = logging.getLogger(__name__)
@@ -57,18 +58,6 @@ _REFUSED, _UNAVAILABLE, _FAILED, _HANDSHAKE = "refused", "unavailable", "failed"
 _POST: Final = "POST"
 
 Scope = Mapping[str, Any]
-
-
-class Outcome(NamedTuple):
-    """What a request came to: its answer, None where its client has gone; and how it is counted.
-
-    With `waiting` a run may have a better answer.
-    """
-
-    answer: Answer | None
-    verdict: str
-    size: int = 0
-    waiting: Waiting | None = None
 
 
 class Ingress:
@@ -87,6 +76,7 @@ class Ingress:
         clients: Clients | None = None,
         gate: Gate | None = None,
         senders: Senders | None = None,
+        logbook: Logbook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
@@ -101,7 +91,7 @@ class Ingress:
         self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
         self._rings = rings
-        self._recorder = recorder
+        self._logbook = logbook
         self._metrics = metrics
         self._clock = clock
         self._budget = Budget()
@@ -111,18 +101,26 @@ class Ingress:
         """Answer one request."""
         started = time.perf_counter()
         target = self._usual.get(scope.get("raw_path", b"")) or self._target(scope)
-        if isinstance(target, Answer):
-            source, outcome = UNKNOWN, Outcome(target, _REFUSED)
+        if isinstance(target, Outcome):
+            outcome = target
         else:
-            source = target.source
             unlimited = self._gate is None and target.desk.gate is None
             serve = self._safely if unlimited else self._limited
             outcome = await serve(target, scope, receive)
-        self._metrics.request(source, outcome.verdict, outcome.size, time.perf_counter() - started)
+        self._write_down(target, scope, outcome, time.perf_counter() - started)
         if outcome.answer is not None:
             await outcome.answer.send(send, receive)
 
-    def _target(self, scope: Scope) -> _Target | Answer:
+    def _write_down(self, target: _Target | Outcome, scope: Scope, outcome: Outcome, seconds: float) -> None:
+        """Count a request, and keep what it came to."""
+        source, tenant = (None, None) if isinstance(target, Outcome) else (target.source, target.tenant)
+        self._metrics.request(source or UNKNOWN, outcome.verdict, outcome.size, seconds)
+        if outcome.refused is not None:
+            self._metrics.refused[source or UNKNOWN, outcome.refused.check] += 1
+        if self._logbook is not None:
+            self._logbook.write_down(source, tenant, scope, outcome, seconds, self._clients.address(scope))
+
+    def _target(self, scope: Scope) -> _Target | Outcome:
         """Find the source and the tenant that a path names, by its percent-encoded segments."""
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
         segments = raw.partition(b"?")[0].removeprefix(PREFIX).split(b"/")
@@ -138,9 +136,10 @@ class Ingress:
                 return self._unknown(_NO_TENANT)
         return _Target(desk, tenant, raw.decode("latin-1"))
 
-    def _unknown(self, detail: str) -> Answer:
-        self._metrics.refused[UNKNOWN, "unknown_source"] += 1
-        return Answer.problem(Problem(404, "unknown-source", detail), unread=True)
+    def _unknown(self, detail: str) -> Outcome:
+        refused = Refused(HTTPStatus.NOT_FOUND, "unknown_source", detail)
+        answer = Answer.problem(Problem(404, "unknown-source", detail), unread=True)
+        return Outcome(answer, _REFUSED, refused=refused)
 
     async def _limited(self, target: _Target, scope: Scope, receive: Receive) -> Outcome:
         """Answer a request within the limits of all sources and its own."""
@@ -150,7 +149,7 @@ class Ingress:
             for gate in (self._gate, target.desk.gate):
                 problem = gate.enter(client) if gate is not None else None
                 if problem is not None:
-                    return self._turned_away(target, problem.kind, problem, scope)
+                    return _turned_away(problem.kind, problem)
                 if gate is not None:
                     entered.append(gate)
             return await self._safely(target, scope, receive)
@@ -176,19 +175,19 @@ class Ingress:
         method, intake = scope["method"], target.desk.intake
         if method != _POST and method not in intake.methods:
             allowed = ", ".join(sorted({_POST, *intake.methods}))
-            return self._turned_away(target, "method", method_not_allowed(allowed), scope)
+            return _turned_away("method", method_not_allowed(allowed))
         headers = scope["headers"]
         body = await read_body(receive, declared_length(headers), intake.max_body, self._budget)
         if isinstance(body, Fault):
-            return self._without_body(body, target, scope)
+            return _without_body(body, intake.max_body)
         inbound = Inbound(
             method, target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
         )
         ring = await self._ring(target)
         verdict = intake.receive(inbound, target.tenant, ring)
         if isinstance(verdict, Refused):
-            check = TENANT_UNKNOWN if ring is not None and not ring.known else verdict.check
-            return self._refuse(verdict, target, scope, len(body), check)
+            check = TENANT_UNKNOWN if ring is not None and not ring.known else ""
+            return _refuse(verdict, target, len(body), check)
         if isinstance(verdict, Handshaken):
             return await self._shake(verdict, target, scope, len(body))
         return await self._store(verdict, target, scope, len(body))
@@ -215,7 +214,8 @@ class Ingress:
         try:
             if isinstance(verdict, Batch):
                 taken = await self._depot.store_batch(verdict, client, desk.intake.window)
-                outcome = Outcome(desk.receipts.many(taken), status_of(taken), size)
+                answer, written = desk.receipts.many(taken), entries(taken)
+                outcome = Outcome(answer, status_of(taken), size, written, _secret(verdict))
             else:
                 outcome = await self._store_one(verdict, desk, client, size)
         except BrokerError:
@@ -234,7 +234,7 @@ class Ingress:
         intake, waiting = desk.intake, None
         if intake.reply_timeout is None or self._senders is None:
             one = await self._depot.store(verdict, client, intake.window)
-            return Outcome(desk.receipts.one(one), one.status, size)
+            return Outcome(desk.receipts.one(one), one.status, size, entries((one,)), _secret(verdict))
         until = asyncio.get_running_loop().time() + intake.reply_timeout
         waiting = self._senders.waiting(intake.source, until)
         try:
@@ -242,7 +242,8 @@ class Ingress:
         except BaseException:
             await waiting.close()
             raise
-        return Outcome(desk.receipts.one(one), one.status, size, waiting)
+        written = entries((one,))
+        return Outcome(desk.receipts.one(one), one.status, size, written, _secret(verdict), waiting=waiting)
 
     async def _reply(self, outcome: Outcome, receive: Receive) -> Outcome:
         """Wait for what a run answers; until then nothing of the request is kept in memory."""
@@ -265,51 +266,10 @@ class Ingress:
             client = self._clients.address(scope)
             refused = await self._introductions.finish(shaken, target.source, target.tenant, client)
             if refused is not None:
-                return self._refuse(refused, target, scope, size)
+                return _refuse(refused, target, size)
         elif shaken.learn or shaken.visit:
             raise TypeError(f"the handshake {shaken.name!r} needs introductions")
         return Outcome(shaken.answer, _HANDSHAKE, size)
-
-    def _without_body(self, fault: Fault, target: _Target, scope: Scope) -> Outcome:
-        if fault is Fault.GONE:
-            return Outcome(None, "disconnected")
-        if fault is Fault.BUSY:
-            problem = Problem(
-                503, "busy", "Too many large requests at the same time.", headers=(RETRY_AFTER,)
-            )
-            return Outcome(Answer.problem(problem, unread=True), _UNAVAILABLE)
-        detail = f"The body is larger than the {target.desk.intake.max_body} bytes that this source takes."
-        self._note(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_size", detail), target, scope, 0)
-        return Outcome(Answer.problem(Problem(413, "body-size", detail), unread=True), _REFUSED)
-
-    def _turned_away(self, target: _Target, check: str, problem: Problem, scope: Scope) -> Outcome:
-        """Refuse a request before its body is read."""
-        self._note(Refused(problem.status, check, problem.detail), target, scope, 0)
-        return Outcome(Answer.problem(problem, unread=True), _REFUSED)
-
-    def _refuse(self, verdict: Refused, target: _Target, scope: Scope, size: int, check: str = "") -> Outcome:
-        """Refuse a request; `check` is what its operator is told, where its sender mustn't know."""
-        self._note(verdict, target, scope, size, check)
-        if verdict.status == HTTPStatus.UNAUTHORIZED and target.desk.refusal is not None:
-            return Outcome(target.desk.refusal, _REFUSED, size)
-        kind = verdict.check.replace("_", "-")
-        problem = Problem(verdict.status, kind, verdict.detail, members={"check": verdict.check})
-        return Outcome(Answer.problem(problem), _REFUSED, size)
-
-    def _note(self, verdict: Refused, target: _Target, scope: Scope, size: int, check: str = "") -> None:
-        source, check = target.source, check or verdict.check
-        self._metrics.refused[source, check] += 1
-        self._recorder.refused(
-            Refusal(
-                source,
-                target.tenant,
-                verdict.status,
-                check,
-                verdict.detail,
-                self._clients.address(scope),
-                size,
-            )
-        )
 
     def _unavailable(self, error: BrokerError) -> Outcome:
         """Answer 503: the sender keeps the delivery and sends it again."""
@@ -356,6 +316,38 @@ _UNVISITED: Final = Problem(
 _LOCKED: Final = Problem(
     503, "secret-locked", "The secret to verify with can't be read just now.", headers=(RETRY_AFTER,)
 )
+
+
+def _without_body(fault: Fault, limit: int) -> Outcome:
+    if fault is Fault.GONE:
+        return Outcome(None, "disconnected")
+    if fault is Fault.BUSY:
+        problem = Problem(503, "busy", "Too many large requests at the same time.", headers=(RETRY_AFTER,))
+        return Outcome(Answer.problem(problem, unread=True), _UNAVAILABLE)
+    detail = f"The body is larger than the {limit} bytes that this source takes."
+    return _turned_away("body_size", Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-size", detail))
+
+
+def _turned_away(check: str, problem: Problem) -> Outcome:
+    """Refuse a request before its body is read."""
+    refused = Refused(problem.status, check, problem.detail)
+    return Outcome(Answer.problem(problem, unread=True), _REFUSED, refused=refused)
+
+
+def _refuse(verdict: Refused, target: _Target, size: int, check: str = "") -> Outcome:
+    """Refuse a request; `check` is what its operator is told, where its sender mustn't know."""
+    refused = Refused(verdict.status, check or verdict.check, verdict.detail)
+    if verdict.status == HTTPStatus.UNAUTHORIZED and target.desk.refusal is not None:
+        return Outcome(target.desk.refusal, _REFUSED, size, refused=refused)
+    kind = verdict.check.replace("_", "-")
+    problem = Problem(verdict.status, kind, verdict.detail, members={"check": verdict.check})
+    return Outcome(Answer.problem(problem), _REFUSED, size, refused=refused)
+
+
+def _secret(verdict: Accepted | Quarantined | Batch) -> int | None:
+    """Return the index of the secret that matched, as far as the verdict tells."""
+    items = verdict.items if isinstance(verdict, Batch) else (verdict,)
+    return next((item.secret for item in items if isinstance(item, Accepted)), None)
 
 
 def _delivery(verdict: Accepted | Quarantined | Batch) -> tuple[bytes, str]:

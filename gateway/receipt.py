@@ -16,9 +16,10 @@ from gateway.answer import Answer
 from gateway.problem import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.recipes.handshake import StaticAnswer
+    from gateway.verdict import Reason
     from tidemill.kernel.envelope import Envelope
 
 ACCEPTED: Final = "accepted"
@@ -26,14 +27,24 @@ DUPLICATE: Final = "duplicate"
 QUARANTINED: Final = "quarantined"
 MIXED: Final = "mixed"
 EMPTY: Final = "empty"
+_LONGEST: Final = 200
 _REPLAY_HINT: Final = "it came before; `tidemill events replay {}` sends it through again"
 
 
 class Taken(NamedTuple):
-    """An event that was taken, and what became of it: `accepted`, `duplicate` or `quarantined`."""
+    """An event that was taken.
+
+    Attributes:
+        envelope: the event.
+        status: what became of it: `accepted`, `duplicate` or `quarantined`.
+        seq: its place in EVENTS, with a reason in QUARANTINE; that of the first one for a duplicate.
+        reason: why it can't be processed, None where it can.
+    """
 
     envelope: Envelope
     status: str
+    seq: int = 0
+    reason: Reason | None = None
 
     def document(self) -> dict[str, Any]:
         """Return what its sender is told."""
@@ -42,6 +53,24 @@ class Taken(NamedTuple):
         if self.status == DUPLICATE:
             document["hint"] = _REPLAY_HINT.format(event.id)
         return document
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the log says of it; nothing of the body is held by that."""
+        event = self.envelope
+        facts: dict[str, Any] = {
+            "id": event.id[:_LONGEST],
+            "type": event.type[:_LONGEST],
+            "status": self.status,
+            "seq": self.seq,
+        }
+        if self.reason is not None:
+            facts["reason"] = self.reason.code
+        return facts
+
+
+def entries(taken: Iterable[Taken]) -> list[dict[str, Any]]:
+    """Return what the log says of some events."""
+    return [one.entry() for one in taken]
 
 
 class Receipts:

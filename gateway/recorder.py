@@ -1,8 +1,8 @@
-"""Records of requests that made no event, refused ones and duplicates, and of drift, in RECORDS.
+"""Records of deliveries that came before, and of drift, in RECORDS.
 
 They are kept for operators, as well as possible: a bounded queue and one task that empties it, so that
-nothing here delays or fails an answer. Under load refused requests are sampled; a record then says how
-many before it weren't kept.
+nothing here delays or fails an answer. Under load they are sampled; a record then says how many before it
+weren't kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 QUEUE_LENGTH: Final = 2000
 PUBLISH_TIMEOUT: Final = 2.0
 PAUSE: Final = 0.5
-REFUSED: Final = "refused"
 DUPLICATE: Final = "duplicate"
 DRIFT: Final = "drift"
 
@@ -60,19 +59,6 @@ class TokenBucket:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A request that was not let in, without anything that it may have had to keep secret."""
-
-    source: str
-    tenant: str | None
-    status: int
-    check: str
-    detail: str
-    client: str
-    size: int
-
-
 class Recorder:
     """Keeps records on the broker, without a promise."""
 
@@ -81,33 +67,10 @@ class Recorder:
         self._metrics = metrics
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_LENGTH)
         self._buckets = {
-            REFUSED: TokenBucket(rate=20, burst=200),
             DUPLICATE: TokenBucket(rate=100, burst=1000),
             DRIFT: TokenBucket(rate=10, burst=500),
         }
         self._missed = dict.fromkeys(self._buckets, 0)
-
-    def refused(self, refusal: Refusal) -> None:
-        """Keep and log a refused request, unless there are too many."""
-        if not self._pass(REFUSED):
-            return
-        facts = {
-            "status": refusal.status,
-            "check": refusal.check,
-            "detail": refusal.detail,
-            "source": refusal.source,
-            "tenant": refusal.tenant,
-            "client": refusal.client,
-            "size": refusal.size,
-        }
-        _log.warning(
-            "refused a request to %s from %s: %s (%d)",
-            refusal.source,
-            refusal.client,
-            refusal.check,
-            refusal.status,
-        )
-        self._offer(REFUSED, refusal.source, secrets.token_hex(10), facts)
 
     def duplicate(self, envelope: Envelope, client: str) -> None:
         """Keep a delivery that had come before, unless there are too many."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.access.guard import check_exposure
 from gateway.clients import Clients
+from gateway.delivery_desk import DeliveryDesk
 from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
@@ -66,6 +67,7 @@ class Gateway:
         self._keepers = SecretKeepers(settings, broker)
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
         intakes = build_intakes(settings, live, self._keepers.learned, schemas)
+        self._desk = DeliveryDesk(broker, self.metrics, intakes)
         publisher = Publisher(
             broker.bus,
             broker.blobs,
@@ -87,21 +89,23 @@ class Gateway:
             clients=clients,
             gate=gate,
             senders=self._senders,
+            logbook=self._desk.logbook,
         )
         events = EventApi(
             live.event_keys,
             Depot(publisher, self._recorder),
             schemas,
-            recorder=self._recorder,
             metrics=self.metrics,
             clients=clients,
             max_body=settings.gateway.max_body,
             gate=gate,
+            logbook=self._desk.logbook,
         )
         ready = Readiness(broker, publisher.storing).problems
+        routes = [*self._keepers.routes(), *self._desk.routes()]
         self._site = ControlSite(
-            settings, live, broker, self.metrics, self._keepers.routes(), sources=tuple(intakes)
-        )
+            settings, live, broker, self.metrics, routes, sources=tuple(intakes)
+        )  # fmt: skip
         control = self._site.application(ready)
         public_socket, control_socket = _bound(settings)
         self._public = Listener(
@@ -130,6 +134,7 @@ class Gateway:
             serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
             background = [
                 group.create_task(self._recorder.run(), name="recorder"),
+                group.create_task(self._desk.logbook.run(), name="logbook"),
                 *self._keepers.follow(group),
                 group.create_task(self._drift.run(), name="drift-watch"),
                 group.create_task(self._site.run(), name="control-site"),
@@ -141,6 +146,7 @@ class Gateway:
             for one in listeners:
                 one.stop()
             await asyncio.wait(serving)
+            await self._desk.logbook.drain()
             for task in background:
                 task.cancel()
 

@@ -27,7 +27,7 @@ _ACCEPTED = 202
 
 @dataclass(frozen=True, slots=True)
 class EventsApi:
-    """Endpoints under `/api/v1/events`, `/api/v1/deliveries` and `/api/v1/quarantine`."""
+    """Endpoints under `/api/v1/events`, `/api/v1/records` and `/api/v1/quarantine`."""
 
     events: Events
     quarantine: Quarantine
@@ -41,7 +41,7 @@ class EventsApi:
             Route("/api/v1/events", self.list_events),
             Route("/api/v1/events/{id:path}/replay", self.replay_event, methods=["POST"]),
             Route("/api/v1/events/{id:path}", self.show_event),
-            Route("/api/v1/deliveries", self.list_deliveries),
+            Route("/api/v1/records", self.list_records),
             Route("/api/v1/quarantine", self.list_quarantine),
             Route("/api/v1/quarantine/{id:path}/release", self.release, methods=["POST"]),
             Route("/api/v1/quarantine/{id:path}", self.show_quarantine),
@@ -83,14 +83,14 @@ class EventsApi:
         new = await self.events.replay(old)
         return JSONResponse(new.summary(), _ACCEPTED)
 
-    async def list_deliveries(self, request: Request) -> Response:
-        """What became of requests that made no event, as far as it was kept."""
+    async def list_records(self, request: Request) -> Response:
+        """What was decided about events: routing verdicts, duplicates and drift, as far as it was kept."""
         found = await self.events.records(
             kind=request.query_params.get("kind"),
             source=request.query_params.get("source"),
             limit=limit_of(request),
         )
-        return JSONResponse({"deliveries": found})
+        return JSONResponse({"records": found})
 
     async def list_quarantine(self, request: Request) -> Response:
         """The newest entries of the quarantine."""

@@ -205,13 +205,35 @@ def control_document() -> Schema:
                 header="Idempotency-Key",
             )
         },
+    }
+    document = _document("Tidemill control", paths | _of_events() | _of_runs() | _HEALTH)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]
+    return document
+
+
+def _of_events() -> Schema:
+    """Return the operations on events, on the requests that brought them, and on the quarantine."""
+    return {
         "/api/v1/events": {"get": _operation("List events", query=["source", "type", *_LISTING])},
         "/api/v1/events/{id}": {"get": _operation("Show an event", path=["id"], query=["raw"])},
         "/api/v1/events/{id}/replay": {
             "post": _operation("Store an event again under a new id", path=["id"], status="202")
         },
+        "/api/v1/records": {
+            "get": _operation("List what was decided about events", query=["kind", "source", "limit"])
+        },
         "/api/v1/deliveries": {
-            "get": _operation("List records of requests and events", query=["kind", "source", "limit"])
+            "get": _operation(
+                "List requests with what each came to",
+                query=["source", "verdict", "reason", "since", "before", "limit"],
+            )
+        },
+        "/api/v1/deliveries/{id}": {
+            "get": _operation("Show a request with headers and body", path=["id"], query=["raw"])
+        },
+        "/api/v1/deliveries/{id}/replay": {
+            "post": _operation("Store a delivery's events again", path=["id"], status="202")
         },
         "/api/v1/quarantine": {"get": _operation("List the quarantine", query=_LISTING)},
         "/api/v1/quarantine/{id}": {"get": _operation("Show an entry", path=["id"], query=["raw"])},
@@ -219,10 +241,6 @@ def control_document() -> Schema:
             "post": _operation("Send an entry on", path=["id"], status="202")
         },
     }
-    document = _document("Tidemill control", paths | _of_runs() | _HEALTH)
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"key": []}, {}]
-    return document
 
 
 def _of_tenants() -> Schema:

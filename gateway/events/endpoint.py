@@ -20,11 +20,11 @@ from gateway.events.callers import Callers, scope_problem
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
 from gateway.intake import kept_headers, trace_context
+from gateway.outcome import Outcome
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
-from gateway.receipt import Receipts, status_of
+from gateway.receipt import Receipts, entries, status_of
 from gateway.recipes.handshake import Handshake, HandshakeAnswer
-from gateway.recorder import Refusal
-from gateway.verdict import Accepted, Handshaken, Quarantined
+from gateway.verdict import Accepted, Handshaken, Quarantined, Refused
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.subjects import delivery_key, escape, escape_type
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from gateway.clients import Clients
     from gateway.depot import Depot
     from gateway.limits import Gate
+    from gateway.logbook import Logbook
     from gateway.metrics import Metrics
-    from gateway.recorder import Recorder
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.sections import EventKey
 
@@ -80,17 +80,17 @@ class EventApi:
         depot: Depot,
         schemas: SchemaStore,
         *,
-        recorder: Recorder,
         metrics: Metrics,
         clients: Clients,
         max_body: int,
         gate: Gate | None = None,
+        logbook: Logbook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._callers = Callers(keys)
         self._depot = depot
         self._schemas = schemas
-        self._recorder = recorder
+        self._logbook = logbook
         self._metrics = metrics
         self._clients = clients
         self._max_body = max_body
@@ -104,52 +104,55 @@ class EventApi:
         """Answer one request."""
         started = time.perf_counter()
         client = self._clients.address(scope)
-        answer: Answer | None
         limited = self._gate.enter(client) if self._gate is not None else None
         if limited is not None:
-            answer, verdict = self._refuse(limited, client, unread=True)
+            outcome = _refused(limited, unread=True)
         else:
             try:
-                answer, verdict = await self._safely(scope, receive, client)
+                outcome = await self._safely(scope, receive, client)
             finally:
                 if self._gate is not None:
                     self._gate.leave()
-        self._metrics.request(
-            SOURCE, verdict, declared_length(scope["headers"]), time.perf_counter() - started
-        )
-        if answer is not None:
-            await answer.send(send, receive)
+        self._write_down(scope, outcome, time.perf_counter() - started, client)
+        if outcome.answer is not None:
+            await outcome.answer.send(send, receive)
 
-    async def _safely(
-        self, scope: Mapping[str, Any], receive: Receive, client: str
-    ) -> tuple[Answer | None, str]:
+    def _write_down(self, scope: Mapping[str, Any], outcome: Outcome, seconds: float, client: str) -> None:
+        """Count a request, and keep what it came to."""
+        outcome = outcome._replace(size=declared_length(scope["headers"]))
+        self._metrics.request(SOURCE, outcome.verdict, outcome.size, seconds)
+        if outcome.refused is not None:
+            self._metrics.refused[SOURCE, outcome.refused.check] += 1
+        if self._logbook is not None:
+            self._logbook.write_down(SOURCE, None, scope, outcome, seconds, client)
+
+    async def _safely(self, scope: Mapping[str, Any], receive: Receive, client: str) -> Outcome:
         try:
             return await self._handle(scope, receive, client)
         except BrokerError as error:
             _log.warning("events of %s aren't stored: %s", client, error.sentence)
             self._metrics.publish_failures["events",] += 1
             detail = "The events could not be stored just now. Send them again."
-            return Answer.problem(Problem(503, "broker-away", detail, headers=(RETRY_AFTER,))), "unavailable"
+            away = Problem(503, "broker-away", detail, headers=(RETRY_AFTER,))
+            return Outcome(Answer.problem(away), "unavailable")
         except Exception:  # noqa: BLE001 - the last resort: one answer, and the log has the traceback
             _log.exception("a request to %s failed", PATH)
-            return Answer.problem(UNEXPECTED, unread=True), "failed"
+            return Outcome(Answer.problem(UNEXPECTED, unread=True), "failed")
 
-    async def _handle(
-        self, scope: Mapping[str, Any], receive: Receive, client: str
-    ) -> tuple[Answer | None, str]:
+    async def _handle(self, scope: Mapping[str, Any], receive: Receive, client: str) -> Outcome:
         method = scope["method"]
         if method not in ("POST", "OPTIONS"):
-            return self._refuse(method_not_allowed(_METHODS), client, unread=True)
+            return _refused(method_not_allowed(_METHODS), unread=True)
         body = await read_body(receive, declared_length(scope["headers"]), self._max_body, self._budget)
         if isinstance(body, Fault):
-            return self._without_body(body, client)
+            return self._without_body(body)
         query = scope["query_string"].decode("latin-1")
         inbound = Inbound(method, PATH, query, scope["headers"], body, self._clock())
         if method == "OPTIONS":
-            return self._shake(inbound, client)
+            return self._shake(inbound)
         judged = self._judge(inbound)
         if isinstance(judged, Problem):
-            return self._refuse(judged, client)
+            return _refused(judged)
         return await self._store(judged, client)
 
     def _judge(self, inbound: Inbound) -> _Judged | Problem:
@@ -177,34 +180,33 @@ class EventApi:
             envelope = envelope.model_copy(update={"dataschema": judged.identifier})
         return Accepted(envelope, 0, judged.identifier)
 
-    async def _store(self, judged: _Judged, client: str) -> tuple[Answer, str]:
+    async def _store(self, judged: _Judged, client: str) -> Outcome:
         if judged.batch:
             taken = await self._depot.store_items(judged.items, client)
-            return self._receipts.many(taken), status_of(taken)
+            return Outcome(self._receipts.many(taken), status_of(taken), events=entries(taken))
         one = await self._depot.store(judged.items[0], client)
-        return self._receipts.one(one), one.status
+        return Outcome(self._receipts.one(one), one.status, events=entries((one,)))
 
-    def _shake(self, inbound: Inbound, client: str) -> tuple[Answer, str]:
+    def _shake(self, inbound: Inbound) -> Outcome:
         shaken = self._handshaker.unsigned(inbound)
         if isinstance(shaken, Handshaken):
-            return shaken.answer, "handshake"
-        return self._refuse(method_not_allowed("POST"), client)
+            return Outcome(shaken.answer, "handshake")
+        return _refused(method_not_allowed("POST"))
 
-    def _without_body(self, fault: Fault, client: str) -> tuple[Answer | None, str]:
+    def _without_body(self, fault: Fault) -> Outcome:
         if fault is Fault.GONE:
-            return None, "disconnected"
+            return Outcome(None, "disconnected")
         if fault is Fault.BUSY:
             problem = Problem(
                 503, "busy", "Too many large requests at the same time.", headers=(RETRY_AFTER,)
             )
-            return Answer.problem(problem, unread=True), "unavailable"
-        return self._refuse(_too_large(self._max_body), client, unread=True)
+            return Outcome(Answer.problem(problem, unread=True), "unavailable")
+        return _refused(_too_large(self._max_body), unread=True)
 
-    def _refuse(self, problem: Problem, client: str, *, unread: bool = False) -> tuple[Answer, str]:
-        check = problem.kind.replace("-", "_")
-        self._metrics.refused[SOURCE, check] += 1
-        self._recorder.refused(Refusal(SOURCE, None, problem.status, check, problem.detail, client, 0))
-        return Answer.problem(problem, unread=unread), "refused"
+
+def _refused(problem: Problem, *, unread: bool = False) -> Outcome:
+    refused = Refused(problem.status, problem.kind.replace("-", "_"), problem.detail)
+    return Outcome(Answer.problem(problem, unread=unread), "refused", refused=refused)
 
 
 def envelope_of(event: CloudEvent, inbound: Inbound) -> Envelope:

@@ -68,7 +68,7 @@ def test_a_signed_webhook_becomes_a_finished_run(call: Call, send: Callable[...,
     listed = call(*way, "events", "list", "--type", "github.*", "--source", "github", "--json").json()
     assert event in [row["id"] for row in listed]
     assert call(*way, "events", "list", "--type", "nothing.at.all").out == "no events\n"
-    verdicts = call(*way, "deliveries", "list", "--kind", "verdict").out
+    verdicts = call(*way, "events", "records", "--kind", "verdict").out
     assert event in verdicts
 
 
@@ -227,9 +227,26 @@ def test_an_event_is_saved_and_replayed(
 
 def test_refused_requests_are_on_record(call: Call, mill: Mill, way: Way) -> None:
     assert call("send", "github", "push", "--to", mill.public, "--tamper").code == 1
-    rows = until(lambda: call(*way, "deliveries", "list", "--kind", "refused", "--json").json())
-    assert rows[0]["check"] == "signature_mismatch"
+    refused = (*way, "deliveries", "list", "--verdict", "refused", "--json")
+    rows = until(lambda: call(*refused).json()["deliveries"])
+    assert rows[0]["reason"] == "signature_mismatch"
     assert "signature_mismatch" in call(*way, "deliveries", "list", "--source", "github").out
+    shown = call(*way, "deliveries", "show", rows[0]["id"])
+    assert "x-hub-signature-256: ***" in shown.out
+    assert call(*way, "deliveries", "replay", rows[0]["id"]).code == 1
+
+
+def test_a_delivery_is_shown_with_its_body_and_sent_again(call: Call, mill: Mill, way: Way) -> None:
+    event = call("send", "github", "push", "--to", mill.public, "--json").json()["answer"]["id"]
+    until(lambda: call(*way, "deliveries", "show", event).code == 0)
+    row = call(*way, "deliveries", "show", event, "--json").json()
+    assert (row["verdict"], row["status"], row["source"]) == ("accepted", 202, "github")
+    assert json.loads(row["body"])["ref"]
+    assert row["body"] == call(*way, "deliveries", "show", event, "--body").out
+    assert event in call(*way, "deliveries", "list", "--source", "github", "--since", "1h").out
+    (again,) = call(*way, "deliveries", "replay", row["id"], "--json").json()["replayed"]
+    assert again["event"] == event
+    assert call(*way, "events", "show", again["as"], "--json").json()["event"]["replayof"] == event
 
 
 def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:

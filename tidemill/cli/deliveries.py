@@ -1,55 +1,124 @@
-"""`tidemill deliveries`: requests that made no event, and why."""
+"""`tidemill deliveries`: every request, what it came to, and sending again what it brought."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, SourceFilter, examples
-from tidemill.cli.output import Json, show_rows
+from tidemill.cli.output import Json, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Row
+from tidemill.cli.several import do_each
 
 app = typer.Typer(
     name="deliveries",
-    help="Look at requests that made no event, and at routing verdicts.",
+    help="Look at requests, refused ones too; send again what they brought.",
     no_args_is_help=True,
 )
-_COLUMNS = ("at", "kind", "source", "check", "status", "id", "type", "client", "detail")
+DeliveryId = Annotated[
+    str, typer.Argument(metavar="ID", help="The delivery's id, or that of an event that it brought.")
+]
+_COLUMNS = ("id", "at", "source", "verdict", "reason", "status", "ms", "client", "size", "events", "missed")
 
 
-@app.command("list", epilog=examples("deliveries list", "deliveries list --kind refused --source github"))
-def list_deliveries(
+@app.command(
+    "list",
+    epilog=examples(
+        "deliveries list",
+        "deliveries list --verdict refused --source github --since 1h",
+        "deliveries list --reason signature_mismatch --json",
+    ),
+)
+def list_deliveries(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     *,
-    kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help="refused, duplicate, verdict or drift.")
-    ] = None,
     source: SourceFilter = None,
+    verdict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD", help="accepted, duplicate, quarantined, mixed, refused, handshake, unavailable…"
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="WORD", help="The check that refused it, like signature_mismatch.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Not older: like 90m, 2d or 2026-11-22T12:00:00Z.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="NEXT", help="Go on where a listing before has ended.")
+    ] = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
-    """Show the newest records: refused requests (sampled under load), duplicates, routing verdicts."""
-    rows = ask(context, lambda remote: remote.deliveries(kind=kind, source=source, limit=limit))
-    shown = rows if as_json else [_flat(row) for row in rows]
-    columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in shown)]
-    show_rows(shown, columns=columns, as_json=as_json, empty="no records")
+    """Show the newest requests with what each came to; of refused ones a sample is kept under load."""
+    given = {"source": source, "verdict": verdict, "reason": reason, "since": since, "before": before}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    found = ask(context, lambda remote: remote.deliveries(wanted, limit))
+    if as_json:
+        show_json(found)
+        return
+    rows = [_flat(row) for row in found["deliveries"]]
+    columns = [name for name in _COLUMNS if any(row.get(name) not in (None, 0) for row in rows)]
+    show_rows(rows, columns=columns, as_json=False, empty="no deliveries")
+    if found["next"] is not None:
+        say(f"there may be more: --before {found['next']}")
+
+
+@app.command("show", epilog=examples("deliveries show d412-7", "deliveries show d412-7 --body > body.json"))
+def show_delivery(
+    context: typer.Context,
+    delivery: DeliveryId,
+    *,
+    body: Annotated[
+        bool, typer.Option("--body", help="Print the body alone, byte by byte as it was received.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a request: what it came to, its headers without secrets, and the body of a genuine one."""
+    if body:
+        sys.stdout.buffer.write(ask(context, lambda remote: remote.delivery_body(delivery)))
+        return
+    row = ask(context, lambda remote: remote.delivery(delivery))
+    if as_json:
+        show_json(row)
+        return
+    apart = ("events", "headers", "body", "body64")
+    show_record({name: value for name, value in row.items() if name not in apart}, as_json=False)
+    for name, value in row.get("headers", {}).items():
+        say(f"  {name}: {value}")
+    if row.get("events"):
+        say("")
+        show_rows(row["events"], columns=("id", "type", "status", "reason", "seq"), as_json=False)
+    if "body" in row:
+        say(f"\nbody\n{row['body']}")
+    elif "body64" in row:
+        say("\nthe body is no text: --body prints it")
+
+
+@app.command("replay", epilog=examples("deliveries replay d412-7"))
+def replay(
+    context: typer.Context,
+    deliveries: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="The deliveries' ids, or ids of their events.")
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Store the events that deliveries brought again, each as `events replay` does, under a new id."""
+    do_each(context, deliveries, lambda remote, delivery: remote.replay_delivery(delivery), as_json=as_json)
 
 
 def _flat(row: Row) -> Row:
-    """Return a record with one sentence about its verdicts or its findings, if it has any."""
-    if "findings" in row:
-        found = (f"{one['kind'].replace('_', ' ')} at {one['path']}" for one in row["findings"])
-        return {**row, "detail": "; ".join(found)}
-    if "verdicts" not in row:
-        return row
-    told = "; ".join(verdict_of(verdict) for verdict in row["verdicts"])
-    return {**row["event"], **row, "detail": told or "unrouted: no task wants this type"}
-
-
-def verdict_of(verdict: Row) -> str:
-    """Return what the router decided about a task, in one line."""
-    why = f"{verdict['clause']} with {verdict['value']!r}"
-    reason = f": {verdict['reason']}" if verdict.get("reason") else ""
-    return f"{verdict['task']} {verdict['verdict']}: {why}{reason}"
+    """Return an entry with its latency in milliseconds and its events in one word."""
+    events: list[dict[str, Any]] = row.get("events", [])
+    count = row.get("of", len(events))
+    named = str(events[0]["id"]) if count == 1 else f"{count} events" if count else None
+    reasons = {event["reason"] for event in events if "reason" in event}
+    reason = row.get("reason") or ", ".join(sorted(reasons)) or None
+    source = f"{row['source']}/{row['tenant']}" if row.get("tenant") else row.get("source") or row.get("path")
+    told = {"source": source, "ms": f"{row['us'] / 1000:.1f}", "events": named, "reason": reason}
+    return {**row, **told, "at": str(row["at"])[:23]}

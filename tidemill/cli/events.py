@@ -11,7 +11,8 @@ import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.capture import prepare_sample_file, written_data
-from tidemill.cli.deliveries import verdict_of
+from tidemill.cli.event_records import register as register_records
+from tidemill.cli.event_records import verdict_of
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import Before, Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
@@ -128,6 +129,9 @@ def save(  # noqa: PLR0913 - one parameter an option
         show_json({"written": str(path), "bytes": len(body)})
     else:
         say(f"wrote {len(body)} bytes into {path}")
+
+
+register_records(app)
 
 
 def _file_name(event: Row) -> str:

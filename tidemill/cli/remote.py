@@ -75,8 +75,23 @@ class Remote(SecretsRemote, Protocol):
     async def replay_event(self, event: str) -> Row:
         """Store an event again under a new id."""
 
-    async def deliveries(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
-        """Return what became of requests that made no event."""
+    async def records(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
+        """Return what was decided about events."""
+
+    async def deliveries(self, wanted: Mapping[str, str], limit: int) -> Row:
+        """Return the newest requests as `deliveries`, and as `next` what is `before` to go on.
+
+        `wanted` may say `source`, `verdict`, `reason`, `since` and `before`.
+        """
+
+    async def delivery(self, delivery: str) -> Row:
+        """Return one with headers and body, by its id or an event's."""
+
+    async def delivery_body(self, delivery: str) -> bytes:
+        """Return the body of one as it was received."""
+
+    async def replay_delivery(self, delivery: str) -> Row:
+        """Store a delivery's events again under new ids."""
 
     async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
         """Return the newest entries of the quarantine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -24,6 +25,7 @@ from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
+    from tidemill.cli.deliveries_direct import DirectDeliveries
     from tidemill.kernel.decision import Decision
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.model import Settings
@@ -138,9 +140,25 @@ class DirectRemote(DirectSecrets, Remote):
         stored = await self._events.replay(await self._events.find(event, self._sources))
         return stored.summary()
 
-    async def deliveries(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
-        """Return what became of requests that made no event."""
+    async def records(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
+        """Return what was decided about events."""
         return list(await self._events.records(kind=kind, source=source, limit=limit))
+
+    async def deliveries(self, wanted: Mapping[str, str], limit: int) -> Row:
+        """Return the newest requests."""
+        return await self._delivery_log.list(wanted, limit)
+
+    async def delivery(self, delivery: str) -> Row:
+        """Return one with headers and body."""
+        return await self._delivery_log.show(delivery)
+
+    async def delivery_body(self, delivery: str) -> bytes:
+        """Return the body of one."""
+        return await self._delivery_log.body(delivery)
+
+    async def replay_delivery(self, delivery: str) -> Row:
+        """Store a delivery's events again."""
+        return await self._delivery_log.replay(delivery)
 
     async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
         """Return the newest entries of the quarantine."""
@@ -171,6 +189,12 @@ class DirectRemote(DirectSecrets, Remote):
     async def pulse(self) -> Row:
         """Return how the installation is."""
         return (await self._pulses.take()).facts()
+
+    @cached_property
+    def _delivery_log(self) -> DirectDeliveries:
+        from tidemill.cli.deliveries_direct import DirectDeliveries  # noqa: PLC0415 - recipes delay commands
+
+        return DirectDeliveries(self._broker, self._events, self._settings)
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -89,9 +89,25 @@ class HttpRemote(HttpSecrets, Remote):
         """Store an event again."""
         return await self._post("events", event, "replay")
 
-    async def deliveries(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
-        """Return what became of requests that made no event."""
-        return await self._list("deliveries", kind=kind, source=source, limit=limit)
+    async def records(self, *, kind: str | None, source: str | None, limit: int) -> list[Row]:
+        """Return what was decided about events."""
+        return await self._list("records", kind=kind, source=source, limit=limit)
+
+    async def deliveries(self, wanted: Mapping[str, str], limit: int) -> Row:
+        """Return the newest requests."""
+        return await self._get_with("deliveries", {**wanted, "limit": limit})
+
+    async def delivery(self, delivery: str) -> Row:
+        """Return one with headers and body."""
+        return await self._get("deliveries", delivery)
+
+    async def delivery_body(self, delivery: str) -> bytes:
+        """Return the body of one."""
+        return await self._bytes(f"{_path('deliveries', delivery)}?raw=1")
+
+    async def replay_delivery(self, delivery: str) -> Row:
+        """Store a delivery's events again."""
+        return await self._post("deliveries", delivery, "replay")
 
     async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
         """Return the newest entries of the quarantine."""
@@ -135,6 +151,9 @@ class HttpRemote(HttpSecrets, Remote):
                 hint="is that the control listener of a Tidemill of this version?",
             )
         return found
+
+    async def _get_with(self, path: str, parameters: Mapping[str, Any]) -> Row:
+        return await self._request("GET", f"{path}?{urlencode(parameters)}")
 
     async def _get(self, *names: str) -> Row:
         return await self._request("GET", _path(*names))

@@ -38,7 +38,7 @@ def drift(
 
     Gateways look at a sample of events, so `events` counts those that were looked at.
     """
-    reports = ask(context, lambda remote: remote.deliveries(kind="drift", source=source, limit=limit))
+    reports = ask(context, lambda remote: remote.records(kind="drift", source=source, limit=limit))
     rows = sorted(_summed(reports), key=lambda row: str(row["last_seen"]), reverse=True)
     show_rows(rows, columns=_COLUMNS, as_json=as_json, empty="no drift was seen")
 

@@ -23,7 +23,6 @@ from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
 from gateway.public import build_public
 from gateway.recipes.presets import preset
-from gateway.recorder import Refusal
 from gateway.schemas import SchemaStore
 from gateway.server import Gateway, open_gateway
 from tidemill.kernel.jetstream.bus import Stored
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     from conftest import BrokerProcess
     from starlette.types import ASGIApp
 
-    from gateway.verdict import Reason
+    from gateway.outcome import Outcome
+    from gateway.verdict import Reason, Refused
     from tidemill.kernel.envelope import Envelope
     from tidemill.kernel.errors import BrokerError
 
@@ -122,13 +122,13 @@ def delivery(
 
 @dataclass
 class Store:
-    """Stands for publisher and recorder: keeps what it is given, or fails as it is told."""
+    """Stands for publisher, recorder and logbook: keeps what it is given, or fails as it is told."""
 
     error: BrokerError | None = None
     accepted: dict[str, Envelope] = field(default_factory=dict)
     quarantined: dict[str, tuple[Envelope, Reason]] = field(default_factory=dict)
     batches: dict[str, bytes] = field(default_factory=dict)
-    refusals: list[Refusal] = field(default_factory=list)
+    entries: list[tuple[str | None, Outcome]] = field(default_factory=list)
     duplicates: list[Envelope] = field(default_factory=list)
 
     def fit(self, verdict: Any) -> Any:
@@ -151,8 +151,15 @@ class Store:
             raise self.error
         self.batches[key] = raw
 
-    def refused(self, refusal: Refusal) -> None:
-        self.refusals.append(refusal)
+    def write_down(self, source: str | None, _tenant: str | None, _scope: Any, *rest: Any) -> None:
+        outcome, seconds, client = rest
+        assert client
+        assert seconds > 0
+        self.entries.append((source, outcome))
+
+    @property
+    def refusals(self) -> list[tuple[str | None, Refused]]:
+        return [(source, outcome.refused) for source, outcome in self.entries if outcome.refused]
 
     def duplicate(self, envelope: Envelope, client: str) -> None:
         assert client
@@ -249,7 +256,7 @@ def store() -> Store:
 async def site(bundled: SchemaStore) -> AsyncIterator[Site]:
     store, metrics, endings = Store(), Metrics(), []
     intake = Intake("github", preset("github"), secrets=(Secret(SECRET),), schemas=bundled, max_body=100_000)
-    ingress = Ingress({"github": intake}, store, store, metrics)  # type: ignore[arg-type] # fakes
+    ingress = Ingress({"github": intake}, store, store, metrics, logbook=store)  # type: ignore[arg-type] # fakes
     async with listen(build_public(ingress, never_wrong), endings) as listener:
         yield Site(listener.address, store, metrics, endings)
 

@@ -48,6 +48,6 @@ async def test_a_new_field_is_seen_after_a_restart_counted_and_reported(
 async def kept(house: Any) -> list[dict[str, Any]]:
     """Return the reports as soon as there are any: they are sent behind everything else."""
     async with asyncio.timeout(10):
-        while not (found := (await house.ask("deliveries?kind=drift")).json()["deliveries"]):  # noqa: ASYNC110 - as a user would
+        while not (found := (await house.ask("records?kind=drift")).json()["records"]):  # noqa: ASYNC110 - as a user would
             await asyncio.sleep(0.01)
     return list(found)

@@ -93,7 +93,7 @@ async def service(
         lambda: keys,
         Depot(store, store),  # type: ignore[arg-type] # fakes
         bundled,
-        recorder=store,  # type: ignore[arg-type] # the same
+        logbook=store,  # type: ignore[arg-type] # the same
         metrics=metrics,
         clients=Clients(),
         max_body=100_000,

@@ -77,7 +77,7 @@ async def test_a_gateway_that_gets_no_deliveries_any_more_is_ready_when_somethin
     records = names.stream("RECORDS")
     config = (await bus.api(f"STREAM.INFO.{records}"))["config"]
     await bus.api(f"STREAM.UPDATE.{records}", config | {"max_msgs": 1, "discard": "new"})
-    await bus.publish(names.record("refused", "test", "key"), b"{}")
+    await bus.publish(names.record("drift", "test", "key"), b"{}")
     said.failed(BrokerError("no space left"))
     assert await readiness.problems() == {"events": "no space left"}
     moment += TRIAL_SECONDS
@@ -86,4 +86,4 @@ async def test_a_gateway_that_gets_no_deliveries_any_more_is_ready_when_somethin
     assert "exceeded" in (await readiness.problems())["events"]  # it isn't tried all the time
     moment += TRIAL_SECONDS
     assert await readiness.problems() == {}
-    assert [record["kind"] for record in (await house.ask("deliveries")).json()["deliveries"]] == ["refused"]
+    assert [record["kind"] for record in (await house.ask("records")).json()["records"]] == ["drift"]

@@ -69,7 +69,7 @@ async def test_a_refusal_names_the_check_and_nothing_more(
     assert reply.json()["type"] == f"urn:tidemill:problem:{check.replace('_', '-')}"
     digest = right["x-hub-signature-256"].removeprefix("sha256=")
     assert digest not in str(reply)
-    assert [(one.check, one.source) for one in site.store.refusals] == [(check, "github")]
+    assert [(one.check, source) for source, one in site.store.refusals] == [(check, "github")]
     assert site.metrics.refused["github", check] == 1
     assert not site.store.accepted
 

@@ -47,7 +47,7 @@ async def test_a_source_s_rate(opened: Open) -> None:
         assert await post(house, "github") == (401, "signature-missing")
         assert house.gateway.metrics.refused["limited", "rate"] == 1
         for record in (await house.ask("deliveries?source=limited")).json()["deliveries"]:
-            assert record["check"] in ("rate", "signature_missing")
+            assert record["reason"] in ("rate", "signature_missing")
 
 
 async def test_a_client_s_rate_over_all_sources_behind_a_proxy(opened: Open) -> None:

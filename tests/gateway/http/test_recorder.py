@@ -4,13 +4,13 @@ import asyncio
 import json
 
 from gateway.metrics import Metrics
-from gateway.recorder import QUEUE_LENGTH, Recorder, Refusal, TokenBucket
+from gateway.recorder import QUEUE_LENGTH, Recorder, TokenBucket
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.bus import Stored
 from tidemill.kernel.subjects import Names
 
-REFUSAL = Refusal("github", None, 401, "signature_mismatch", "No signature matches.", "203.0.113.7", 7)
+FACTS = {"type": "github.push", "findings": []}
 
 
 class Bus:
@@ -41,31 +41,31 @@ async def run_through(recorder: Recorder, bus: Bus) -> None:
     task.cancel()
 
 
-async def test_records_say_what_happened_and_no_secret() -> None:
+async def test_records_say_what_happened() -> None:
     bus, metrics = Bus(), Metrics()
     recorder = Recorder(bus, metrics)  # type: ignore[arg-type] # a fake
-    recorder.refused(REFUSAL)
+    recorder.drift("github", FACTS)
     envelope = Envelope(id="e1", source="github", type="github.push", deliverykey="key1")
     recorder.duplicate(envelope, "203.0.113.7")
     await run_through(recorder, bus)
-    (refused_at, refused), (duplicate_at, duplicate) = bus.stored
-    assert refused_at.startswith("ns.records.refused.github.")
+    (drift_at, drift), (duplicate_at, duplicate) = bus.stored
+    assert drift_at.startswith("ns.records.drift.github.")
     assert duplicate_at == "ns.records.duplicate.github.key1"
-    facts = json.loads(refused)
-    assert (facts["check"], facts["client"], facts["missed"]) == ("signature_mismatch", "203.0.113.7", 0)
+    facts = json.loads(drift)
+    assert (facts["type"], facts["missed"]) == ("github.push", 0)
     assert json.loads(duplicate)["id"] == "e1"
 
 
-async def test_under_load_refusals_are_sampled_and_the_missed_are_counted() -> None:
+async def test_under_load_records_are_sampled_and_the_missed_are_counted() -> None:
     bus, metrics = Bus(), Metrics()
     recorder = Recorder(bus, metrics)  # type: ignore[arg-type] # a fake
-    recorder._buckets["refused"] = TokenBucket(rate=0, burst=3, clock=lambda: 0.0)
+    recorder._buckets["drift"] = TokenBucket(rate=0, burst=3, clock=lambda: 0.0)
     for _ in range(10):
-        recorder.refused(REFUSAL)
+        recorder.drift("github", FACTS)
     assert recorder._queue.qsize() == 3
-    assert metrics.records_dropped["refused",] == 7
-    recorder._buckets["refused"] = TokenBucket(rate=0, burst=1, clock=lambda: 0.0)
-    recorder.refused(REFUSAL)
+    assert metrics.records_dropped["drift",] == 7
+    recorder._buckets["drift"] = TokenBucket(rate=0, burst=1, clock=lambda: 0.0)
+    recorder.drift("github", FACTS)
     await run_through(recorder, bus)
     assert json.loads(bus.stored[-1][1])["missed"] == 7
 
@@ -74,15 +74,15 @@ async def test_a_broker_that_is_away_never_blocks_and_the_queue_is_bounded() -> 
     bus, metrics = Bus(), Metrics()
     bus.away = True
     recorder = Recorder(bus, metrics)  # type: ignore[arg-type] # a fake
-    recorder._buckets["refused"] = TokenBucket(rate=0, burst=1e9)
+    recorder._buckets["drift"] = TokenBucket(rate=0, burst=1e9)
     task = asyncio.create_task(recorder.run())
     await asyncio.sleep(0)
     for _ in range(QUEUE_LENGTH + 100):
-        recorder.refused(REFUSAL)
+        recorder.drift("github", FACTS)
     await bus.asked.wait()
     await asyncio.sleep(0.01)
     assert recorder._queue.qsize() <= QUEUE_LENGTH
-    assert metrics.records_dropped["refused",] >= 100
+    assert metrics.records_dropped["drift",] >= 100
     task.cancel()
 
 

@@ -55,8 +55,14 @@ async def oldest(bus: Bus, stream: str, subject: str, limit: int) -> list[Stored
     return [StoredMessage.of(record) for record in found]
 
 
-async def newest(
-    bus: Bus, stream: str, subject: str, *, before: int | None = None, scan_limit: int = SCAN_LIMIT
+async def newest(  # noqa: PLR0913 - where from, and how much
+    bus: Bus,
+    stream: str,
+    subject: str,
+    *,
+    before: int | None = None,
+    scan_limit: int = SCAN_LIMIT,
+    most_at_once: int = records.BATCH,
 ) -> AsyncIterator[StoredMessage]:
     """Yield the messages whose subject fits, the newest first.
 
@@ -66,6 +72,7 @@ async def newest(
         subject: a subject, which may have wildcards.
         before: yield only messages with a smaller sequence, to continue a listing.
         scan_limit: how many sequences to look back at most.
+        most_at_once: how many messages to hold at most, where they are large.
 
     Raises:
         BrokerError: the stream can't be read.
@@ -74,12 +81,12 @@ async def newest(
     state = (await bus.api(f"STREAM.INFO.{name}"))["state"]
     high = min(state["last_seq"], (before or state["last_seq"] + 1) - 1)
     bottom = max(state["first_seq"], high - scan_limit + 1, 1)
-    window = FIRST_WINDOW
+    window = min(FIRST_WINDOW, most_at_once)
     while high >= bottom:
         low = max(bottom, high - window + 1)
         for record in reversed(await _between(bus, name, subject, low, high)):
             yield StoredMessage.of(record)
-        high, window = low - 1, min(window * 2, records.BATCH)
+        high, window = low - 1, min(window * 2, most_at_once)
 
 
 async def _between(bus: Bus, stream: str, subject: str, low: int, high: int) -> list[records.Record]:

@@ -48,6 +48,8 @@ class TopologyLimits:
     duplicate_window: float = _DAY
     records_max_age: float = 7 * _DAY
     records_max_bytes: int = _UNLIMITED
+    deliveries_max_age: float = 7 * _DAY
+    deliveries_max_bytes: int = _UNLIMITED
     quarantine_max_age: float = 30 * _DAY
     quarantine_max_bytes: int = _UNLIMITED
     dead_max_age: float = 30 * _DAY
@@ -66,7 +68,9 @@ class Topology:
 def wanted(names: Names, limits: TopologyLimits | None = None) -> Topology:
     """Return what shall stand on the broker for a namespace."""
     limits = limits or TopologyLimits()
-    streams = (*_inbound(names, limits), *_runs(names, limits), *_stores(names, limits))
+    streams = (
+        *_inbound(names, limits), *_log(names, limits), *_runs(names, limits), *_stores(names, limits)
+    )  # fmt: skip
     return Topology(streams, _roles(names))
 
 
@@ -161,6 +165,20 @@ def _inbound(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
             max_bytes=limits.dead_max_bytes,
             **_ages(limits.dead_max_age, _DAY),
         ),
+    )
+
+
+def _log(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
+    """What became of requests, in pieces of many entries.
+
+    What strangers send has a stream of its own: however much that is, it can't push out what was taken.
+    """
+    whole = limits.deliveries_max_bytes
+    strangers = whole // 4 if whole > 0 else _UNLIMITED
+    shares = {"DELIVERIES": whole - strangers if whole > 0 else _UNLIMITED, "REFUSALS": strangers}
+    ages = _ages(limits.deliveries_max_age, 2 * _MINUTE)
+    return tuple(
+        _stream(names, name, limits, discard="old", max_bytes=share, **ages) for name, share in shares.items()
     )
 
 

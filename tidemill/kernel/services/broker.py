@@ -131,6 +131,8 @@ def limits(settings: Settings) -> TopologyLimits:
         events_max_age=settings.events.max_age,
         events_max_bytes=settings.events.max_bytes,
         duplicate_window=settings.events.duplicate_window,
+        deliveries_max_age=settings.deliveries.max_age,
+        deliveries_max_bytes=settings.deliveries.max_bytes,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from tidemill.kernel.errors import NotFoundError, SettingsError
 from tidemill.kernel.settings.control import ControlSettings
+from tidemill.kernel.settings.deliveries import DeliveriesSettings
 from tidemill.kernel.settings.merging import (
     COMMAND_LINE,
     FILE_NAME,
@@ -78,6 +79,7 @@ class Settings(Section):
     engine: EngineSettings = _section()
     journal: JournalSettings = _section()
     events: EventsSettings = _section()
+    deliveries: DeliveriesSettings = _section()
     history: HistorySettings = _section()
     client: ClientSettings = _section()
     schemas: SchemasSettings = _section()
