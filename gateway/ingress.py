@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -21,6 +22,9 @@ from gateway.clients import Clients
 from gateway.depot import Depot
 from gateway.inbound import Inbound
 from gateway.introductions import UnvisitedError
+from gateway.keys.judging import keys_away, with_keys
+from gateway.keys.store import KeysAwayError
+from gateway.keys.wanted import Wanted
 from gateway.limits import gate_of
 from gateway.metrics import UNKNOWN, Metrics
 from gateway.outcome import Outcome
@@ -36,12 +40,13 @@ if TYPE_CHECKING:
     from gateway.body import Receive, Send
     from gateway.intake import Intake
     from gateway.introductions import Introductions
+    from gateway.keys.store import KeyStore
     from gateway.limits import Gate
     from gateway.logbook import Logbook
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
     from gateway.tenants import Ring, TenantRings
-    from gateway.verdict import Quarantined
+    from gateway.verdict import Judged, Quarantined, Verdict
     from gateway.waiting import Senders
     from tidemill.kernel.services.windows import Windows
 
@@ -71,6 +76,7 @@ class Ingress:
         metrics: Metrics,
         *,
         introductions: Introductions | None = None,
+        keys: KeyStore | None = None,
         windows: Windows | None = None,
         rings: TenantRings | None = None,
         clients: Clients | None = None,
@@ -92,6 +98,7 @@ class Ingress:
         self._introductions = introductions
         self._rings = rings
         self._logbook = logbook
+        self._keys = keys
         self._metrics = metrics
         self._clock = clock
         self._budget = Budget()
@@ -167,6 +174,8 @@ class Ingress:
             return Outcome(Answer.problem(_UNVISITED), _UNAVAILABLE)
         except LockedError:
             return Outcome(Answer.problem(_LOCKED), _UNAVAILABLE)
+        except KeysAwayError as error:
+            return Outcome(Answer.problem(keys_away(error.retry_after)), _UNAVAILABLE)
         except Exception:  # noqa: BLE001 - the last resort: one answer, and the log has the traceback
             _log.exception("a request to %s failed", target.source)
             return Outcome(Answer.problem(UNEXPECTED, unread=True), _FAILED)
@@ -184,7 +193,10 @@ class Ingress:
             method, target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
         )
         ring = await self._ring(target)
-        verdict = intake.receive(inbound, target.tenant, ring)
+        judge = partial(intake.receive, inbound, target.tenant, ring)
+        verdict = judge()
+        if isinstance(verdict, Wanted):
+            verdict = await self._judge_with_keys(verdict, judge)
         if isinstance(verdict, Refused):
             check = TENANT_UNKNOWN if ring is not None and not ring.known else ""
             return _refuse(verdict, target, len(body), check)
@@ -205,6 +217,10 @@ class Ingress:
         if intake.learns and self._introductions is not None:
             await self._introductions.ready(intake.source)
         return None
+
+    async def _judge_with_keys(self, wanted: Wanted, judge: Callable[[], Verdict]) -> Judged:
+        """Judge a request whose keys have to be fetched first."""
+        return await with_keys(self._keys, wanted, judge)
 
     async def _store(
         self, verdict: Accepted | Quarantined | Batch, target: _Target, scope: Scope, size: int

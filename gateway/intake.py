@@ -17,6 +17,7 @@ from gateway.compressed import CODINGS, Fault, decompress
 from gateway.derived import DerivedIds
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
+from gateway.keys.wanted import Wanted
 from gateway.limits import NO_LIMITS
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from gateway.schemas import SchemaStore
     from gateway.tenants import Ring
     from tidemill.kernel.settings.secrets import Secret
+
+    _Outcome = Verified | Refused | Wanted | None
 
 __all__ = ["Inbound", "Intake", "Policy"]
 
@@ -124,7 +127,11 @@ class Intake:
         self._handshaker = Handshaker(recipe.handshake, means) if recipe.handshake else None
         self.methods = self._handshaker.methods if self._handshaker else frozenset()
         self._verification = Verification(
-            recipe, tolerance=terms.get("tolerance"), public_url=public_url, tokens=means.verify_tokens
+            recipe,
+            tolerance=terms.get("tolerance"),
+            public_url=public_url,
+            tokens=means.verify_tokens,
+            access=terms.get("access"),
         )
         self._reader = BodyReader(recipe.event.data, recipe.reads)
         self._unkept = _SECRET_HEADERS | secret_headers(recipe)
@@ -146,7 +153,8 @@ class Intake:
     def receive(self, inbound: Inbound, tenant: str | None = None, ring: Ring | None = None) -> Verdict:
         """Judge a request; never raises, whatever its bytes.
 
-        With `ring`, which is the tenant's, none of the source's secrets counts.
+        With `ring`, which is the tenant's, none of the source's secrets counts. Where a verdict takes
+        published keys that aren't at hand, it is `Wanted`: fetch them, ask again.
         """
         if self._handshaker is not None:
             shaken = self._handshaker.unsigned(inbound, ring.secrets if ring is not None else None)
@@ -177,7 +185,7 @@ class Intake:
                 return Refused(_BAD_REQUEST, "content_encoding", decoded.detail)
             return decoded if isinstance(decoded, Refused) else self._receive_plain(decoded)
         verified = self._verify(arrival)
-        if isinstance(verified, Refused):
+        if not isinstance(verified, Verified):
             return verified
         decoded = _decompressed(arrival, coding, self.max_body)
         if isinstance(decoded, Reason):
@@ -186,7 +194,7 @@ class Intake:
 
     def _receive_plain(self, arrival: _Arrival) -> Verdict:
         verified = self._verify(arrival)
-        return verified if isinstance(verified, Refused) else self._judge(arrival, verified)
+        return self._judge(arrival, verified) if isinstance(verified, Verified) else verified
 
     def _by_policy(self, verdict: Verdict) -> Verdict:
         if self._policy != "reject":
@@ -197,7 +205,7 @@ class Intake:
                 return Refused(_UNPROCESSABLE, item.reason.code, item.reason.detail)
         return verdict
 
-    def _verify(self, arrival: _Arrival) -> Verified | Refused:
+    def _verify(self, arrival: _Arrival) -> Verified | Refused | Wanted:
         ring = arrival.ring
         outcome = self._verification.verify(
             arrival.inbound, self._secrets() if ring is None else ring.secrets
@@ -327,11 +335,12 @@ class _Arrival(NamedTuple):
     ring: Ring | None = None
 
 
-def _alike(outcome: Verified | Refused | None, ring: Ring) -> Verified | Refused | None:
+def _alike(outcome: _Outcome, ring: Ring) -> _Outcome:
     """Make refusals the same whether there is such a tenant or not: who has no secret learns no names."""
-    if isinstance(outcome, Verified):
+    if isinstance(outcome, Verified | Wanted):
         return outcome if ring.known else MISMATCH
-    return MISMATCH if outcome is not None and outcome.check in (MISMATCH.check, NO_SECRET) else outcome
+    unknown = isinstance(outcome, Refused) and outcome.check in (MISMATCH.check, NO_SECRET)
+    return MISMATCH if unknown else outcome
 
 
 def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Reason | Refused:

@@ -20,6 +20,7 @@ from gateway.pulse_metrics import pulse_metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from gateway.keys.store import KeyStore
     from tidemill.kernel.services.pulse import Pulses
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -67,6 +68,7 @@ class Metrics(Collector):
         self._validated: Mapping[Labels, int] = {}
         self._looked: Mapping[Labels, int] = {}
         self._drifting: Mapping[Labels, int] = {}
+        self._key_fetches: Mapping[Labels, int] = {}
         self._connected: Callable[[], bool] = lambda: False
         self._pulses: Pulses | None = None
         self._registry = CollectorRegistry(auto_describe=False)
@@ -88,6 +90,11 @@ class Metrics(Collector):
     ) -> None:
         """Say where validated events and drift are counted."""
         self._validated, self._looked, self._drifting = validated, looked, drifting
+
+    def watch_keys(self, keys: KeyStore) -> KeyStore:
+        """Say who counts fetches of published keys; return it."""
+        self._key_fetches = keys.outcomes
+        return keys
 
     def request(self, source: str, verdict: str, size: int, seconds: float) -> None:
         """Count one webhook request that was answered."""
@@ -153,6 +160,9 @@ class Metrics(Collector):
             "Of them events that differ from what was known",
             ("source", "type", "kind"),
             self._drifting,
+        )
+        yield _counter(
+            "tidemill_key_fetches", "Fetches of published keys", ("host", "outcome"), self._key_fetches
         )
         yield GaugeMetricFamily(
             "tidemill_broker_connected", "1 while the broker is connected", value=float(self._connected())

@@ -18,6 +18,7 @@ from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
+from gateway.keys.store import KeyStore
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
@@ -65,8 +66,9 @@ class Gateway:
         self.metrics.watch_broker(lambda: broker.bus.connected)
         self._recorder = Recorder(broker.bus, self.metrics)
         self._keepers = SecretKeepers(settings, broker)
+        self._keys = self.metrics.watch_keys(KeyStore())
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
-        intakes = build_intakes(settings, live, self._keepers.learned, schemas)
+        intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
         self._desk = DeliveryDesk(broker, self.metrics, intakes)
         publisher = Publisher(
             broker.bus,
@@ -84,6 +86,7 @@ class Gateway:
             self._recorder,
             self.metrics,
             introductions=self._keepers.introductions,
+            keys=self._keys,
             windows=Windows(broker.windows),
             rings=self._keepers.rings,
             clients=clients,
@@ -138,6 +141,7 @@ class Gateway:
                 *self._keepers.follow(group),
                 group.create_task(self._drift.run(), name="drift-watch"),
                 group.create_task(self._site.run(), name="control-site"),
+                group.create_task(self._keys.run(), name="published-keys"),
             ]
             if self._replies:
                 group.create_task(self._definitions.follow(stopping), name="definitions")

@@ -6,8 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.intake import Intake
+from gateway.keys.store import KeyStore
 from gateway.limits import Limits
+from gateway.recipes.catalogue import names_address, wants_secrets
 from gateway.recipes.presets import preset
+from gateway.recipes.published import KeyAccess, needs_address
 from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.schemas import BUNDLED, SchemaStore
 from gateway.shaping import shaper_of
@@ -47,6 +50,7 @@ def build_intakes(
     live: LiveSettings,
     learned: LearnedSecrets | None = None,
     schemas: SchemaStore | None = None,
+    keys: KeyStore | None = None,
 ) -> dict[str, Intake]:
     """Return the intake of every configured source; secrets are asked for at each request.
 
@@ -55,11 +59,12 @@ def build_intakes(
         live: their secrets.
         learned: the secrets that senders brought themselves, for recipes that learn.
         schemas: what events are held against; by default what `schema_store` returns.
+        keys: where published keys are kept; by default a store of their own.
 
     Raises:
         SettingsError: a preset or recipe is wrong, or a schema is broken.
     """
-    schemas = schemas or schema_store(settings)
+    schemas, keys = schemas or schema_store(settings), keys or KeyStore()
     intakes = {}
     for name, source in settings.sources.items():
         recipe = _adapted(recipe_of(name, source), name, source)
@@ -71,6 +76,7 @@ def build_intakes(
             tenants=source.tenants,
             by_body=source.deduplicate == BY_BODY,
             limits=Limits(source.networks, source.rate, source.client_rate, source.concurrency),
+            access=access_of(name, recipe, source, keys),
             shaper=shaper_of(source.prune, source.rename, where=f"sources.{name}"),
             window=_window(name, source, settings),
             reply_timeout=_reply_timeout(source, recipe),
@@ -91,11 +97,61 @@ def _adapted(recipe: Recipe, name: str, source: SourceSettings) -> Recipe:
     given = {key: answer for key, answer in answers.items() if answer is not None}
     if given:
         recipe = parse_recipe(_document(recipe) | given, where=f"sources.{name}")
+    if source.audience is not None:
+        recipe = _for_audience(recipe, name, source.audience)
     if not source.deduplicate:
         return recipe
     names = [] if source.deduplicate == BY_BODY else list(source.deduplicate)
     event = recipe.event.model_dump(mode="json", exclude_unset=True) | {"id": names}
     return parse_recipe(_document(recipe) | {"event": event}, where=f"sources.{name}.deduplicate: recipe")
+
+
+def _for_audience(recipe: Recipe, name: str, audience: str) -> Recipe:
+    """Return a recipe whose tokens must be for another audience.
+
+    Raises:
+        SettingsError: the recipe verifies no tokens.
+    """
+    document = _document(recipe)
+    tokens = [proof for proof in document.get("verify", ()) if proof.get("scheme") == "jwt"]
+    if not tokens:
+        raise SettingsError(
+            f"sources.{name}.audience: {recipe.name!r} verifies no tokens", hint="leave it out"
+        )
+    for proof in tokens:
+        proof["audience"] = audience
+    return parse_recipe(document, where=f"sources.{name}.audience: recipe")
+
+
+def access_of(name: str, recipe: Recipe, source: SourceSettings, keys: KeyStore) -> KeyAccess:
+    """Return how a source gets at published keys.
+
+    Raises:
+        SettingsError: its recipe doesn't say where they are, and neither do its settings; or both do.
+    """
+    needs = [needs_address(proof) for proof in recipe.verify]
+    if source.keys is not None and True not in needs:
+        raise SettingsError(
+            f"sources.{name}.keys: the keys of {recipe.name!r} aren't fetched from an address of your own",
+            hint="leave it out; a recipe of your own says with `keys = {}` that a source names it",
+        )
+    if not (source.secrets or source.allow_unsigned or source.learn or source.tenants):
+        _check_fetched(name, recipe, source)
+    return KeyAccess(keys, source.keys)
+
+
+def _check_fetched(name: str, recipe: Recipe, source: SourceSettings) -> None:
+    """Refuse a source without secrets whose keys aren't fetched either."""
+    if wants_secrets(recipe):
+        raise SettingsError(
+            f"sources.{name}.secrets is missing: nothing could be verified",
+            hint="set it, or accept that with allow_unsigned = true",
+        )
+    if source.keys is None and names_address(recipe):
+        raise SettingsError(
+            f"sources.{name}.keys is missing: nothing could be verified",
+            hint="set it to the address of the sender's key set (https://…/jwks.json), or set secrets",
+        )
 
 
 def _document(recipe: Recipe) -> dict[str, Any]:

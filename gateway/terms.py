@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from gateway.limits import Limits
+    from gateway.recipes.published import KeyAccess
     from gateway.shaping import Shaper
 
 Policy = Literal["quarantine", "flag", "reject"]
@@ -27,6 +28,7 @@ class Terms(TypedDict, total=False):
         limits: who may send, and how much.
         reply_timeout: seconds that its senders wait for what a run answers, None where they don't.
         tenants: whether tenants have secrets of their own; `required` where every request names one.
+        access: how keys are got at that the provider publishes.
         shaper: takes values out of events, or gives them other names, before they are stored.
     """
 
@@ -41,4 +43,5 @@ class Terms(TypedDict, total=False):
     limits: Limits
     reply_timeout: float | None
     tenants: bool | Literal["required"]
+    access: KeyAccess | None
     shaper: Shaper | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.keys.wanted import Wanted
+
 if TYPE_CHECKING:
     from gateway.answer import Answer
     from tidemill.kernel.envelope import Envelope
@@ -100,4 +102,5 @@ class Handshaken(NamedTuple):
     visit: str | None = None
 
 
-Verdict = Accepted | Quarantined | Batch | Handshaken | Refused
+Judged = Accepted | Quarantined | Batch | Handshaken | Refused
+Verdict = Judged | Wanted

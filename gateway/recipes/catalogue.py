@@ -15,6 +15,7 @@ from gateway.recipes.proofs import (
     SignedProof,
     Vendor,
 )
+from gateway.recipes.published import needs_address
 
 if TYPE_CHECKING:
     from gateway.recipes.handshake import Handshake
@@ -31,9 +32,26 @@ LEVELS: Final = {
     "memory": "from general knowledge alone: confirm it before relying on it",
 }
 _VENDORS: Final = {
+    "ebay": ("ECDSA", "an ECDSA signature of the body, by the key that the header `X-EBAY-SIGNATURE` names"),
+    "exact-online": ("HMAC-SHA256 of Content", "an HMAC in `HashCode`, over the text of `Content`"),
+    "neon": (
+        "Ed25519, detached",
+        "a detached signature in `X-Neon-Signature`, over time and body; the time at most 300 s off",
+    ),
+    "paypal": (
+        "RSA over a CRC",
+        "an RSA signature over the webhook's id, the transmission's id and time, and the body's CRC-32",
+    ),
     "adyen": ("HMAC-SHA256 per item", "an HMAC in every item, over some of its fields"),
     "sns": ("RSA over fields", "an RSA signature in the message, over its fields; and the topic's ARN"),
 }
+_FETCHED: Final = {
+    "ebay": "from eBay's Notification API, with credentials among the secrets",
+    "neon": "from the address that the source's `keys` names",
+    "paypal": "from where the request says, on a host of PayPal's alone",
+    "sns": "from where the message says, on a host of SNS's alone",
+}
+_INTERFACES: Final = {"circle": "Circle's API", "plaid": "Plaid's API", "wechat-pay": "WeChat Pay's API"}
 _PRESENTED: Final = {"plain": "shared secret", "bearer": "bearer token", "basic": "basic authentication"}
 _PADDINGS: Final = {"pkcs1v15": "PKCS #1 v1.5", "pss": "PSS"}
 _PLACES: Final = {
@@ -94,6 +112,19 @@ def scheme_name(proof: Proof) -> str:
     return name
 
 
+def keys_in_words(proof: Proof) -> str | None:
+    """Return where a proof's public keys are fetched, None where they aren't."""
+    if isinstance(proof, Vendor):
+        return _FETCHED.get(proof.name)
+    keys = getattr(proof, "keys", None)
+    if keys is None:
+        return None
+    if keys.api is not None:
+        return f"from {_INTERFACES[keys.api]}, with credentials among the secrets"
+    where = keys.url or keys.issuer
+    return f"from <{where}>" if where else "from the address that the source's `keys` names"
+
+
 def covers_body(recipe: Recipe) -> bool:
     """Say whether every way of proving a request covers its body."""
     return bool(recipe.verify) and all(_covers(proof) for proof in recipe.verify)
@@ -109,7 +140,7 @@ def signs_url(recipe: Recipe) -> bool:
     """Say whether the address is signed, so that the public URL has to be configured."""
     return any(
         (isinstance(proof, SignedProof) and "{url}" in proof.signed)
-        or (isinstance(proof, Jwt) and proof.url_claim is not None)
+        or (isinstance(proof, Jwt) and (proof.url_claim is not None or proof.audience == "{endpoint}"))
         for proof in recipe.verify
     )
 
@@ -122,9 +153,10 @@ def proof_in_words(proof: Proof) -> list[str]:
     if isinstance(proof, Jwt):
         return _token_in_words(proof)
     if not isinstance(proof, SignedProof):
-        return [_VENDORS[proof.name][1]]
+        return [_VENDORS[proof.name][1], *_fetched_in_words(proof)]
     places = " or ".join(place(one.at) for one in proof.signature)
     said = [f"{scheme_name(proof)} in {places}, over `{_shown(proof.signed)}`"]
+    said += _fetched_in_words(proof)
     if proof.timestamp is not None:
         said.append(f"the time in {place(proof.timestamp.at)}, {_tolerance(proof.timestamp)}")
     if proof.id is not None:
@@ -132,12 +164,26 @@ def proof_in_words(proof: Proof) -> list[str]:
     return said + [f"{place(at)} must be `{text}`" for at, text in proof.require.items()]
 
 
+def _fetched_in_words(proof: Proof) -> list[str]:
+    where = keys_in_words(proof)
+    return [f"the keys are fetched {where}, unless the source has secrets that are keys"] if where else []
+
+
 def _token_in_words(proof: Jwt) -> list[str]:
     said = [f"{scheme_name(proof)} in {place(proof.at)}, its times at most {proof.tolerance:g} s off"]
+    said += _fetched_in_words(proof)
     facts = {"the issuer": proof.issuer, "the audience": proof.audience}
     said += [f"{name} must be `{text}`" for name, text in facts.items() if text]
+    said += [f"the claim `{name}` must be `{json_text(value)}`" for name, value in proof.claims.items()]
+    if proof.token_claim is not None:
+        said.append(f"the claim `{proof.token_claim}` must be one of the source's verify tokens")
     claims = {"the body": proof.body_claim, "the address": proof.url_claim}
     return said + [f"the claim `{claim}` must be the hash of {of}" for of, claim in claims.items() if claim]
+
+
+def json_text(value: bool | str) -> str:  # noqa: FBT001 - a value of a table
+    """Return a claim's value as JSON writes it, a text without quotes."""
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def place(at: str) -> str:
@@ -165,13 +211,42 @@ def settings_of(recipe: Recipe) -> str:
     lines += [f"[sources.{recipe.name}]", f'preset = "{recipe.name}"']
     if any(handshake.learn for handshake in recipe.handshake):
         lines.append("learn = true                # take the secret that its first request brings")
-    elif recipe.verify:
+    elif names_address(recipe):
+        lines.append('keys = "https://keys.example.com/.well-known/jwks.json"')
+    elif wants_secrets(recipe):
         lines.append(f'secrets = ["env:{variable(recipe, "SECRET")}"]')
-    else:
+    elif not recipe.verify:
         lines.append("allow_unsigned = true       # nothing is signed")
-    if any(_wants_token(handshake) for handshake in recipe.handshake):
+    if wants_verify_tokens(recipe):
         lines.append(f'verify_tokens = ["env:{variable(recipe, "VERIFY_TOKEN")}"]')
     return "\n".join(lines)
+
+
+def wants_secrets(recipe: Recipe) -> bool:
+    """Say whether a source needs secrets: not where all keys are fetched without credentials."""
+    return any(not _public(proof) for proof in recipe.verify)
+
+
+def names_address(recipe: Recipe) -> bool:
+    """Say whether a source has to say where the keys are."""
+    return bool(recipe.verify) and all(needs_address(proof) for proof in recipe.verify)
+
+
+def _public(proof: Proof) -> bool:
+    if isinstance(proof, Vendor):
+        return proof.name in ("neon", "paypal", "sns")
+    keys = getattr(proof, "keys", None)
+    return keys is not None and keys.api is None
+
+
+def wants_verify_tokens(recipe: Recipe) -> bool:
+    """Say whether a source needs verify tokens, for its handshake or to tell whose requests count."""
+    named = any(
+        (isinstance(proof, Jwt) and proof.token_claim is not None)
+        or (isinstance(proof, Vendor) and proof.name in ("paypal", "sns"))
+        for proof in recipe.verify
+    )
+    return named or any(_wants_token(handshake) for handshake in recipe.handshake)
 
 
 def variable(recipe: Recipe, kind: str) -> str:

@@ -31,7 +31,7 @@ def new_secret(proof: Proof) -> Secret:
         case SharedSecret():
             token = secrets.token_urlsafe(_BYTES)
             return Secret(f"tidemill:{token}" if proof.presented == "basic" else token)
-        case Vendor() if proof.name == "adyen":
+        case Vendor() if proof.name in ("adyen", "exact-online"):
             return Secret(secrets.token_hex(_BYTES))
         case Jwt() if proof.algorithms[0].startswith("HS"):
             return _shared(proof.secret)
@@ -44,9 +44,14 @@ def _shared(form: SecretForm) -> Secret:
 
 
 def _private_key(proof: Ed25519 | EcdsaP256 | Rsa | Jwt | Vendor) -> _PrivateKey:
-    if isinstance(proof, Ed25519):
+    named = proof.name if isinstance(proof, Vendor) else ""
+    if isinstance(proof, Ed25519) or named == "neon":
         return ed25519.Ed25519PrivateKey.generate()
-    if isinstance(proof, EcdsaP256) or (isinstance(proof, Jwt) and proof.algorithms[0].startswith("ES")):
+    if (
+        named == "ebay"
+        or isinstance(proof, EcdsaP256)
+        or (isinstance(proof, Jwt) and proof.algorithms[0].startswith("ES"))
+    ):
         return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS)
 

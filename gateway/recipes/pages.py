@@ -66,7 +66,9 @@ def _set_up(recipe: Recipe) -> list[str]:
     secret = catalogue.variable(recipe, "SECRET")
     learns = any(handshake.learn for handshake in recipe.handshake)
     lines = ["## Set it up", "", "```toml", *catalogue.settings_of(recipe).splitlines(), "```", ""]
-    if recipe.verify and not learns:
+    if recipe.verify and not catalogue.wants_secrets(recipe) and not learns:
+        lines += [f"- {_sentence(recipe.provider.secret)}"]
+    elif recipe.verify and not learns:
         lines += [f"- `{secret}`: {recipe.provider.secret or 'the secret'}."]
     if learns:
         lines += [f"- The secret: {recipe.provider.secret}. `tidemill sources show {recipe.name}` shows it."]

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from gateway.recipes import selector, template
 from gateway.recipes.parts import Part, Seconds, Text, Unit, checked_selector, checked_template, listed
+from gateway.recipes.published import PublishedKeys
 
 CARRIERS: Final = ("header:", "query:", "body:", "form:")
 _HASHABLE: Final = (*(part for part in selector.PARTS if part not in ("form", "text")), *CARRIERS)
@@ -205,14 +206,22 @@ class PlainHash(SignedProof):
         return self
 
 
-class Ed25519(SignedProof):
+class PublicKeyProof(SignedProof):
+    """What the schemes with a public key share."""
+
+    secret: PublicKeyForm = PublicKeyForm()
+    keys: PublishedKeys | None = Field(
+        default=None, description="where the public key is fetched, for a source without one of its own"
+    )
+
+
+class Ed25519(PublicKeyProof):
     """A signature that the provider's Ed25519 public key verifies (RFC 8032)."""
 
     scheme: Literal["ed25519"]
-    secret: PublicKeyForm = PublicKeyForm()
 
 
-class EcdsaP256(SignedProof):
+class EcdsaP256(PublicKeyProof):
     """A signature that the provider's P-256 public key verifies (FIPS 186-5)."""
 
     scheme: Literal["ecdsa_p256"]
@@ -220,16 +229,14 @@ class EcdsaP256(SignedProof):
     form: Literal["der", "raw"] = Field(
         default="der", description="der is ASN.1; raw is r and s, 32 bytes each (IEEE P1363)"
     )
-    secret: PublicKeyForm = PublicKeyForm()
 
 
-class Rsa(SignedProof):
+class Rsa(PublicKeyProof):
     """A signature that the provider's RSA public key verifies (RFC 8017)."""
 
     scheme: Literal["rsa"]
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
-    secret: PublicKeyForm = PublicKeyForm()
 
 
 class SharedSecret(Part):
@@ -273,8 +280,18 @@ class Jwt(Part):
         description="of one kind: a secret for HS; for RS and ES a public key in PEM, or a key set in JSON",
     )
     secret: SecretForm = Field(default=SecretForm(), description="for HS")
+    keys: PublishedKeys | None = Field(
+        default=None, description="where the public keys are fetched, for a source without keys of its own"
+    )
     issuer: str | None = Field(default=None, description="what `iss` must be")
-    audience: str | None = Field(default=None, description="what must be in `aud`")
+    audience: str | None = Field(
+        default=None,
+        description="what must be in `aud`; {endpoint} is the public URL of the source, without a query",
+    )
+    claims: dict[Text, bool | str] = Field(default={}, description="what other claims must be")
+    token_claim: Text | None = Field(
+        default=None, description="claim that must be one of the source's verify tokens"
+    )
     require: list[Literal["iat", "nbf", "exp"]] = Field(
         default=[], description="times that must be there; those that are there always count"
     )
@@ -290,6 +307,8 @@ class Jwt(Part):
             raise ValueError("algorithms of several kinds would let a public key pass for a secret")
         if self.max_age is not None and "iat" not in self.require:
             raise ValueError("max_age needs iat in require")
+        if self.keys is not None and self.algorithms[0].startswith("HS"):
+            raise ValueError("a shared secret is never published: keys are for RS and ES")
         return self
 
 
@@ -297,7 +316,7 @@ class Vendor(Part):
     """A verifier of one vendor's, for what no recipe can say."""
 
     scheme: Literal["vendor"]
-    name: Literal["adyen", "sns"]
+    name: Literal["adyen", "ebay", "exact-online", "neon", "paypal", "sns"]
 
 
 SCHEMES: Final = ("hmac", "hash", "shared_secret", "ed25519", "ecdsa_p256", "rsa", "jwt", "vendor")

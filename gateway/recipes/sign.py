@@ -11,7 +11,8 @@ from gateway.recipes import selector, template
 from gateway.recipes.candidates import Offer, SignatureReader
 from gateway.recipes.draft import Draft
 from gateway.recipes.moment import datetime_of
-from gateway.recipes.proofs import Jwt, SharedSecret, Vendor
+from gateway.recipes.proofs import Jwt, PublicKeyProof, SharedSecret, Vendor
+from gateway.recipes.published import KID
 from gateway.recipes.schemes.shared_secret import SharedSecretVerifier
 from gateway.recipes.signature_verifier import scheme_of, signed_content
 from gateway.recipes.signed import Given
@@ -23,6 +24,7 @@ from tidemill.kernel.errors import SettingsError
 if TYPE_CHECKING:
     from gateway.recipes.proofs import Signature, SignedHeaders, SignedProof
     from gateway.recipes.recipe import Recipe
+    from gateway.recipes.vendors.vendor import Tokens
     from tidemill.kernel.settings.secrets import Secret
 
 _UNLISTED = frozenset({"user-agent", "accept"})
@@ -60,6 +62,7 @@ def sign_request(  # noqa: PLR0913 - what a provider decides about one request, 
     timestamp: float,
     url: str = "",
     way: int = 0,
+    tokens: Tokens = tuple,
 ) -> SignedRequest:
     """Return a POST of `body` as the recipe's provider would send it.
 
@@ -72,6 +75,7 @@ def sign_request(  # noqa: PLR0913 - what a provider decides about one request, 
         timestamp: seconds since the epoch.
         url: where it is posted to, for recipes that sign it.
         way: index of one of the recipe's ways to verify.
+        tokens: returns the source's verify tokens, for providers that sign one of them.
 
     Raises:
         SettingsError: the secret isn't of the recipe's form, or the body has no place for the signature.
@@ -85,9 +89,9 @@ def sign_request(  # noqa: PLR0913 - what a provider decides about one request, 
         if isinstance(proof, SharedSecret):
             _show(proof, secret, draft)
         elif isinstance(proof, Jwt):
-            TokenVerifier(proof).sign(draft, secret, event_id, timestamp)
+            TokenVerifier(proof, tokens=tokens).sign(draft, secret, event_id, timestamp)
         elif isinstance(proof, Vendor):
-            vendor_verifier(proof).sign(draft, secret)
+            vendor_verifier(proof, tokens).sign(draft, secret)
         else:
             _Signer(recipe, proof, _Facts(event_type, event_id, timestamp)).sign(draft, secret)
     return SignedRequest(draft.headers, draft.body, draft.url)
@@ -135,6 +139,9 @@ class _Signer:
             draft.put(selector.parse(at), text)
         if self._proof.id is not None:
             draft.put(selector.parse(self._proof.id), self._facts.event_id)
+        keys = self._proof.keys if isinstance(self._proof, PublicKeyProof) else None
+        if keys is not None and keys.kid is not None:
+            draft.put(selector.parse(keys.kid), KID)
         stamp = self._stamp(draft)
         if self._proof.body_hash is not None:
             draft.put(selector.parse(self._proof.body_hash), hashlib.sha256(draft.body).hexdigest())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.keys.wanted import Wanted
 from gateway.recipes import selector, template
 from gateway.recipes.candidates import ABSENT, Offer, SignatureReader, count_problem
 from gateway.recipes.listed_headers import ListedHeaders
-from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, Rsa
+from gateway.recipes.proofs import EcdsaP256, Ed25519, Hmac, PlainHash, PublicKeyProof, Rsa
+from gateway.recipes.published import KeyFinder, kid_text
 from gateway.recipes.refusal import MISMATCH, refused
 from gateway.recipes.schemes.digest import HashScheme, HmacScheme
-from gateway.recipes.schemes.public_key import EcdsaScheme, Ed25519Scheme, RsaScheme
+from gateway.recipes.schemes.public_key import EcdsaScheme, Ed25519Scheme, PublicKeyScheme, RsaScheme
 from gateway.recipes.signed import Given, SignedContent
 from gateway.recipes.stamp import StampReader
 from gateway.recipes.verified import Verified
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
     from gateway.recipes.message import Message
     from gateway.recipes.proofs import SignedProof
-    from gateway.recipes.schemes.scheme import Scheme
+    from gateway.recipes.published import KeyAccess
+    from gateway.recipes.schemes.scheme import Offers, Scheme
     from tidemill.kernel.settings.secrets import Secret
 
 _NOTHING = Given()
@@ -33,9 +36,15 @@ class SignatureVerifier:
     """One way of verifying that has a signature; the scheme says how that is computed."""
 
     def __init__(
-        self, recipe: SignedProof, scheme: Scheme, tolerance: float | None, public_url: str | None
+        self,
+        recipe: SignedProof,
+        scheme: Scheme,
+        tolerance: float | None,
+        public_url: str | None,
+        access: KeyAccess | None = None,
     ) -> None:
         self._scheme = scheme
+        self._published = _published(recipe, scheme, access)
         self._readers = tuple(SignatureReader(one) for one in recipe.signature)
         self._signed = signed_content(recipe, public_url)
         self._id = selector.parse(recipe.id) if recipe.id else None
@@ -45,7 +54,7 @@ class SignatureVerifier:
         self._fields = _only_fields(recipe)
         self._require = [(selector.parse(at), text.encode()) for at, text in recipe.require.items()]
 
-    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
+    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | Wanted | None:
         """Verify a request; None where it carries no signature of this kind at all."""
         if self._body_hash is not None and message.value(self._body_hash) is None:
             return None
@@ -57,7 +66,7 @@ class SignatureVerifier:
             return problem
         if self._simple:
             match = self._match(message, _NOTHING, found, secrets)
-            return match if isinstance(match, Refused) else Verified(match)
+            return Verified(match) if isinstance(match, int) else match
         return self._verify_offers(message, found, secrets)
 
     def _content_problem(self, message: Message) -> Refused | None:
@@ -70,7 +79,7 @@ class SignatureVerifier:
 
     def _verify_offers(
         self, message: Message, found: list[Offer], secrets: Sequence[Secret]
-    ) -> Verified | Refused:
+    ) -> Verified | Refused | Wanted:
         if self._require and any(message.value(at) != text for at, text in self._require):
             return _OTHER_VERSION
         timestamp = self._stamp.read(message, found) if self._stamp else None
@@ -78,16 +87,20 @@ class SignatureVerifier:
             return timestamp
         raw_id = message.value(self._id) if self._id else None
         given = self._given(message, found, timestamp, raw_id)
-        if given is None:
-            return _PART_MISSING
-        match = self._match(message, given, found, secrets)
+        match = _PART_MISSING if given is None else self._match(message, given, found, secrets)
         if isinstance(match, Refused):
             return match
-        if self._stamp is not None and timestamp is not None:
-            late = self._stamp.window_problem(timestamp, message.inbound.received_at)
-            if late is not None:
-                return late
+        late = self._late(timestamp, message)  # also before anything is fetched
+        if late is not None:
+            return late
+        if isinstance(match, Wanted):
+            return match
         return Verified(match, timestamp, None if raw_id is None else raw_id.decode("latin-1"))
+
+    def _late(self, timestamp: str | None, message: Message) -> Refused | None:
+        if self._stamp is None or timestamp is None:
+            return None
+        return self._stamp.window_problem(timestamp, message.inbound.received_at)
 
     def _given(
         self, message: Message, found: list[Offer], timestamp: str | None, identity: bytes | None
@@ -100,7 +113,7 @@ class SignatureVerifier:
 
     def _match(
         self, message: Message, given: Given, found: list[Offer], secrets: Sequence[Secret]
-    ) -> int | Refused:
+    ) -> int | Refused | Wanted:
         """Return the index of the secret that one of the candidates was made with."""
         offers = tuple(zip(self._readers, found, strict=True))
         scheme, content = self._scheme, self._signed
@@ -117,7 +130,49 @@ class SignatureVerifier:
                 return _PART_MISSING
             if scheme.accepts(key, signed, offers):
                 return index
+        if self._published is not None:
+            published = self._published.match(message, signed, offers, secrets)
+            if published is not None:
+                return published
         return MISMATCH if usable else _NO_SECRET
+
+
+class _PublishedMatch:
+    """Verifies with keys that the provider publishes."""
+
+    def __init__(self, proof: PublicKeyProof, scheme: PublicKeyScheme[Any], finder: KeyFinder) -> None:
+        self._scheme, self._finder = scheme, finder
+        at = proof.keys.kid if proof.keys is not None else None
+        self._kid = selector.parse(at) if at else None
+
+    def match(
+        self, message: Message, signed: bytes | None, offers: Offers, secrets: Sequence[Secret]
+    ) -> int | Refused | Wanted | None:
+        """Return what a published key says; None where none comes into question."""
+        credentials = [(index, one) for index, one in enumerate(secrets) if self._scheme.key(one) is None]
+        if self._finder.wants_credentials != bool(credentials) or (secrets and not credentials):
+            return None
+        kid = kid_text(message.value(self._kid)) if self._kid is not None else None
+        if signed is None or (self._kid is not None and kid is None):
+            return _PART_MISSING
+        if not any(reader.decoded(one) for reader, offer in offers for one in offer.candidates):
+            return MISMATCH
+        found = self._finder.find(kid, credentials)
+        if found is None or isinstance(found, Wanted):
+            return found
+        for index, key in found:
+            fitting = self._scheme.fit(key.raw)
+            if fitting is not None and self._scheme.accepts(fitting, signed, offers):
+                return index
+        return (self._finder.again() if kid is None else None) or MISMATCH
+
+
+def _published(recipe: SignedProof, scheme: Scheme, access: KeyAccess | None) -> _PublishedMatch | None:
+    if not isinstance(recipe, PublicKeyProof) or recipe.keys is None:
+        return None
+    if not isinstance(scheme, PublicKeyScheme):
+        raise TypeError(f"{type(scheme).__name__} has no public keys")
+    return _PublishedMatch(recipe, scheme, KeyFinder(recipe.keys, access))
 
 
 def _only_fields(recipe: SignedProof) -> frozenset[bytes] | None:

@@ -1,29 +1,32 @@
 """`scheme: jwt`: the request carries a signed JSON Web Token (RFC 7519), whose claims cover the request.
 
 Keys are secrets of the source: the shared secret for HS, a public key in PEM or a key set (RFC 7517) in
-JSON for the others. Nothing is fetched while a request is verified.
+JSON for the others. A recipe's `keys` says where they are published: they are fetched for a source that has
+none itself.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from joserfc import jwk, jwt
-from joserfc.errors import JoseError, SecurityWarning
+from joserfc.errors import SecurityWarning
 
+from gateway.keys.token import PROBLEMS, Claims, compact, is_for, time_problem, unverified, verified
+from gateway.keys.wanted import Wanted
 from gateway.recipes import selector
+from gateway.recipes.published import KID, KeyFinder
 from gateway.recipes.refusal import refused
 from gateway.recipes.schemes.digest import signing_key
 from gateway.recipes.signed import url_of
 from gateway.recipes.signing_key import key_reader
 from gateway.recipes.verified import Verified
+from gateway.verdict import Refused
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,29 +35,52 @@ if TYPE_CHECKING:
     from gateway.recipes.draft import Draft
     from gateway.recipes.message import Message
     from gateway.recipes.proofs import Jwt
-    from gateway.verdict import Refused
+    from gateway.recipes.published import KeyAccess
+    from gateway.recipes.vendors.vendor import Tokens
     from tidemill.kernel.settings.secrets import Secret
 
-MAX_TOKEN: Final = 16 * 1024
 _BEARER: Final = b"bearer "
 _LIFETIME: Final = 300
-_LAST_MOMENT: Final = 10**12
-_PROBLEMS: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError)
-Claims = dict[str, Any]
+_ENDPOINT: Final = "{endpoint}"
+_MISMATCH: Final = refused("signature_mismatch", "The token isn't signed with an active key.")
+_NO_SECRET: Final = refused("secret_missing", "This source has no active secret to verify with.")
+
+
+class _Signed(NamedTuple):
+    """A token whose signature matched, and the index of the secret."""
+
+    secret: int
+    claims: Claims
 
 
 class TokenVerifier:
     """Verifies a token and holds its claims against the request."""
 
-    def __init__(self, recipe: Jwt, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Jwt,
+        public_url: str | None = None,
+        tokens: Tokens = tuple,
+        access: KeyAccess | None = None,
+    ) -> None:
+        """Compile a recipe's proof.
+
+        Args:
+            recipe: the proof.
+            public_url: under which the sender knows the gateway.
+            tokens: returns the source's active verify tokens, for a `token_claim`.
+            access: how published keys are got at.
+        """
         self.recipe = recipe
+        self._tokens = tokens
+        self._finder = KeyFinder(recipe.keys, access) if recipe.keys is not None else None
         self._at = selector.parse(recipe.at)
         self._public_url = public_url.rstrip("/").encode() if public_url else None
         self._read_secret = key_reader(recipe.secret)
         self._shared = recipe.algorithms[0].startswith("HS")
         self._key = lru_cache(maxsize=1024)(self._key_of)
 
-    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
+    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | Wanted | None:
         """Verify a request; None where it carries no token at all."""
         value = message.value(self._at)
         if value is None:
@@ -64,11 +90,36 @@ class TokenVerifier:
             return refused(
                 "algorithm_unknown", "What stands there is no token of the kind that this source takes."
             )
-        found = self._claims(token, secrets)
-        if isinstance(found, tuple):
-            index, claims = found
-            return self._problem(message, claims) or Verified(index, id=self._id(claims))
+        found: _Signed | Refused | Wanted = self._claims(token, secrets)
+        if isinstance(found, Refused) and self._finder is not None:
+            found = self._published(message, token, secrets, self._finder) or found
+        if isinstance(found, _Signed):
+            return self._problem(message, found.claims) or Verified(found.secret, id=self._id(found.claims))
         return found
+
+    def _published(
+        self, message: Message, token: str, secrets: Sequence[Secret], finder: KeyFinder
+    ) -> _Signed | Refused | Wanted | None:
+        """Verify with a key that the provider publishes, and fetch none for what can't be right anyway.
+
+        None where the source has keys itself, or lacks the credentials.
+        """
+        credentials = [(index, one) for index, one in enumerate(secrets) if self._key(one.reveal()) is None]
+        if bool(credentials) != finder.wants_credentials or (secrets and not credentials):
+            return None
+        shown = unverified(token, self.recipe.algorithms)
+        if shown is None or (shown.kid is None and finder.wants_credentials):
+            return _MISMATCH
+        problem = self._problem(message, shown.claims)
+        if problem is not None:
+            return problem
+        keys = finder.find(shown.kid, credentials)
+        if keys is None or isinstance(keys, Wanted):
+            return keys
+        found = verified(shown, keys)
+        if found is not None:
+            return _Signed(*found)
+        return (finder.again() if shown.kid is None else None) or _MISMATCH
 
     def _token(self, value: bytes) -> str | None:
         """Return the token in its one spelling; None where it isn't written as one."""
@@ -76,11 +127,9 @@ class TokenVerifier:
             if value[: len(_BEARER)].lower() != _BEARER:
                 return None
             value = value[len(_BEARER) :].strip()
-        segments = value.split(b".")
-        sound = len(value) <= MAX_TOKEN and len(segments) == 3 and all(_canonical(one) for one in segments)  # noqa: PLR2004 - header, payload, signature
-        return value.decode("ascii") if sound else None
+        return compact(value)
 
-    def _claims(self, token: str, secrets: Sequence[Secret]) -> tuple[int, Claims] | Refused:
+    def _claims(self, token: str, secrets: Sequence[Secret]) -> _Signed | Refused:
         usable = False
         for index, secret in enumerate(secrets):
             key = self._key(secret.reveal())
@@ -89,47 +138,49 @@ class TokenVerifier:
             usable = True
             try:
                 claims = jwt.decode(token, key, algorithms=list(self.recipe.algorithms)).claims
-            except _PROBLEMS:
+            except PROBLEMS:
                 continue
             if isinstance(claims, dict):
-                return index, claims
-        if usable:
-            return refused("signature_mismatch", "The token isn't signed with an active secret.")
-        return refused("secret_missing", "This source has no active secret to verify with.")
+                return _Signed(index, claims)
+        return _MISMATCH if usable else _NO_SECRET
 
     def _problem(self, message: Message, claims: Claims) -> Refused | None:
         return (
-            self._name_problem(claims)
+            self._name_problem(claims, message)
             or self._time_problem(claims, message)
             or self._hash_problem(claims, message)
         )
 
-    def _name_problem(self, claims: Claims) -> Refused | None:
+    def _name_problem(self, claims: Claims, message: Message) -> Refused | None:
         recipe = self.recipe
-        audiences = claims.get("aud")
         if recipe.issuer is not None and claims.get("iss") != recipe.issuer:
             return refused("issuer_mismatch", "The token is of another issuer.")
-        if recipe.audience is not None and recipe.audience not in (
-            audiences if isinstance(audiences, list) else [audiences]
-        ):
+        audience = self._audience(message)
+        if audience is not None and not is_for(claims, audience):
             return refused("audience_mismatch", "The token is for another audience.")
-        return None
+        if any(
+            type(claims.get(name)) is not type(value) or claims[name] != value
+            for name, value in recipe.claims.items()
+        ):
+            return refused("claim_mismatch", "The token lacks a claim that this source asks for.")
+        return None if recipe.token_claim is None else self._identity_problem(claims.get(recipe.token_claim))
+
+    def _audience(self, message: Message) -> str | None:
+        if self.recipe.audience != _ENDPOINT:
+            return self.recipe.audience
+        return None if self._public_url is None else self._public_url.decode() + message.inbound.path
+
+    def _identity_problem(self, claimed: Any) -> Refused | None:
+        shown = claimed.encode("utf-8", "surrogatepass") if isinstance(claimed, str) else b""
+        known = [one.reveal().encode("utf-8", "surrogatepass") for one in self._tokens()]
+        if any([hmac.compare_digest(shown, one) for one in known]):  # noqa: C419 - all are compared
+            return None
+        return refused("identity_unknown", "The token is of somebody who isn't among the verify tokens.")
 
     def _time_problem(self, claims: Claims, message: Message) -> Refused | None:
-        now, leeway = message.inbound.received_at, self.recipe.tolerance
-        moments = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
-        if not all(_is_moment(value) for value in moments.values()):
-            return refused("timestamp_malformed", "A time in the token isn't a number.")
-        if any(name not in moments for name in self.recipe.require):
-            return refused("timestamp_missing", "The token lacks a time that this source asks for.")
-        if any(moments.get(name, now) > now + leeway for name in ("iat", "nbf")):
-            return refused("timestamp_future", "The token isn't valid yet.")
-        oldest = self.recipe.max_age
-        if moments.get("exp", now) < now - leeway or (
-            oldest is not None and moments["iat"] < now - oldest - leeway
-        ):
-            return refused("timestamp_stale", "The token has expired.")
-        return None
+        recipe, now = self.recipe, message.inbound.received_at
+        problem = time_problem(claims, now, recipe.tolerance, require=recipe.require, max_age=recipe.max_age)
+        return refused(*problem) if problem else None
 
     def _hash_problem(self, claims: Claims, message: Message) -> Refused | None:
         recipe, body = self.recipe, message.inbound.body
@@ -150,7 +201,7 @@ class TokenVerifier:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SecurityWarning)  # short secrets are the provider's choice
                 return self._imported(text)
-        except _PROBLEMS:
+        except PROBLEMS:
             return None
 
     def _imported(self, text: str) -> Any:
@@ -173,7 +224,11 @@ class TokenVerifier:
         recipe, now = self.recipe, int(timestamp)
         claims: Claims = {"iat": now, "nbf": now, "exp": now + _LIFETIME, recipe.id_claim or "jti": event_id}
         claims |= {"iss": recipe.issuer} if recipe.issuer else {}
-        claims |= {"aud": recipe.audience} if recipe.audience else {}
+        if recipe.audience:
+            claims["aud"] = draft.url.partition("?")[0] if recipe.audience == _ENDPOINT else recipe.audience
+        claims |= recipe.claims
+        if recipe.token_claim is not None:
+            claims[recipe.token_claim] = next((one.reveal() for one in self._tokens()), "")
         if recipe.body_claim:
             claims[recipe.body_claim] = hashlib.sha256(draft.body).hexdigest()
         if recipe.url_claim:
@@ -186,24 +241,13 @@ class TokenVerifier:
         if self._shared:
             signing_key(self._read_secret(secret.reveal()))
         try:
-            return jwt.encode({"alg": self.recipe.algorithms[0]}, claims, key)
-        except _PROBLEMS as error:
+            header = {"alg": self.recipe.algorithms[0]} | ({"kid": KID} if self._finder is not None else {})
+            return jwt.encode(header, claims, key)
+        except PROBLEMS as error:
             raise SettingsError(
                 "the request can't be signed: that takes a private key",
                 hint="put one, as PEM, among the secrets",
             ) from error
-
-
-def _canonical(segment: bytes) -> bool:
-    try:
-        decoded = base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        return False
-    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == segment
-
-
-def _is_moment(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LAST_MOMENT
 
 
 def _is_hash(value: object, content: bytes) -> bool:

@@ -6,7 +6,7 @@ constant time, so that of several spellings of one signature only the recipe's o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.recipes import selector
 from gateway.recipes.message import Message
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.inbound import Inbound
+    from gateway.keys.wanted import Wanted
     from gateway.recipes.proofs import Proof
+    from gateway.recipes.published import KeyAccess
     from gateway.recipes.recipe import Recipe
     from gateway.recipes.vendors.vendor import Tokens, VendorVerifier
     from gateway.verdict import Refused
@@ -41,6 +43,7 @@ class Verification:
         tolerance: float | None = None,
         public_url: str | None = None,
         tokens: Tokens = tuple,
+        access: KeyAccess | None = None,
     ) -> None:
         """Compile a recipe.
 
@@ -48,17 +51,22 @@ class Verification:
             recipe: the provider's.
             tolerance: seconds that a signed timestamp may be off, both ways, instead of the recipe's.
             public_url: under which the sender knows the gateway, for recipes that sign `{url}`.
-            tokens: returns the source's active verify tokens, for vendors whose signature doesn't say enough.
+            tokens: returns the source's active verify tokens, where a signature alone doesn't say enough.
+            access: how keys are got at that the provider publishes.
 
         Raises:
             SettingsError: a hash that the recipe needs can't be computed on this system.
         """
         data = [selector.parse(text) for text in recipe.event.data]
         self._fields = tuple(one.key for one in data if one.kind == "form:")
-        self._ways = tuple(_verifier(one, tolerance, public_url, tokens) for one in recipe.verify)
+        means = _Means(tolerance, public_url, tokens, access)
+        self._ways = tuple(_verifier(one, means) for one in recipe.verify)
 
-    def verify(self, inbound: Inbound, secrets: Sequence[Secret]) -> Verified | Refused | None:
-        """Verify a request; None where it carries no signature that the recipe knows."""
+    def verify(self, inbound: Inbound, secrets: Sequence[Secret]) -> Verified | Refused | Wanted | None:
+        """Verify a request; None where it carries no signature that the recipe knows.
+
+        `Wanted` says which published keys have to be fetched before anybody can tell.
+        """
         message = Message(inbound, self._fields)
         for way in self._ways:
             outcome = way.verify(message, secrets)
@@ -67,16 +75,25 @@ class Verification:
         return None
 
 
+class _Means(NamedTuple):
+    """What a source has beside its recipe and its secrets."""
+
+    tolerance: float | None
+    public_url: str | None
+    tokens: Tokens
+    access: KeyAccess | None
+
+
 def _verifier(
-    recipe: Proof, tolerance: float | None, public_url: str | None, tokens: Tokens
+    recipe: Proof, means: _Means
 ) -> SignatureVerifier | SharedSecretVerifier | TokenVerifier | VendorVerifier:
     if isinstance(recipe, SharedSecret):
         return SharedSecretVerifier(recipe)
     if isinstance(recipe, Jwt):
-        return TokenVerifier(recipe, public_url)
+        return TokenVerifier(recipe, means.public_url, means.tokens, means.access)
     if isinstance(recipe, Vendor):
-        return vendor_verifier(recipe, tokens)
-    return SignatureVerifier(recipe, scheme_of(recipe), tolerance, public_url)
+        return vendor_verifier(recipe, means.tokens, means.access)
+    return SignatureVerifier(recipe, scheme_of(recipe), means.tolerance, means.public_url, means.access)
 
 
 def secret_headers(recipe: Recipe) -> frozenset[bytes]:

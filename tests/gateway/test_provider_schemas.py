@@ -19,6 +19,7 @@ from gateway.recipes.samples import body_of, new_id
 from gateway.recipes.sign import sign_request
 from gateway.schemas import BUNDLED, SchemaStore
 from gateway.verdict import Accepted, Batch
+from tidemill.kernel.settings.secrets import Secret
 from tidemill.kernel.subjects import unescape_type
 
 STORE: Final = SchemaStore()
@@ -150,11 +151,26 @@ def test_a_signed_sample_is_accepted_with_its_schema(sample: Path) -> None:
     recipe, event_id = preset(source), new_id(preset(source))
     body = body_of(recipe, orjson.loads(sample.read_bytes()), event_id=event_id, timestamp=NOW)
     url, secret = "https://hooks.example.com/webhooks/x", new_secret(recipe.verify[0])
+    tokens = (Secret("a-token"),)
     sent = sign_request(
-        recipe, secret, body, event_type=event_type, event_id=event_id, timestamp=NOW, url=url
+        recipe,
+        secret,
+        body,
+        event_type=event_type,
+        event_id=event_id,
+        timestamp=NOW,
+        url=url,
+        tokens=lambda: tokens,
     )
     raw = [(name.lower().encode(), value.encode()) for name, value in sent.headers.items()]
-    intake = Intake(source, recipe, secrets=(secret,), schemas=STORE, public_url="https://hooks.example.com")
+    intake = Intake(
+        source,
+        recipe,
+        secrets=(secret,),
+        verify_tokens=tokens,
+        schemas=STORE,
+        public_url="https://hooks.example.com",
+    )
     parts = urlsplit(sent.url)
     verdict = intake.receive(Inbound("POST", parts.path, parts.query, raw, sent.body, NOW))
     if isinstance(verdict, Batch):

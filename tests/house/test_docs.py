@@ -159,6 +159,7 @@ def test_settings_in_the_docs_can_be_served(tmp_path: Path) -> None:
             "handshakes.md",
             "event-api.md",
             "tenants.md",
+            "published-keys.md",
         )
     )
     examples = re.findall(r"^```toml\n(\[.*?)^```", pages, re.MULTILINE | re.DOTALL)

@@ -58,7 +58,16 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
         document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
         body = body_of(recipe, document, event_id=identity, timestamp=now)
     signing, secret = _signing(settings, source, recipe)
-    sent = sign_request(signing, secret, body, event_type=wanted, event_id=identity, timestamp=now, url=url)
+    sent = sign_request(
+        signing,
+        secret,
+        body,
+        event_type=wanted,
+        event_id=identity,
+        timestamp=now,
+        url=url,
+        tokens=lambda: settings.source(source).resolve_tokens(settings.inputs.environ),
+    )
     return Posting(identity, sent.body, sent.headers, sent.url)
 
 

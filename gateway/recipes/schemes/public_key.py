@@ -27,15 +27,19 @@ _HALF: Final = 32
 _Key = TypeVar("_Key")
 
 
-class _PublicKeyScheme(ABC, Generic[_Key]):
+class PublicKeyScheme(ABC, Generic[_Key]):
     """What the three have in common."""
 
     def __init__(self, form: PublicKeyForm) -> None:
         self._form = form
 
-    @abstractmethod
     def key(self, secret: Secret) -> _Key | None:
         """Return the public key; None where the secret's text isn't one of this kind."""
+        return self.fit(public_key_of(secret, self._form))
+
+    @abstractmethod
+    def fit(self, key: object) -> _Key | None:
+        """Return a public key that is of this kind; None where it isn't."""
 
     @abstractmethod
     def signature(self, secret: Secret, signed: bytes) -> bytes:
@@ -62,15 +66,14 @@ class _PublicKeyScheme(ABC, Generic[_Key]):
         return True
 
 
-class Ed25519Scheme(_PublicKeyScheme[ed25519.Ed25519PublicKey]):
+class Ed25519Scheme(PublicKeyScheme[ed25519.Ed25519PublicKey]):
     """`scheme: ed25519`."""
 
     def __init__(self, recipe: Ed25519) -> None:
         super().__init__(recipe.secret)
 
-    def key(self, secret: Secret) -> ed25519.Ed25519PublicKey | None:
-        """Return the public key; None where the secret's text isn't one of this kind."""
-        key = public_key_of(secret, self._form)
+    def fit(self, key: object) -> ed25519.Ed25519PublicKey | None:
+        """Return a public key that is of this kind; None where it isn't."""
         return key if isinstance(key, ed25519.Ed25519PublicKey) else None
 
     def signature(self, secret: Secret, signed: bytes) -> bytes:
@@ -84,7 +87,7 @@ class Ed25519Scheme(_PublicKeyScheme[ed25519.Ed25519PublicKey]):
         key.verify(digest, signed)
 
 
-class EcdsaScheme(_PublicKeyScheme[ec.EllipticCurvePublicKey]):
+class EcdsaScheme(PublicKeyScheme[ec.EllipticCurvePublicKey]):
     """`scheme: ecdsa_p256`."""
 
     def __init__(self, recipe: EcdsaP256) -> None:
@@ -92,11 +95,11 @@ class EcdsaScheme(_PublicKeyScheme[ec.EllipticCurvePublicKey]):
         self._raw = recipe.form == "raw"
         self._algorithm = ec.ECDSA(_HASHES[recipe.algorithm]())
 
-    def key(self, secret: Secret) -> ec.EllipticCurvePublicKey | None:
-        """Return the public key; None where the secret's text isn't one on P-256."""
-        key = public_key_of(secret, self._form)
-        fits = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-        return key if fits else None
+    def fit(self, key: object) -> ec.EllipticCurvePublicKey | None:
+        """Return a public key that is on P-256; None where it isn't."""
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+            return key
+        return None
 
     def signature(self, secret: Secret, signed: bytes) -> bytes:
         """Sign with a private key in PEM."""
@@ -112,7 +115,7 @@ class EcdsaScheme(_PublicKeyScheme[ec.EllipticCurvePublicKey]):
         key.verify(_der(digest) if self._raw else digest, signed, self._algorithm)
 
 
-class RsaScheme(_PublicKeyScheme[rsa.RSAPublicKey]):
+class RsaScheme(PublicKeyScheme[rsa.RSAPublicKey]):
     """`scheme: rsa`."""
 
     def __init__(self, recipe: Rsa) -> None:
@@ -120,9 +123,8 @@ class RsaScheme(_PublicKeyScheme[rsa.RSAPublicKey]):
         self._hash = _HASHES[recipe.algorithm]()
         self._pss = recipe.padding == "pss"
 
-    def key(self, secret: Secret) -> rsa.RSAPublicKey | None:
-        """Return the public key; None where the secret's text isn't one of this kind."""
-        key = public_key_of(secret, self._form)
+    def fit(self, key: object) -> rsa.RSAPublicKey | None:
+        """Return a public key that is of this kind; None where it isn't."""
         return key if isinstance(key, rsa.RSAPublicKey) else None
 
     def signature(self, secret: Secret, signed: bytes) -> bytes:

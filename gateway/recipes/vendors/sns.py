@@ -1,8 +1,8 @@
 """AWS SNS: some fields of a message, each with its name, are signed with the key of a certificate.
 
-The certificate, or its public key, is the source's secret: it is what `SigningCertURL` of a message leads
-to, on a host of AWS. That URL itself is never followed, since whoever sends the message writes it. All
-topics of all of AWS's customers are signed alike: the source's verify tokens say whose ARNs count.
+The certificate is fetched from where `SigningCertURL` of a message leads, on a host of AWS alone and only for
+messages that could be genuine; or it is the source's secret, and nothing is fetched. All topics of all of
+AWS's customers are signed alike: the source's verify tokens say whose ARNs count.
 Source: AWS's guide to verifying message signatures, and aws-sns-message-validator on PyPI.
 """
 
@@ -12,19 +12,24 @@ import base64
 import hmac
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from gateway.keys.places import CertificatePlace, PinnedUrls
+from gateway.keys.store import KeyStore
 from gateway.recipes.candidates import SignatureReader
 from gateway.recipes.proofs import Rsa, Signature
 from gateway.recipes.refusal import refused
 from gateway.recipes.schemes.public_key import RsaScheme
-from gateway.recipes.verified import Verified
+from gateway.recipes.vendors.keys import MISMATCH, NO_KEY, Keys, fetched_keys, match, own_keys
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.keys.wanted import Wanted
     from gateway.recipes.draft import Draft
     from gateway.recipes.message import Message
+    from gateway.recipes.published import KeyAccess
     from gateway.recipes.vendors.vendor import Tokens
+    from gateway.recipes.verified import Verified
     from gateway.verdict import Refused
     from tidemill.kernel.settings.secrets import Secret
 
@@ -35,6 +40,10 @@ _FIELDS: Final = {
     "SubscriptionConfirmation": _CONFIRMATION,
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
+CERTIFICATES: Final = PinnedUrls(
+    r"sns\.[a-z0-9-]{4,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[0-9a-f]{8,64}\.pem"
+)
+_FOREIGN: Final = refused("certificate_foreign", "The certificate's address isn't one of SNS's.")
 _OPTIONAL: Final = frozenset({"Subject"})
 _OTHER_TOPIC: Final = refused(
     "topic_unknown", "The message is of a topic that isn't among the verify tokens."
@@ -45,11 +54,12 @@ _READER: Final = SignatureReader(Signature(at="body:Signature", encoding="base64
 class SnsVerifier:
     """Verifies messages of both versions of SNS's signatures."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, access: KeyAccess | None = None) -> None:
         self._topics = tokens
+        self._store = access.store if access is not None else KeyStore()
         self._schemes = {"1": _scheme("sha1"), "2": _scheme("sha256")}
 
-    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
+    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | Wanted | None:
         """Verify a request; None where its body carries no signature."""
         document = message.document
         signature = document.get("Signature") if isinstance(document, dict) else None
@@ -72,19 +82,19 @@ class SnsVerifier:
 
     def _match(
         self, message: Message, scheme: RsaScheme, signed: bytes, secrets: Sequence[Secret]
-    ) -> Verified | Refused:
-        offer = _READER.read(message)
-        keys = [
-            (index, key) for index, secret in enumerate(secrets) if (key := scheme.key(secret)) is not None
-        ]
-        for index, key in keys:
-            if scheme.accepts(key, signed, [(_READER, offer)]):
-                return Verified(index)
-        if keys:
-            return refused(
-                "signature_mismatch", "No signature matches the message with an active certificate."
-            )
-        return refused("secret_missing", "This source has no certificate to verify with.")
+    ) -> Verified | Refused | Wanted:
+        keys = (own_keys(scheme, secrets) or NO_KEY) if secrets else self._fetched(message, scheme)
+        if not isinstance(keys, list):
+            return keys
+        return match(scheme, keys, signed, [(_READER, _READER.read(message))])
+
+    def _fetched(self, message: Message, scheme: RsaScheme) -> Keys | Wanted | Refused:
+        address = message.document.get("SigningCertURL")
+        if not isinstance(address, str) or not CERTIFICATES.allows(address):
+            return _FOREIGN
+        if not any(_READER.decoded(one) for one in _READER.read(message).candidates):
+            return MISMATCH
+        return fetched_keys(scheme, self._store, CertificatePlace(address, "sns"))
 
     def sign(self, draft: Draft, secret: Secret) -> None:
         """Sign the message that the body is.

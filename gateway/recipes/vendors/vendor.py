@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
+    from gateway.keys.wanted import Wanted
     from gateway.recipes.draft import Draft
     from gateway.recipes.message import Message
     from gateway.recipes.verified import Verified
@@ -19,7 +20,7 @@ Tokens = Callable[[], Sequence[Secret]]
 class VendorVerifier(Protocol):
     """Verifies and signs as one vendor does."""
 
-    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | None:
+    def verify(self, message: Message, secrets: Sequence[Secret]) -> Verified | Refused | Wanted | None:
         """Verify a request; None where it carries no signature of this kind. Never raises."""
 
     def sign(self, draft: Draft, secret: Secret) -> None:

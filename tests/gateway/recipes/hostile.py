@@ -127,7 +127,7 @@ def _genuine(name: str, way: int) -> Case:
     document = {"type": "a.b", "data": {"name": "Žofie"}, "value": [{"id": "1"}]}
     topic = dict.fromkeys(("Message", "MessageId", "TopicArn", "Timestamp"), "a")
     items = {"notificationItems": [{"NotificationRequestItem": {"pspReference": "1"}}]}
-    documents = {"adyen": items, "sns": {**topic, "Type": "Notification"}}
+    documents = {"adyen": items, "sns": {**topic, "Type": "Notification"}, "exact-online": {"Topic": "Items"}}
     body = json.dumps(documents.get(getattr(proof, "name", ""), document)).encode()
     if "form:" in text or "sorted_form" in text:
         body = b"bt_payload=abc" if "form:" in text else b"a=1&b=%2B"
@@ -146,7 +146,7 @@ def _signed(name: str, way: int, body: bytes) -> Case:
     """
     secret = _secret(name, way)
     given = {"event_type": "a.b", "event_id": "evt_1", "timestamp": float(NOW), "url": f"{ORIGIN}/webhooks/x"}
-    sent = sign_request(preset(name), secret, body, way=way, **given)  # type: ignore[arg-type] - each is of its parameter's type
+    sent = sign_request(preset(name), secret, body, way=way, tokens=lambda: (Secret("a"),), **given)  # type: ignore[arg-type] - each is of its parameter's type
     headers = tuple((key.lower().encode(), value.encode()) for key, value in sent.headers.items())
     return Case(
         name, way, headers, sent.body, urlsplit(sent.url).query, (Secret("other"), secret), original=sent.body

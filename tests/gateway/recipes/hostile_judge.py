@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.keys.wanted import Wanted
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.proofs import SharedSecret, SignedProof
 from gateway.recipes.verify import Verification, Verified
@@ -105,6 +106,8 @@ class Judge:
             if "secret" in case.how or (case.body != case.original and _covers(case)):
                 raise AssertionError(f"spoilt, and accepted: {case}")
             return "accepted"
+        if isinstance(verdict, Wanted):
+            return "wanted"
         return verdict.check if isinstance(verdict, Refused) else "unsigned"
 
     def received(self, case: Case) -> str:
@@ -121,6 +124,9 @@ class Judge:
             return f"refused {verdict.status}"
         if isinstance(verdict, Handshaken):
             return "handshake"
+        if isinstance(verdict, Wanted):
+            assert case.how, f"genuine, and not judged: {case} {verdict}"
+            return "wanted"
         return self._stored(verdict, case)
 
     @staticmethod
@@ -128,7 +134,7 @@ class Judge:
         assert "secret" not in case.how, f"spoilt, and stored: {case}"
         items = verdict.items if isinstance(verdict, Batch) else (verdict,)
         for item in items[:3]:
-            assert not isinstance(item, Refused | Handshaken | Batch)
+            assert not isinstance(item, Refused | Handshaken | Batch | Wanted)
             assert item.envelope.to_frame()
         return type(verdict).__name__.lower()
 

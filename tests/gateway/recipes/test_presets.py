@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.keys.wanted import Wanted
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
@@ -45,8 +46,29 @@ MESSAGE: Final = {
     "TopicArn": TOPIC.reveal(),
     "Message": "tide",
     "Timestamp": "2026-10-26T07:33:20.000Z",
+    "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0a1b2c3d4e5f.pem",
 }
-BODIES: Final = {"adyen": NOTIFICATION, "sns": MESSAGE}
+TEXT: Final = {"type": "contact.created", "data": {"name": "Žofie"}}
+BODIES: Final = {
+    "adyen": NOTIFICATION,
+    "ebay": TEXT,
+    "exact-online": TEXT,
+    "neon": TEXT,
+    "paypal": TEXT,
+    "sns": MESSAGE,
+}
+HEADERS: Final = {
+    "ebay": (),  # what isn't the signature there names the key
+    "exact-online": (),
+    "neon": ("X-Neon-Signature", "X-Neon-Signature-Kid", "X-Neon-Timestamp"),
+    "paypal": (
+        "PAYPAL-TRANSMISSION-ID",
+        "PAYPAL-TRANSMISSION-TIME",
+        "PAYPAL-TRANSMISSION-SIG",
+        "PAYPAL-AUTH-ALGO",
+    ),
+}
+TIMES: Final = {"neon": (300.0, 300.0), "paypal": (4 * 86400.0, 300.0)}
 WAYS: Final = [(name, way) for name in preset_names() for way in range(len(preset(name).verify))]
 SECRETS: Final = {key: (new_secret(preset(key[0]).verify[key[1]]), Secret("other")) for key in WAYS}
 PUBLIC: Final = (Ed25519, EcdsaP256, Rsa)
@@ -73,6 +95,7 @@ def signed(name: str, way: int, secret: Secret | None = None) -> SignedRequest:
         timestamp=NOW,
         url=f"{ORIGIN}/webhooks/{name}",
         way=way,
+        tokens=lambda: (TOPIC,),
     )
 
 
@@ -84,7 +107,7 @@ def judge(name: str, sent: SignedRequest, *secrets: Secret, method: str = "POST"
 
 
 def accepted(outcome: object) -> bool:
-    assert outcome is None or isinstance(outcome, Verified | Refused)
+    assert outcome is None or isinstance(outcome, Verified | Refused | Wanted)
     return isinstance(outcome, Verified)
 
 
@@ -101,7 +124,10 @@ def covered(proof: Proof) -> list[selector.Selector]:
     if isinstance(proof, Jwt):
         return [selector.parse(proof.at)]
     if isinstance(proof, Vendor) and proof.name == "sns":
-        return [selector.parse(f"body:{name}") for name in (*MESSAGE, "SignatureVersion", "Signature")]
+        signed = set(MESSAGE) - {"SigningCertURL"}
+        return [selector.parse(f"body:{name}") for name in (*signed, "SignatureVersion", "Signature")]
+    if isinstance(proof, Vendor) and proof.name in HEADERS:
+        return [selector.parse(f"header:{name}") for name in HEADERS[proof.name]]
     if isinstance(proof, Vendor):
         names = ("pspReference", "amount.currency", "success", "additionalData.hmacSignature")
         return [selector.parse(f"body:notificationItems.0.NotificationRequestItem.{name}") for name in names]
@@ -122,7 +148,7 @@ def changes(proof: Proof, sent: SignedRequest) -> Iterator[SignedRequest]:
             for text in flipped(value.encode()):
                 yield sent._replace(headers={**sent.headers, key: text.decode("latin-1")})
     whole = isinstance(proof, SignedProof) and not proof.body_unsigned
-    if isinstance(proof, Jwt) and proof.body_claim:
+    if (isinstance(proof, Jwt) and proof.body_claim) or getattr(proof, "name", "") in HEADERS:
         yield from (sent._replace(body=body) for body in (*flipped(sent.body), b""))
     if isinstance(proof, SignedProof) and whole:
         named = any(one.key == "*" for one in proof.signature)  # a key's name stands beside its signature
@@ -168,8 +194,19 @@ def test_another_secret_or_none_is_refused(name: str, way: int) -> None:
     assert outcome.check == "signature_mismatch"
     for secrets in ((), (Secret(""),)):
         outcome = judge(name, sent, *secrets)
+        if not secrets and fetches(proof):
+            assert isinstance(outcome, Wanted)
+            continue
         assert isinstance(outcome, Refused)
         assert outcome.check == "secret_missing"
+
+
+def fetches(proof: Proof) -> bool:
+    """Say whether a proof's keys are fetched without credentials and from an address that is known."""
+    if isinstance(proof, Vendor):
+        return proof.name in ("paypal", "sns")
+    keys = getattr(proof, "keys", None)
+    return keys is not None and (keys.url or keys.issuer) is not None
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS)
@@ -201,6 +238,11 @@ def test_a_signed_time_is_held_against_the_clock(name: str, way: int) -> None:
     if isinstance(proof, Jwt):
         assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + 10**7))
         assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW - 3600))
+        return
+    if isinstance(proof, Vendor) and proof.name in TIMES:
+        past, future = TIMES[proof.name]
+        assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + past + 1))
+        assert not accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW - future - 1))
         return
     if stamp is None or stamp.tolerance_past is None or stamp.tolerance_future is None:
         assert accepted(judge(name, signed(name, way), SECRETS[name, way][0], at=NOW + 10**7))

@@ -186,7 +186,6 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ),
         ({"nats": {"url": "nats://a", "tls": {"cert": "a"}}}, "belong together"),
         ({"sources": {"a": {"secrets": ["x"]}}}, "either preset or recipe"),
-        ({"sources": {"a": {"preset": "github"}}}, "allow_unsigned"),
     ],
 )
 def test_contradictions_are_refused(section: dict[str, Any], words: str) -> None:

@@ -210,5 +210,3 @@ def _source_contradictions(where: str, source: SourceSettings) -> Iterator[str]:
         yield f"{where}.tenants and allow_unsigned exclude each other: nothing would tell tenants apart"
     if source.tenants == "required" and (source.secrets or source.learn):
         yield f'{where}.secrets and learn are for requests without a tenant: tenants = "required" takes none'
-    if not source.secrets and not source.allow_unsigned and not source.learn and not source.tenants:
-        yield f"{where}.secrets is missing: nothing could be verified (allow_unsigned = true accepts that)"

@@ -77,6 +77,7 @@ def _secret_table(value: object) -> object:
     return {"value": value} if isinstance(value, str | SecretRef) else value
 
 
+HttpsUrl = Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!#-;=?-Z_a-z~%]*)?$")]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/\s?#]+[^\s?#]*$")]
 Servers = Annotated[str, AfterValidator(_check_servers)]
 HistoryUrl = Annotated[SecretValue, AfterValidator(_check_history)]
@@ -284,6 +285,10 @@ class SourceSettings(Section):
     """Signing secrets; every active one is accepted."""
     verify_tokens: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
     """What the sender shows in its handshake, or what its answer is made of; not what it signs with."""
+    keys: HttpsUrl | None = None
+    """Address of the sender's public keys (a JSON Web Key Set), where its preset or recipe leaves it open."""
+    audience: Annotated[str, Field(min_length=1)] | None = None
+    """Whom the sender's tokens must be for; else as the preset says."""
     learn: bool = False
     """Trust on first use: take the secret that the sender brings first, where its preset or recipe can."""
     deduplicate: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ()
@@ -320,6 +325,15 @@ class SourceSettings(Section):
     """Accept deliveries without any signature. Whoever knows the URL can post."""
     tenants: bool | Literal["required"] = False
     """Whether tenants have secrets of their own: `true`, or `required` where every request names one."""
+
+    def resolve_tokens(self, environ: Mapping[str, str]) -> tuple[Secret, ...]:
+        """Return the values of the verify tokens that count now.
+
+        Raises:
+            SettingsError: one of them can't be resolved.
+        """
+        now = clock.now()
+        return tuple(one.value.resolve(environ) for one in self.verify_tokens if one.active(now))
 
     def resolve_secrets(
         self, environ: Mapping[str, str], moment: datetime | None = None
