@@ -6,85 +6,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from tidemill.kernel.subjects import RUN_ID
+from gateway.api import shapes
+from gateway.events.attributes import REQUIRED
 
 Schema = dict[str, Any]
 
-_PROBLEM: Final[Schema] = {
-    "description": "RFC 9457 problem details",
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri", "examples": ["urn:tidemill:problem:signature-mismatch"]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "hint": {"type": "string"},
-        "check": {"type": "string", "description": "the check that failed, where a request was refused"},
-    },
-}
-_RECEIPT: Final[Schema] = {
-    "type": "object",
-    "required": ["id", "type", "status"],
-    "properties": {
-        "id": {"type": "string", "description": "the event's id"},
-        "type": {"type": "string", "examples": ["github.push"]},
-        "status": {"enum": ["accepted", "duplicate", "quarantined"]},
-        "hint": {"type": "string", "description": "what to do about a duplicate"},
-    },
-}
-_RECEIPTS: Final[Schema] = {
-    "type": "object",
-    "required": ["events"],
-    "properties": {"events": {"type": "array", "items": _RECEIPT}},
-}
-_RUN: Final[Schema] = {
-    "type": "object",
-    "required": ["run_id", "status"],
-    "properties": {
-        "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"},
-        "status": {"type": "string"},
-    },
-}
-_TRIGGER: Final[Schema] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "payload": {"description": "the task's input, any JSON"},
-        "options": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "idempotency_key": {"type": "string", "maxLength": 255},
-                "delay": {"type": ["number", "string"], "description": "seconds, or text like 90s"},
-                "at": {"type": "string", "format": "date-time"},
-                "ttl": {"type": ["number", "string"]},
-                "tags": {"type": "array", "items": {"type": "string"}},
-            },
-        },
-    },
-}
-_REASON: Final[Schema] = {"type": "object", "properties": {"reason": {"type": "string"}}}
-_SIGNAL: Final[Schema] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {"data": {"description": "what the signal brings, any JSON"}},
-}
-_DECISION: Final[Schema] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "by": {
-            "type": "string",
-            "maxLength": 255,
-            "description": "who answers; that is the login",
-        },
-        "approved": {"type": "boolean", "default": True},
-        "comment": {"type": "string"},
-        "data": {"description": "what the token asks for"},
-    },
-}
-_OBJECT: Final[Schema] = {"type": "object"}
+_RAW: Final[Schema] = {"application/octet-stream": {}}
 _LISTING: Final = ("limit", "before")
 _HEADERS: Final[Schema] = {
     name: {"schema": {"type": "string"}} for name in ("Tidemill-Event-Id", "Tidemill-Status")
@@ -113,7 +40,7 @@ def public_document() -> Schema:
             "202": {
                 "description": "stored; a batch with a receipt for each event",
                 "headers": _HEADERS,
-                "content": _json({"oneOf": [_RECEIPT, _RECEIPTS]}),
+                "content": _json({"oneOf": [shapes.RECEIPT, shapes.RECEIPTS]}),
             },
             "2XX": {"description": "stored, or a handshake: what the provider wants to hear"},
             **_problems(
@@ -129,7 +56,12 @@ def public_document() -> Schema:
         },
     }
     pages = {"/events": {"post": _publish()}, "/t/{signed}": _token_page()}
-    return _document("Tidemill gateway", paths | pages | _HEALTH)
+    document = _document("Tidemill gateway", paths | pages | _HEALTH)
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "parameter": {"type": "apiKey", "in": "query", "name": "access_token"},
+    }
+    return document
 
 
 def _token_page() -> Schema:
@@ -150,13 +82,17 @@ def _publish() -> Schema:
     """Return the operation of `POST /events`."""
     return {
         "summary": "Publish CloudEvents",
-        "description": "Binary, structured or batched, by the Content-Type. A 2xx means that all are stored.",
-        "parameters": [{"name": "access_token", "in": "query", "schema": {"type": "string"}}],
+        "description": "Binary, structured or batched, by the Content-Type; the ce- headers are "
+        "for events in binary mode. A 2xx means that all are stored.",
+        "parameters": [
+            {"name": f"ce-{name}", "in": "header", "schema": shapes.ANY_TEXT} for name in REQUIRED
+        ],
+        "security": [{"key": []}, {"parameter": []}],
         "requestBody": {
             "required": True,
             "content": {
-                "application/cloudevents+json": {},
-                "application/cloudevents-batch+json": {},
+                "application/cloudevents+json": {"schema": shapes.EVENT},
+                "application/cloudevents-batch+json": {"schema": shapes.EVENTS},
                 "*/*": {},
             },
         },
@@ -164,7 +100,7 @@ def _publish() -> Schema:
             "202": {
                 "description": "stored",
                 "headers": _HEADERS,
-                "content": _json({"oneOf": [_RECEIPT, _RECEIPTS]}),
+                "content": _json({"oneOf": [shapes.RECEIPT, shapes.RECEIPTS]}),
             },
             **_problems("400", "401", "403", "405", "408", "413", "415", "429", "431", "503"),
         },
@@ -199,9 +135,9 @@ def control_document() -> Schema:
             "post": _operation(
                 "Start a run",
                 path=["task"],
-                body=_TRIGGER,
+                body=shapes.TRIGGER,
                 status="202",
-                answer=_RUN,
+                answer=shapes.RUN,
                 header="Idempotency-Key",
             )
         },
@@ -246,9 +182,6 @@ def _of_events() -> Schema:
 def _of_tenants() -> Schema:
     """Return the operations on secrets of tenants."""
     tenant, secrets = "/api/v1/sources/{source}/tenants/{tenant}", ["source", "tenant"]
-    given = {"secret": {"type": "string"}, "until": {"type": "string", "format": "date-time"}}
-    order: Schema = {"type": "object", "additionalProperties": False, "properties": given}
-    turn = {**order, "properties": {**given, "overlap": {"type": ["number", "string"]}}}
     return {
         "/api/v1/sources/{source}/tenants": {
             "get": _operation("List the tenants of a source", path=["source"], query=["after", "limit"])
@@ -256,10 +189,10 @@ def _of_tenants() -> Schema:
         tenant: {"delete": _operation("Take all secrets away from a tenant", path=secrets)},
         f"{tenant}/secrets": {
             "get": _operation("List a tenant's secrets, never what they are", path=secrets),
-            "post": _operation("Give a tenant a secret", path=secrets, body=order, status="201"),
+            "post": _operation("Give a tenant a secret", path=secrets, body=shapes.SECRET, status="201"),
         },
         f"{tenant}/secrets/rotate": {
-            "post": _operation("Replace a tenant's secrets", path=secrets, body=turn, status="201")
+            "post": _operation("Replace a tenant's secrets", path=secrets, body=shapes.ROTATION, status="201")
         },
         f"{tenant}/secrets/{{id}}": {
             "delete": _operation("Take a secret away from a tenant", path=[*secrets, "id"])
@@ -272,19 +205,21 @@ def _of_runs() -> Schema:
     """Return the operations on runs and on what they wait for."""
     return {
         "/api/v1/runs": {"get": _operation("List runs", query=["task", "status", "limit"])},
-        "/api/v1/runs/{run}": {"get": _operation("Show a run", path=["run"], answer=_RUN)},
-        "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=_REASON)},
+        "/api/v1/runs/{run}": {"get": _operation("Show a run", path=["run"], answer=shapes.RUN)},
+        "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=shapes.REASON)},
         "/api/v1/runs/{run}/retry": {
-            "post": _operation("Let a failed run go on", path=["run"], body=_REASON)
+            "post": _operation("Let a failed run go on", path=["run"], body=shapes.REASON)
         },
         "/api/v1/runs/{run}/replay": {
-            "post": _operation("Start a new run with a run's input", path=["run"], status="202", answer=_RUN)
+            "post": _operation(
+                "Start a new run with a run's input", path=["run"], status="202", answer=shapes.RUN
+            )
         },
         "/api/v1/runs/{run}/signals/{name}": {
             "post": _operation(
                 "Send a run a signal",
                 path=["run", "name"],
-                body=_SIGNAL,
+                body=shapes.SIGNAL,
                 status="202",
                 header="Idempotency-Key",
             )
@@ -293,7 +228,7 @@ def _of_runs() -> Schema:
         "/api/v1/tokens/{id}": {"get": _operation("Show a token with its answers", path=["id"])},
         "/api/v1/tokens/{id}/complete": {
             "post": _operation(
-                "Answer a token or an approval", path=["id"], body=_DECISION, header="Idempotency-Key"
+                "Answer a token or an approval", path=["id"], body=shapes.DECISION, header="Idempotency-Key"
             )
         },
     }
@@ -307,17 +242,19 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
     header: str | None = None,
     body: Schema | None = None,
     status: str = "200",
-    answer: Schema = _OBJECT,
+    answer: Schema = shapes.OBJECT,
 ) -> Schema:
     parameters = [_in_path(name) for name in path or []]
-    parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in query]
+    parameters += [
+        {"name": name, "in": "query", "schema": shapes.QUERY.get(name, shapes.ANY_TEXT)} for name in query
+    ]
     if header:
-        parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})
+        parameters.append({"name": header, "in": "header", "schema": shapes.NAMED})
     operation: Schema = {
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            status: {"description": "done", "content": _json(answer)},
+            status: {"description": "done", "content": _json(answer) | (_RAW if "raw" in query else {})},
             **_problems("401", "403", "404", "409", "410", "413", "422", "503"),
         },
     }
@@ -329,7 +266,7 @@ def _document(title: str, paths: Schema) -> Schema:
         "openapi": "3.1.0",
         "info": {"title": title, "version": version("tidemill"), "license": {"name": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM}},
+        "components": {"schemas": {"Problem": shapes.PROBLEM}},
     }
 
 

@@ -20,6 +20,7 @@ MAX_BODY: Final = 32 * 1024 * 1024
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 MAX_SEQUENCE: Final = 2**53
+MAX_TEXT: Final = 4096
 _FAULTS: Final = {
     Fault.TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {MAX_BODY} bytes."),
     Fault.BUSY: (HTTPStatus.SERVICE_UNAVAILABLE, "Too many large requests at the same time."),
@@ -104,3 +105,15 @@ def only(document: dict[str, Any], *known: str) -> None:
     for name in document:
         if name not in known:
             raise PayloadError(f"{name}: there is no such member", hint=f"there are {', '.join(known)}")
+
+
+def text_of(document: dict[str, Any], name: str) -> str:
+    """Return a member that is text, empty where it isn't there.
+
+    Raises:
+        PayloadError: it is something else, or too long.
+    """
+    value = document.get(name, "")
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise PayloadError(f"{name}: it is no text", hint=f"send at most {MAX_TEXT} characters")
+    return value

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import json_object, limit_of, only, run_id
+from gateway.api.parameters import json_object, limit_of, only, run_id, text_of
 from tidemill.kernel.errors import ConflictError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.trigger import TriggerRequest, parse_request
@@ -98,8 +98,9 @@ class RunsApi:
     async def _signal(self, request: Request, kind: Kind) -> Response:
         run, document = run_id(request), await json_object(request)
         only(document, "reason")
+        reason = text_of(document, "reason")
         view = await self.runs.get(run)
-        answer = await self.runs.signal(run, kind, str(document.get("reason", "")))
+        answer = await self.runs.signal(run, kind, reason)
         if answer in ("gone", "refused"):
             raise ConflictError(
                 f"{run} can't be {_PAST[kind]}: it is {view.status}",

@@ -21,14 +21,14 @@ MAX_EXTENSIONS: Final = 64
 _NAME: Final = re.compile(r"[a-z0-9]{1,40}")
 _LEAST, _MOST = -(2**31), 2**31 - 1
 _FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
-_URI_REFERENCE: Final = re.compile(r"[^\s<>\"{}|\\^`]+")
-_MEDIA: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+\s*(;.*)?")
+URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
+URI_REFERENCE: Final = re.compile(r"[^\s<>\"{}|\\^`]+")
+MEDIA: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+\s*(;.*)?")
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339, 5.6
 _RESERVED: Final = frozenset({"data", "data_base64"})
-_TAKEN: Final = frozenset({"deliverykey", "replayof", "headers", "blob", "value", "raw", "extensions"})
+TAKEN: Final = frozenset({"deliverykey", "replayof", "headers", "blob", "value", "raw", "extensions"})
 """Names that mean something else inside; a sender's extension of such a name is refused."""
 
 
@@ -73,7 +73,7 @@ def check(attributes: dict[str, Any]) -> None:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise UnsoundEventError("names of attributes are 1 to 40 lower-case letters and digits")
-    if name in _TAKEN:
+    if name in TAKEN:
         raise UnsoundEventError(f"the name {name} can't be used for an extension attribute")
 
 
@@ -88,7 +88,7 @@ def _check_value(name: str, value: object) -> None:
 
 
 def _check_forms(attributes: dict[str, Any]) -> None:
-    forms = {"source": _URI_REFERENCE, "dataschema": _URI, "datacontenttype": _MEDIA}
+    forms = {"source": URI_REFERENCE, "dataschema": URI, "datacontenttype": MEDIA}
     for name, form in forms.items():
         if name in attributes and not form.fullmatch(attributes[name]):
             raise UnsoundEventError(f"{name} isn't written as it has to be")

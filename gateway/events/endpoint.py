@@ -47,8 +47,8 @@ PATH: Final = "/events"
 SOURCE: Final = "events"
 """How requests are counted, and the directory of schemas for events of all sources."""
 _METHODS: Final = "OPTIONS, POST"
-_MAX_ID: Final = 400
-_MAX_NAME: Final = 1000
+MAX_ID: Final = 400
+MAX_NAME: Final = 1000
 """Both are parts of a subject, and with all that stands around it that must fit into 4 KiB."""
 _ORIGIN: Final = Handshake(
     name="abuse protection",
@@ -269,9 +269,9 @@ _UNREADABLE: Final = Problem(415, "content-type", "Of the structured formats onl
 def _problem_of(event: CloudEvent, key: EventKey) -> Problem | None:
     source, event_type = event.attributes["source"], event.attributes["type"]
     if (
-        max(len(escape(source)), len(escape_type(event_type))) > _MAX_NAME
-        or len(event.attributes["id"]) > _MAX_ID
+        max(len(escape(source)), len(escape_type(event_type))) > MAX_NAME
+        or len(event.attributes["id"]) > MAX_ID
     ):
-        detail = f"type and source have at most {_MAX_NAME} characters, percent-encoded, and an id {_MAX_ID}."
+        detail = f"type and source have at most {MAX_NAME} characters, percent-encoded, and an id {MAX_ID}."
         return Problem(400, "event", detail)
     return scope_problem(key, source, event_type)

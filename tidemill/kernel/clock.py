@@ -13,8 +13,8 @@ LONGEST: Final = 36525 * 86400.0
 """The longest duration, a hundred years: the broker counts in nanoseconds, which end in the year 2262."""
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
-_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])\s*")
-_WHOLE = re.compile(f"(?:{_PART.pattern})+")
+PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])\s*")
+_WHOLE = re.compile(f"(?:{PART.pattern})+")
 
 
 def seconds(duration: Duration) -> float:
@@ -50,7 +50,7 @@ def _parse(text: str) -> float:
             f"{text!r} is no duration",
             hint="write seconds, or text like '90s', '1h30m', '500ms', '7d'",
         )
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return sum(float(number) * _UNITS[unit] for number, unit in PART.findall(text))
 
 
 def now() -> datetime:

@@ -148,7 +148,8 @@ async def test_a_signal_to_a_run_is_stored_while_no_mailman_answers(house: House
     run = (await house.ask(greet, {"payload": {"name": "Ada"}})).json()["run_id"]
     reply = await house.ask(f"runs/{run}/cancel", {"reason": "no longer needed"})
     assert (reply.status_code, reply.json()) == (202, {"run_id": run, "answer": "queued"})
-    assert (await house.ask(f"runs/{run}/cancel", {"raeson": ""})).status_code == 422
+    for wrong in ({"raeson": ""}, {"reason": None}, {"reason": {"a": 1}}, {"reason": "x" * 5000}):
+        assert (await house.ask(f"runs/{run}/cancel", wrong)).status_code == 422
 
 
 async def test_a_replayed_run_has_the_input_of_the_old_one(house: House, greet: str) -> None:

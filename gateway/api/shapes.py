@@ -1,0 +1,155 @@
+"""Schemas of the OpenAPI documents: what requests may carry, as exactly as a schema can say, and answers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.api.parameters import MAX_LIMIT, MAX_SEQUENCE, MAX_TEXT
+from gateway.events.attributes import MAX_ATTRIBUTE, MEDIA, SPEC_VERSION, TAKEN, URI, URI_REFERENCE
+from gateway.events.binding import MAX_EVENTS
+from gateway.events.endpoint import MAX_ID, MAX_NAME
+from tidemill.kernel.clock import LONGEST, PART
+from tidemill.kernel.subjects import RUN_ID
+
+Schema = dict[str, Any]
+
+ANY_TEXT: Final[Schema] = {"type": "string"}
+NAMED: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
+_DURATION_TEXT: Final[Schema] = {"type": "string", "pattern": rf"^({PART.pattern})+$"}
+_DURATION: Final[Schema] = {
+    "description": "seconds, or text like 90s or 1h30m; a hundred years at most",
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, _DURATION_TEXT],
+}
+_TTL: Final[Schema] = {
+    "description": "as delay, a millisecond at least",
+    "anyOf": [{"type": "number", "minimum": 0.001, "maximum": LONGEST}, _DURATION_TEXT],
+}
+QUERY: Final[dict[str, Schema]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+    "before": {"type": "integer", "minimum": 1, "maximum": MAX_SEQUENCE},
+    "type": {
+        "type": "string",
+        "pattern": r"^(>|([^.*>]+|\*)(\.([^.*>]+|\*))*(\.>)?)?$",
+        "description": "a pattern as a task's `on`: github.issues.*",
+    },
+}
+PROBLEM: Final[Schema] = {
+    "description": "RFC 9457 problem details",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "examples": ["urn:tidemill:problem:signature-mismatch"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "hint": {"type": "string"},
+        "check": {"type": "string", "description": "the check that failed, where a request was refused"},
+    },
+}
+RECEIPT: Final[Schema] = {
+    "type": "object",
+    "required": ["id", "type", "status"],
+    "properties": {
+        "id": {"type": "string", "description": "the event's id"},
+        "type": {"type": "string", "examples": ["github.push"]},
+        "status": {"enum": ["accepted", "duplicate", "quarantined"]},
+        "hint": {"type": "string", "description": "what to do about a duplicate"},
+    },
+}
+RECEIPTS: Final[Schema] = {
+    "type": "object",
+    "required": ["events"],
+    "properties": {"events": {"type": "array", "items": RECEIPT}},
+}
+RUN: Final[Schema] = {
+    "type": "object",
+    "required": ["run_id", "status"],
+    "properties": {
+        "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"},
+        "status": {"type": "string"},
+    },
+}
+TRIGGER: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "payload": {"description": "the task's input, any JSON"},
+        "options": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "idempotency_key": NAMED,
+                "delay": _DURATION,
+                "at": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "from 1970 on, a hundred years ahead at most; instead of delay",
+                },
+                "ttl": _TTL,
+                "tags": {"type": "array", "maxItems": 32, "items": NAMED},
+            },
+            "not": {"required": ["delay", "at"]},
+        },
+    },
+}
+REASON: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"reason": {"type": "string", "maxLength": MAX_TEXT}},
+}
+SIGNAL: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"data": {"description": "what the signal brings, any JSON"}},
+}
+DECISION: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "by": {"type": "string", "maxLength": 255, "description": "who answers; that is the login"},
+        "approved": {"type": "boolean", "default": True},
+        "comment": {"type": "string"},
+        "data": {"description": "what the token asks for"},
+    },
+}
+_GIVEN: Final[Schema] = {
+    "secret": {"type": ["string", "null"], "description": "a fresh one where none is given"},
+    "until": {"type": ["string", "null"], "format": "date-time", "description": "in the future"},
+}
+SECRET: Final[Schema] = {"type": "object", "additionalProperties": False, "properties": _GIVEN}
+ROTATION: Final[Schema] = {**SECRET, "properties": {**_GIVEN, "overlap": _DURATION}}
+OBJECT: Final[Schema] = {"type": "object"}
+_CLEAN: Final = r"^[^\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]+$"
+_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_ATTRIBUTE, "pattern": _CLEAN}
+_MAYBE: Final[Schema] = {**_TEXT, "type": ["string", "null"]}
+EVENT: Final[Schema] = {
+    "description": "a CloudEvent 1.0 in its JSON format; other attributes are extensions, 64 at most. "
+    f"Source and type have at most {MAX_NAME} characters when they are percent-encoded.",
+    "type": "object",
+    "required": ["id", "source", "specversion", "type"],
+    "properties": {
+        "id": {**_TEXT, "maxLength": MAX_ID},
+        "source": {
+            "type": "string",
+            "pattern": f"^{URI_REFERENCE.pattern}$",
+            "description": "a URI reference",
+        },
+        "specversion": {"const": SPEC_VERSION},
+        "type": {"type": "string", "pattern": _CLEAN},
+        "subject": _MAYBE,
+        "time": {"type": ["string", "null"], "format": "date-time"},
+        "datacontenttype": {"type": ["string", "null"], "pattern": f"^{MEDIA.pattern}$"},
+        "dataschema": {"type": ["string", "null"], "pattern": f"^{URI.pattern}$"},
+        "data": {"description": "any JSON"},
+        "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+    },
+    "propertyNames": {
+        "pattern": "^([a-z0-9]{1,40}|data_base64)$",
+        "not": {"enum": sorted(TAKEN)},
+    },
+    "additionalProperties": {
+        "anyOf": [_MAYBE, {"type": "boolean"}, {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}]
+    },
+    "not": {"required": ["data", "data_base64"]},
+}
+EVENTS: Final[Schema] = {"type": "array", "maxItems": MAX_EVENTS, "items": EVENT}
