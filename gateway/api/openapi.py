@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
@@ -163,6 +164,7 @@ def _of_events() -> Schema:
             "get": _operation(
                 "List requests with what each came to",
                 query=["source", "verdict", "reason", "since", "before", "limit"],
+                schemas=shapes.OF_DELIVERIES,
             )
         },
         "/api/v1/deliveries/{id}": {
@@ -239,6 +241,7 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
     *,
     path: list[str] | None = None,
     query: list[str] | tuple[str, ...] = (),
+    schemas: Mapping[str, Schema] = shapes.QUERY,
     header: str | None = None,
     body: Schema | None = None,
     status: str = "200",
@@ -246,7 +249,7 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
 ) -> Schema:
     parameters = [_in_path(name) for name in path or []]
     parameters += [
-        {"name": name, "in": "query", "schema": shapes.QUERY.get(name, shapes.ANY_TEXT)} for name in query
+        {"name": name, "in": "query", "schema": schemas.get(name, shapes.ANY_TEXT)} for name in query
     ]
     if header:
         parameters.append({"name": header, "in": "header", "schema": shapes.NAMED})

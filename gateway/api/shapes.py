@@ -33,6 +33,11 @@ QUERY: Final[dict[str, Schema]] = {
         "description": "a pattern as a task's `on`: github.issues.*",
     },
 }
+OF_DELIVERIES: Final[dict[str, Schema]] = {
+    "limit": QUERY["limit"],
+    "before": {"type": "string", "description": "where the listing before this one says that it goes on"},
+    "since": {"type": "string", "description": "an instant, or how long ago: 2026-12-01T00:00:00Z, 90m"},
+}
 PROBLEM: Final[Schema] = {
     "description": "RFC 9457 problem details",
     "type": "object",

@@ -35,8 +35,7 @@ class TenantsApi:
         """Return the routes."""
         return [
             Route(_OF_SOURCE, self.list_tenants, methods=["GET"]),
-            Route(_SECRETS, self.list_secrets, methods=["GET"]),
-            Route(_SECRETS, self.create_secret, methods=["POST"]),
+            Route(_SECRETS, self.secrets, methods=["GET", "POST"]),
             Route(f"{_SECRETS}/rotate", self.rotate_secret, methods=["POST"]),
             Route(f"{_SECRETS}/{{id}}", self.revoke_secret, methods=["DELETE"]),
             Route(_OF_TENANT, self.revoke_tenant, methods=["DELETE"]),
@@ -49,12 +48,10 @@ class TenantsApi:
         found = await self.desk.list(request.path_params["source"], after, limit_of(request))
         return JSONResponse({"tenants": found})
 
-    async def list_secrets(self, request: Request) -> Response:
-        """What is said of a tenant's secrets; never what they are."""
-        return JSONResponse({"secrets": await self.desk.show(*_named(request))})
-
-    async def create_secret(self, request: Request) -> Response:
-        """Give a tenant a secret."""
+    async def secrets(self, request: Request) -> Response:
+        """What is said of a tenant's secrets, never what they are; POST gives the tenant one."""
+        if request.method != "POST":
+            return JSONResponse({"secrets": await self.desk.show(*_named(request))})
         order = await json_object(request)
         only(order, "secret", "until")
         made = await self.desk.add(*_named(request), order)

@@ -5,6 +5,7 @@ Every answer has to be what the document says, and none may be a 5xx. `--api-exa
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -24,11 +25,14 @@ from tests.cli.conftest import Mill, Service
 HERE: Final = Path(__file__).parent
 KEY: Final = "a key for events"
 SETTINGS: Final = f"""
+[gateway]
+secret_key = "{base64.b64encode(bytes(32)).decode()}"
 [nats]
 durability = "os"
 [sources.github]
 preset = "github"
 secrets = ["one"]
+tenants = true
 [sources.any]
 allow_unsigned = true
 recipe = {{}}
