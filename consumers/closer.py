@@ -1,7 +1,8 @@
 """The closer's I/O: hears of ended runs and closes their journals when they are due.
 
-The notes that it hears are no promise. A run whose note was lost, or that couldn't be closed when its turn
-came (a dead letter, an event that isn't routed yet), is closed by a sweep over all journals.
+A journal goes no sooner than the history has it. The notes that the closer hears are no promise: a run whose
+note was lost, or that couldn't be closed when its turn came (a dead letter, an event that isn't routed yet),
+is closed by a sweep over all journals.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 from typing import ClassVar, Final
 
+from consumers.history.gate import HistoryGate
 from consumers.nursery import Nursery
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Message
@@ -48,10 +50,12 @@ class Closer:
 
     name: ClassVar[str] = "closer"
 
-    def __init__(self, broker: Broker, keeping: Keeping) -> None:
+    def __init__(self, broker: Broker, keeping: Keeping, gate: HistoryGate) -> None:
         self._broker = broker
         self._keeping = keeping
         self._floor = RouterFloor(broker)
+        self._gate = gate
+        self._gated = False
         self._waiting: deque[Mark] = deque(maxlen=_MOST_WAITING)
         self._nursery = Nursery(broker.performer)
         self._eraser = Eraser(broker.bus, broker.journal.stream)
@@ -82,10 +86,11 @@ class Closer:
         """Close the next journals that are due; return how many there were."""
         due = time.time() - self._keeping.journal
         batch: list[Mark] = []
-        while self._waiting and self._waiting[0].at <= due and len(batch) < _BATCH:
-            batch.append(self._waiting.popleft())
         try:
-            batch += await self._nursery.orphans()
+            if self._waiting and self._waiting[0].at <= due:
+                batch = self._due(due, await self._gate.floor())
+            # Whatever the parents waited for, their children may be newer than what the history has.
+            self._waiting.extendleft(await self._nursery.orphans())
             if batch:
                 floor = await self._floor.reaching(max(mark.event_seq for mark in batch))
                 await asyncio.gather(
@@ -94,6 +99,17 @@ class Closer:
         except BrokerError as error:
             _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
         return len(batch)
+
+    def _due(self, due: float, written: int) -> list[Mark]:
+        """Take the next marks that are due and that the history has."""
+        batch: list[Mark] = []
+        self._gated = False
+        while self._waiting and self._waiting[0].at <= due and len(batch) < _BATCH:
+            if not self._gate.lets(self._waiting[0], written):
+                self._gated = True
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     def _stays(self, mark: Mark, floor: int) -> bool:
         """Say whether a journal has to be closed by itself: no parent is waited for, and it isn't erased."""
@@ -126,6 +142,8 @@ class Closer:
 
     async def _nap(self) -> None:
         rest = self._waiting[0].at + self._keeping.journal - time.time() if self._waiting else _LONGEST_NAP
+        if self._gated:
+            rest = _LONGEST_NAP
         if self._eraser:
             rest = min(rest, _ERASE_EVERY)
         try:

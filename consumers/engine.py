@@ -1,4 +1,4 @@
-"""The engine: router, mailman, listener, closer and sweeper in one process, as many of them as are wanted."""
+"""The engine: its roles in one process, as many of them as are wanted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Collection
 
 from consumers.closer import Closer
+from consumers.history.gate import HistoryGate
+from consumers.history.role import History
 from consumers.listener import Listener
 from consumers.mailman import Mailman
 from consumers.role import Role
@@ -23,7 +25,8 @@ class Engine:
     def __init__(self, broker: Broker, settings: Settings, roles: Collection[str]) -> None:
         self._definitions = Definitions(broker.tasks)
         keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
-        self.roles: list[Role | Listener | Closer | Sweeper] = []
+        gate = HistoryGate(broker.history, keeping, settings.history.patience)
+        self.roles: list[Role | Listener | Closer | Sweeper | History] = []
         if "router" in roles:
             self.roles.append(Router(broker, self._definitions))
         if "mailman" in roles:
@@ -31,9 +34,11 @@ class Engine:
         if "listener" in roles:
             self.roles.append(Listener(broker))
         if "closer" in roles:
-            self.roles.append(Closer(broker, keeping))
+            self.roles.append(Closer(broker, keeping, gate))
         if "sweeper" in roles:
-            self.roles.append(Sweeper(broker, keeping))
+            self.roles.append(Sweeper(broker, keeping, gate))
+        if "history" in roles:
+            self.roles.append(History(broker, settings))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; a role that dies takes the engine with it."""

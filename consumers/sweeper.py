@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 from consumers.closer import RouterFloor
+from consumers.history.gate import HistoryGate
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.jetstream.journal import LastEntry
 from tidemill.kernel.marks import END_HEADER, read_header
@@ -25,11 +26,18 @@ class Sweeper:
     """Sweeps every `interval` seconds; a run must have stood still for `patience` seconds."""
 
     def __init__(
-        self, broker: Broker, keeping: Keeping, *, interval: float = 60.0, patience: float = 120.0
+        self,
+        broker: Broker,
+        keeping: Keeping,
+        gate: HistoryGate,
+        *,
+        interval: float = 60.0,
+        patience: float = 120.0,
     ) -> None:
         self._broker = broker
         self._keeping = keeping
         self._floor = RouterFloor(broker)
+        self._gate = gate
         self._interval = interval
         self._patience = patience
         self._open_parents: set[str] = set()
@@ -76,7 +84,7 @@ class Sweeper:
     async def _close(self, last: LastEntry) -> None:
         """Close a journal that had to stay open when the closer came by."""
         mark = read_header(last.run, last.seq, last.at, last.headers[END_HEADER])
-        if mark.parent in self._open_parents:
+        if mark.parent in self._open_parents or not self._gate.lets(mark, await self._gate.floor()):
             return
         floor = await self._floor.reaching(mark.event_seq)
         procedure = close(mark, self._keeping, routed=floor, now=time.time())

@@ -12,6 +12,7 @@ import pytest
 from consumers import role
 from consumers.closer import Closer
 from consumers.endings import report_endings
+from consumers.history.gate import HistoryGate
 from consumers.mailman import Mailman
 from consumers.router import Router
 from consumers.sweeper import Sweeper
@@ -215,7 +216,8 @@ class _Swept:
     """A sweeper that looks at once at whatever stands still, and how often it had to mend."""
 
     def __init__(self, mill: Mill, keeping: Keeping | None = None) -> None:
-        self.sweeper = Sweeper(mill.broker, keeping or Keeping(), patience=0)
+        gate = HistoryGate(mill.broker.history, keeping or Keeping(), patience=0)
+        self.sweeper = Sweeper(mill.broker, keeping or Keeping(), gate, patience=0)
 
     async def __call__(self) -> int:
         return await self.sweeper.sweep()
@@ -325,9 +327,10 @@ async def test_the_sweeper_closes_what_the_closer_missed(mill: Mill) -> None:
 
 
 async def test_closer_and_sweeper_stop_when_they_are_told(mill: Mill) -> None:
+    gate = HistoryGate(mill.broker.history, Keeping(), patience=0)
     parts: list[Closer | Sweeper] = [
-        Closer(mill.broker, Keeping()),
-        Sweeper(mill.broker, Keeping(), interval=0.05),
+        Closer(mill.broker, Keeping(), gate),
+        Sweeper(mill.broker, Keeping(), gate, interval=0.05),
     ]
     running = [asyncio.create_task(part.run()) for part in parts]
     await asyncio.sleep(0.2)

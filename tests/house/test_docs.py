@@ -42,6 +42,9 @@ DURATIONS: Final = {
     "tolerance",
     "request_timeout",
     "linger",
+    "keep_runs",
+    "keep_bodies",
+    "patience",
     "session",
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from tidemill.history.tables import facts
 from tidemill.kernel.errors import HistoryError, SettingsError
@@ -27,6 +28,7 @@ from tidemill.kernel.settings.model import Settings
 __all__ = ["Database", "locate", "open_database"]
 
 _SQLITE: Final = "sqlite"
+_WRITER_NUMBER: Final = 7_483_021_595
 _BUSY_SECONDS: Final = 30.0
 _LOCK_NUMBER: Final = 7_483_021_594
 """PostgreSQL's advisory lock for migrations; the number means nothing."""
@@ -43,6 +45,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.id = ""
+        self._held: contextlib.ExitStack = contextlib.ExitStack()
+        self._inode = 0
 
     @property
     def sqlite(self) -> bool:
@@ -84,8 +88,39 @@ class Database:
         with translated(), self.engine.begin() as connection:
             yield connection
 
+    def claim(self) -> bool:
+        """Lock the database for its one writer, until it is closed; return whether that was possible.
+
+        Raises:
+            HistoryError: the database can't be used.
+        """
+        if self.file is not None:
+            self._inode = self.file.stat().st_ino
+            file = self.file.with_name(self.file.name + ".writer").open("w")
+            self._held.callback(file.close)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+        with translated():
+            connection = self._held.enter_context(self.engine.connect())
+            taken = connection.execute(text(f"SELECT pg_try_advisory_lock({_WRITER_NUMBER})")).scalar_one()
+            connection.commit()
+        return bool(taken)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file that was claimed stands there no more, or another one does."""
+        try:
+            return self.file is not None and self.file.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and unlock."""
+        with contextlib.suppress(DBAPIError):
+            self._held.close()
         self.engine.dispose()
 
 
@@ -211,6 +246,8 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
+    except IntegrityError:
+        raise  # what is there already is the writer's business
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()
         slow = "interrupted" in str(error.orig) or "statement timeout" in str(error.orig)
@@ -238,7 +275,7 @@ def _lock(database: Database) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(DBAPIError):
+            with contextlib.suppress(DBAPIError):
                 connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK_NUMBER})"))
 
 

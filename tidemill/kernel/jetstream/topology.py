@@ -225,6 +225,7 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "WAITS", limits, max_age=0, allow_msg_ttl=True),
         # Logins that were ended: each until it would have ended by itself.
         _bucket(names, "SESSIONS", limits, max_age=0, allow_msg_ttl=True),
+        _bucket(names, "HISTORY", limits, max_age=0),
         # Notes of deliveries, each with a TTL of its own: where there are too many the oldest go first.
         _bucket(
             names, "WINDOWS", limits, max_age=0, discard="old", max_bytes=_WINDOWS_BYTES, allow_msg_ttl=True

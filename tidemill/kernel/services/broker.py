@@ -67,6 +67,7 @@ class Broker:
         self.tenants = Bucket(bus, "TENANTS")
         self.sessions = Bucket(bus, "SESSIONS")
         self.windows = Bucket(bus, "WINDOWS")
+        self.history = Bucket(bus, "HISTORY")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)

@@ -211,7 +211,7 @@ class JournalSettings(Section):
     """Journals of runs."""
 
     keep: Annotated[Seconds, Field(ge=1)] = 86400.0
-    """How long an ended run's journal stays where no history writer has taken it over."""
+    """How long an ended run's journal stays at least; it stays until the history has taken it in."""
     tombstone: Annotated[Seconds, Field(ge=1)] = 3600.0
     """How long a closed run's id stays taken."""
 
@@ -230,10 +230,20 @@ class EventsSettings(Section):
 
 
 class HistorySettings(Section):
-    """The database of finished and running runs."""
+    """The database of what has happened."""
 
     url: HistoryUrl = SecretRef("sqlite:///.tidemill/history.db")
     """`sqlite:///PATH` or `postgresql://…`; a secret, since it may hold a password."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+([_-]?[a-z0-9]+)*$", max_length=64)] = "history"
+    """Name of this history; several databases of one broker need a name each."""
+    keep_runs: Annotated[Seconds, Field(ge=60)] = 30 * 86400.0
+    """How long ended runs, events, deliveries and dead letters are kept."""
+    keep_bodies: Annotated[Seconds, Field(ge=60)] = 7 * 86400.0
+    """How long inputs, results and bodies are kept, and can be searched for."""
+    max_body: Annotated[ByteSize, Field(ge=1024, le=1 << 20)] = 32 << 10
+    """Bytes of an input, a result or a body that are kept."""
+    patience: Annotated[Seconds, Field(ge=1)] = 3 * 86400.0
+    """How long a journal waits for the history beyond `journal.keep` before it is closed without it."""
 
 
 class ClientSettings(Section):

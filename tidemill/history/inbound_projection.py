@@ -1,0 +1,188 @@
+"""Events, records, quarantine and dead letters as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from tidemill.history.changes import Changes
+from tidemill.history.shortening import NAME_LIMIT, clean, dumps, plain, tail, value
+from tidemill.kernel.frames import unpack
+from tidemill.kernel.letters import open_letter
+from tidemill.kernel.subjects import unescape
+
+_MOST_ATTEMPTS: Final = 50
+_OWN_COLUMNS: Final = frozenset({"at", "source", "type", "client", "id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a stream: its number, when it was stored, its subject's tokens and its bytes."""
+
+    number: int
+    at: float
+    tokens: list[str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """Takes in the messages of all streams but the journals'.
+
+    `events_base` is what is added to a sequence in EVENTS to get its number, `body_limit` how many bytes of
+    a body are kept.
+    """
+
+    changes: Changes
+    events_base: int
+    body_limit: int
+
+    def take(self, stream: str, message: Message) -> None:
+        """Take a message in.
+
+        Raises:
+            PayloadError: it is no frame; so do KeyError, TypeError and ValueError where something is missing.
+        """
+        _READERS[stream](self, message)
+
+    def event(self, message: Message) -> None:
+        """Take an event in."""
+        facts, raw = unpack(message.body)
+        given = facts.pop("value", None)
+        body = raw or (orjson.dumps(given) if given is not None else b"")
+        blob = facts.get("blob")
+        source = plain(facts["source"]) or ""
+        self.changes.events.append(
+            {
+                "number": message.number,
+                "id": plain(facts["id"]),
+                "key": plain(facts.get("deliverykey", "")),
+                "source": source,
+                "type": plain(facts["type"]),
+                "subject": plain(facts.get("subject")),
+                "time": plain(facts.get("time")),
+                "at": message.at,
+                "replayof": plain(facts.get("replayof")),
+                "bytes": len(body),
+                "content_type": plain(facts.get("datacontenttype", "application/json")),
+            }
+        )
+        self.changes.event_bodies.append(
+            {
+                "number": message.number,
+                "facts": dumps(facts),
+                "body": body[: self.body_limit] if body else None,
+                "blob": blob,
+            }
+        )
+        self.changes.count_delivery(message.at, source, "accepted")
+
+    def record(self, message: Message) -> None:
+        """Take in what was decided about a request or an event."""
+        kind, facts = message.tokens[1], orjson.loads(message.body)
+        if kind == "verdict":
+            self._verdicts(message, facts)
+            return
+        source = plain(facts["source"] if "source" in facts else unescape(message.tokens[2])) or ""
+        missed = int(facts.get("missed", 0))
+        self.changes.count_delivery(message.at, source, kind, 1 + missed)
+        if kind not in ("refused", "duplicate"):
+            return
+        self.changes.deliveries.append(
+            {
+                "number": message.number,
+                "kind": kind,
+                "source": source,
+                "event_id": plain(facts.get("id")),
+                "type": plain(facts.get("type")),
+                "at": message.at,
+                "client": plain(facts.get("client")),
+                "data": dumps({name: given for name, given in facts.items() if name not in _OWN_COLUMNS}),
+            }
+        )
+
+    def _verdicts(self, message: Message, facts: dict[str, Any]) -> None:
+        event = facts["event"]
+        judged = facts["verdicts"] or [{"verdict": "unrouted", "task": ""}]
+        for part, verdict in enumerate(judged):
+            self.changes.verdicts.append(
+                {
+                    "event": self.events_base + int(event["seq"]),
+                    "number": message.number,
+                    "part": part,
+                    "verdict": verdict["verdict"],
+                    "task": verdict["task"],
+                    "at": message.at,
+                    "data": dumps({name: value(verdict.get(name)) for name in ("clause", "value", "reason")}),
+                }
+            )
+            self.changes.count_delivery(
+                message.at, plain(event["source"]) or "", f"pair_{verdict['verdict']}"
+            )
+
+    def quarantined(self, message: Message) -> None:
+        """Take an entry of the quarantine in."""
+        line, _, raw = message.body.partition(b"\n")
+        facts = orjson.loads(line)
+        pair = "pair" in facts
+        event, reason = (facts["event"], facts["pair"]) if pair else (facts, facts["quarantine"])
+        source = plain(event["source"]) or ""
+        self.changes.quarantine.append(
+            {
+                "number": message.number,
+                "key": ".".join(message.tokens[2:]),
+                "kind": "pair" if pair else "delivery",
+                "source": source,
+                "type": plain(event["type"]),
+                "event_id": plain(event["id"]),
+                "task": reason.get("task") if pair else None,
+                "at": message.at,
+                "reason": orjson.dumps(reason).decode(),
+                "bytes": len(raw),
+                "body": raw[: self.body_limit] or None,
+            }
+        )
+        if not pair:
+            self.changes.count_delivery(message.at, source, "quarantined")
+
+    def letter(self, message: Message) -> None:
+        """Take a dead letter in."""
+        facts, raw = open_letter(message.body)
+        attempts = facts.get("attempts") or [{}]
+        last = attempts[-1]
+        kind = last.get("type") or facts.get("outcome") or "error"
+        self.changes.dead.append(
+            {
+                "number": message.number,
+                "id": message.tokens[2],
+                "task": plain(unescape(message.tokens[1])),
+                "outcome": facts.get("outcome") or "unreadable",
+                "at": message.at,
+                "attempts": len(attempts),
+                "error_type": clean(str(kind), NAME_LIMIT),
+                "error_message": clean(last.get("message", "")),
+                "data": dumps(
+                    {
+                        "attempts": [_attempt(one) for one in attempts[-_MOST_ATTEMPTS:]],
+                        "seq": facts.get("seq"),
+                        "bytes": len(raw),
+                        "subject": facts.get("subject"),
+                    }
+                ),
+            }
+        )
+
+
+def _attempt(fault: dict[str, Any]) -> dict[str, Any]:
+    return fault | {"message": clean(fault.get("message", "")), "traceback": tail(fault.get("traceback", ""))}
+
+
+_READERS: Final[dict[str, Callable[[Inbound, Message], None]]] = {
+    "EVENTS": Inbound.event,
+    "RECORDS": Inbound.record,
+    "QUARANTINE": Inbound.quarantined,
+    "DEAD": Inbound.letter,
+}

@@ -1,0 +1,89 @@
+"""Notes of the histories on the broker: who writes which database, and how far each has come.
+
+A note is a lease too: it is written by compare-and-set, and a writer that finds another's changing stands by.
+Nobody who moves runs along ever asks a database; the closer reads these notes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import orjson
+
+from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.jetstream.buckets import Bucket
+
+NOBODY: Final = 2**62
+"""The floor where no history is written: nothing has to be waited for."""
+_LOOK_EVERY: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryNote:
+    """How far a history has come: `seqs` is the last sequence of each stream that is committed.
+
+    `database` is the database's own id, `place` where it is, `writer` the process that writes it, `at` that
+    one's time; `released` says that the writer has stopped in order.
+    """
+
+    database: str
+    place: str
+    writer: str
+    at: float = 0.0
+    released: bool = False
+    left_out: int = 0
+    seqs: dict[str, int] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """Return the note as it is stored."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def unpack(cls, stored: bytes) -> HistoryNote:
+        """Read a note; what a newer version says besides is left out.
+
+        Raises:
+            PayloadError: the bytes are no note.
+        """
+        try:
+            facts = orjson.loads(stored)
+            return cls(**{name: facts[name] for name in cls.__slots__ if name in facts})
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise PayloadError(f"a history's note can't be read: {error}") from error
+
+
+async def all_notes(bucket: Bucket) -> dict[str, HistoryNote]:
+    """Return the notes of all histories by their names.
+
+    Raises:
+        BrokerError: the broker is away.
+    """
+    return {name: HistoryNote.unpack(stored) for name, stored in (await bucket.items()).items()}
+
+
+class HistoryFloor:
+    """Up to which sequence of the journals every history has come.
+
+    It is looked up once a second at most; it goes back where a history begins anew.
+    """
+
+    def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._floor = -1
+        self._looked_at = float("-inf")
+
+    async def now(self) -> int:
+        """Return the floor; NOBODY where no history is written.
+
+        Raises:
+            BrokerError: the broker is away.
+        """
+        if self._clock() - self._looked_at >= _LOOK_EVERY:
+            found = (await all_notes(self._bucket)).values()
+            self._floor = min((note.seqs.get("JOURNAL", 0) for note in found), default=NOBODY)
+            self._looked_at = self._clock()
+        return self._floor
