@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import ClassVar, Final, ParamSpec, TypeVar
 
-from sqlalchemy.engine import URL
-
 from consumers.history.lease import Lease
 from tidemill.history.database import Database, locate, open_database
 from tidemill.history.retention import Retention
@@ -42,7 +40,7 @@ class History:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
         self._settings = settings.history
-        self._url: URL = locate(settings)
+        self._url = locate(settings)
         self._stopping = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history writer")
         self._failures = 0
