@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from gateway.access.opening import open_access, open_oidc
 from gateway.access.revocations import Revocations
+from gateway.api.audit import AuditApi
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.events import EventsApi
 from gateway.api.pulse import PulseApi
 from gateway.api.runs import RunsApi
 from gateway.api.waits import WaitsApi
-from gateway.clients import Clients
 from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
@@ -68,14 +68,14 @@ class ControlSite:
         self._broker = broker
         self._metrics = metrics
         self._revoked = Revocations(broker.sessions)
-        clients = Clients(settings.gateway.trusted_proxies)
-        self._access = open_access(settings, live.api_keys, broker.secrets, self._revoked, clients)
+        self._access = open_access(settings, live.api_keys, broker, self._revoked)
         self._assets = Assets()
         self._frame = Frame(self._assets, logins=settings.control.logins)
         self._login = Login(self._frame, self._access, open_oidc(settings))
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses)
         self._api = [*_api_routes(broker, sources), *PulseApi(pulses).routes(), *others]
+        self._api += AuditApi(self._access.audit).routes()
 
     def application(self, ready: Check) -> ASGIApp:
         """Return the application; `ready` is what `/readyz` asks."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.access.sessions import Sessions
     from gateway.answer import Answer
     from gateway.clients import Clients
+    from tidemill.kernel.services.audit import Audit
     from tidemill.kernel.settings.control import ApiKey, ControlSettings
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Access:
         seal: signs what browsers keep.
         clients: finds out which address a request comes from.
         sessions: logins of browsers.
+        audit: the record of changes.
         proxy: who vouches for others with a signed header.
     """
 
@@ -73,6 +75,7 @@ class Access:
     seal: Seal
     clients: Clients
     sessions: Sessions
+    audit: Audit
     proxy: Proxy | None = None
 
     @property

@@ -9,44 +9,41 @@ from gateway.access.oidc import Oidc
 from gateway.access.proxy import Proxy
 from gateway.access.seal import Seal
 from gateway.access.sessions import Sessions
+from gateway.clients import Clients
+from tidemill.kernel.services.audit import Audit
 from tidemill.kernel.services.link_key import BROWSERS, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.access.revocations import Revocations
-    from gateway.clients import Clients
-    from tidemill.kernel.jetstream.buckets import Bucket
+    from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.control import ApiKey
     from tidemill.kernel.settings.model import Settings
 
 
 def open_access(
-    settings: Settings,
-    keys: Callable[[], Sequence[ApiKey]],
-    secrets: Bucket,
-    revoked: Revocations,
-    clients: Clients,
+    settings: Settings, keys: Callable[[], Sequence[ApiKey]], broker: Broker, revoked: Revocations
 ) -> Access:
     """Return who may use the control listener.
 
     Args:
         settings: all of them.
         keys: the present API keys.
-        secrets: where the installation's own key is kept.
+        broker: where the installation's own key is kept, and the record of changes.
         revoked: logins that ended early.
-        clients: finds out which address a request comes from.
 
     Raises:
         SettingsError: a secret can't be resolved, or is too weak.
     """
     control = settings.control
-    seal = Seal(lambda: make_key(secrets, BROWSERS))
+    seal = Seal(lambda: make_key(broker.secrets, BROWSERS))
     proxy = None
     if control.proxy is not None:
         shared = control.proxy.secret
         proxy = Proxy(control.proxy, shared.resolve(settings.inputs.environ) if shared is not None else None)
-    return Access(control, keys, seal, clients, Sessions(seal, control, keys, revoked), proxy)
+    clients, sessions = Clients(settings.gateway.trusted_proxies), Sessions(seal, control, keys, revoked)
+    return Access(control, keys, seal, clients, sessions, Audit(broker.bus), proxy)
 
 
 def open_oidc(settings: Settings) -> Oidc | None:

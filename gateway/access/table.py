@@ -48,6 +48,7 @@ TABLE: Final[Mapping[tuple[str, str], Right]] = {
     ("GET", "/login/oidc"): Right.OPEN,
     ("GET", "/login/callback"): Right.OPEN,
     ("POST", "/logout"): Right.READ,
+    ("GET", "/api/v1/audit"): Right.ADMINISTER,
     **{("GET", path): Right.READ for path in _READ},
     ("POST", "/theme"): Right.READ,
     ("POST", "/api/v1/dead/{key}/retry"): Right.OPERATE,

@@ -76,7 +76,7 @@ def build_control(
 
     own = [*health_routes(ready), Route("/metrics", show_metrics), Route("/openapi.json", _openapi)]
     app = Starlette(
-        routes=authorise([*own, *routes], frame.refusal),
+        routes=authorise([*own, *routes], frame.refusal, access.audit),
         exception_handlers=handlers(on_error),
     )
     app.router.redirect_slashes = False

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.access.behalf import answers_as
+from gateway.access.changes import note
 from gateway.access.identity import visit_of
 from gateway.api.parameters import json_object, limit_of, only, run_id
 from tidemill.kernel.decision import parse_decision
@@ -69,6 +70,7 @@ class WaitsApi:
         document, visit = await json_object(request), visit_of(request)
         if visit is not None:
             document["by"] = answers_as(visit.identity, document.get("by", ""))
+            note(request, by=str(document["by"]))
         decision = parse_decision(document, request.headers.get("idempotency-key"))
         answer = await self.tokens.complete(request.path_params["id"], decision)
         return JSONResponse(answer, 200 if answer["answer"] == "done" else _ACCEPTED)

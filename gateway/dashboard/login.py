@@ -25,6 +25,7 @@ from gateway.access.paths import LOGIN as PATH
 from gateway.access.paths import local_path
 from gateway.problem import Problem, of_error
 from tidemill.kernel.errors import NotAllowedError, ProviderError
+from tidemill.kernel.services.audit import Change
 from tidemill.kernel.settings.keys import find_key
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Login:
             return self._frame.problem(request, too_many)
         key = find_key(form.get("key").strip(), self._access.keys())
         if key is None:
-            _log.warning("a login from %s failed: no such API key", client)
+            await self._failed_as("", client, "no such API key")
             return self._form(request, back, "This API key isn't known.", 401)
-        return self._welcome(identity_of(key), back, key)
+        return await self._welcome(request, identity_of(key), back, key)
 
     async def leave(self, request: Request) -> Response:
         """Go to the identity provider; what is needed to recognise who comes back goes along in a cookie."""
@@ -97,7 +98,7 @@ class Login:
         try:
             response = RedirectResponse(await self._oidc.address(challenge), _SEE_OTHER)
         except ProviderError as error:
-            return self._failed(request, error)
+            return await self._failed(request, error)
         back = local_path(request.query_params.get("next", "/"))
         self._keep(response, {"back": back, **asdict(challenge)})
         return response
@@ -112,8 +113,8 @@ class Login:
             claims = await self._oidc.claims(dict(request.query_params), challenge)
             identity = identity_from(claims, self._oidc.settings, "oidc")
         except (ProviderError, NotAllowedError) as error:
-            return self._failed(request, error)
-        return self._welcome(identity, kept["back"])
+            return await self._failed(request, error)
+        return await self._welcome(request, identity, kept["back"])
 
     async def log_out(self, request: Request) -> Response:
         """End the session, everywhere."""
@@ -126,11 +127,15 @@ class Login:
         sessions.drop(response)
         return response
 
-    def _welcome(self, identity: Identity, back: str, key: ApiKey | None = None) -> Response:
+    async def _welcome(
+        self, request: Request, identity: Identity, back: str, key: ApiKey | None = None
+    ) -> Response:
+        change = Change(identity.name, identity.kind, "login", "", self._client(request))
+        async with self._access.audit.change(change):
+            _log.info("%s has logged in (%s)", identity.name, identity.kind)
         response = RedirectResponse(back, _SEE_OTHER)
         self._access.sessions.open(response, identity, key)
         self._access.sessions.drop(response, _COOKIE)
-        _log.info("%s has logged in (%s)", identity.name, identity.kind)
         return response
 
     def _form(self, request: Request, back: str, problem: str = "", status: int = 200) -> Response:
@@ -168,10 +173,17 @@ class Login:
         found: dict[str, Any] | None = self._access.seal.read(_PURPOSE, text)
         return found if found is not None and found["until"] > sessions.now() else None
 
-    def _failed(self, request: Request, error: ProviderError | NotAllowedError) -> Response:
-        _log.warning(
-            "a login from %s failed: %s", self._access.clients.address(request.scope), error.sentence
-        )
+    def _client(self, request: Request) -> str:
+        return self._access.clients.address(request.scope)
+
+    async def _failed_as(self, who: str, client: str, reason: str) -> None:
+        """Put a login that failed on record; there are as many as the limit lets through."""
+        _log.warning("a login from %s failed: %s", client, reason)
+        audit = self._access.audit
+        await audit.end(await audit.begin(Change(who, "unknown", "login", "", client)), reason)
+
+    async def _failed(self, request: Request, error: ProviderError | NotAllowedError) -> Response:
+        await self._failed_as("", self._client(request), error.sentence)
         return self._frame.page(
             request, "problem.html", of_error(error).status, title="The login failed", problem=of_error(error)
         )

@@ -26,7 +26,8 @@ from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
 from gateway.dashboard.theme import Theme
 from gateway.metrics import Metrics
-from tidemill.kernel.errors import WrongSequenceError
+from tidemill.kernel.errors import BrokerError, WrongSequenceError
+from tidemill.kernel.services.audit import Audit, Change
 from tidemill.kernel.settings.control import ControlSettings
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ def octokit_examples() -> list[tuple[str, dict[str, Any]]]:
         pytest.fail(reason) if environ.get("CI") else pytest.skip(reason)
     events = json.loads(index.read_text())
     return [(event["name"], example) for event in events for example in event["examples"]]
+
+
+class MemoryAudit(Audit):
+    """Keeps changes with what came of them; fails where a test says so."""
+
+    def __init__(self) -> None:
+        self.changes: list[list[Any]] = []
+        self.error: BrokerError | None = None
+
+    async def begin(self, change: Change) -> str:
+        if self.error:
+            raise self.error
+        self.changes.append([change, "", {}])
+        return str(len(self.changes) - 1)
+
+    async def end(self, entry: str, outcome: str, detail: dict[str, str] | None = None) -> None:
+        self.changes[int(entry)][1:] = [outcome, detail or {}]
 
 
 @dataclass
@@ -91,12 +109,13 @@ class ControlBench:
         self.control = control or ControlSettings()
         self.keys = self.control.keys
         self.metrics = Metrics()
+        self.audit = MemoryAudit()
         self.ended = MemoryBucket()
         self.revoked = Revocations(self.ended)  # type: ignore[arg-type] # a fake
         seal, clients = Seal(a_key), Clients(["127.0.0.1"])
         clock = {"now": now} if now is not None else {}
         sessions = Sessions(seal, self.control, lambda: self.keys, self.revoked, **clock)
-        self.access = Access(self.control, lambda: self.keys, seal, clients, sessions, proxy)
+        self.access = Access(self.control, lambda: self.keys, seal, clients, sessions, self.audit, proxy)
         assets = Assets()
         self.frame = Frame(assets, logins=self.control.logins)
         own = [*assets.routes(), *Login(self.frame, self.access, oidc).routes()]

@@ -30,7 +30,7 @@ from tidemill.kernel.settings.sections import Section
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(DOCS.rglob("*.md"))
-SIZES: Final = {"max_body", "max_bytes", "max_memory", "max_head"}
+SIZES: Final = {"max_run", "max_body", "max_bytes", "max_memory", "max_head"}
 UNITS: Final = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 DURATIONS: Final = {
     "shutdown_timeout",
@@ -85,6 +85,7 @@ def keys_with_models() -> Iterator[tuple[str, type[Section], str]]:
 
 MODEL_OF: Final = {
     "control.keys": "ApiKey",
+    "run_logs": "RunLogsSettings",
     "control.oidc": "OidcSettings",
     "control.proxy": "ProxySettings",
     "events.keys": "EventKey",
@@ -92,7 +93,11 @@ MODEL_OF: Final = {
     "sources.<name>": "SourceSettings",
     "sources.<name>.secrets": "SourceSecret",
     "sources.<name>.verify_tokens": "SourceSecret",
-} | {name: f"{name.capitalize()}Settings" for name in Settings.model_fields if name != "sources"}
+} | {
+    name: f"{name.capitalize()}Settings"
+    for name in Settings.model_fields
+    if name not in ("sources", "run_logs")
+}
 
 
 def shown(name: str, value: object) -> str:

@@ -45,7 +45,7 @@ async def open_remote(settings: Settings) -> AsyncIterator[Remote]:
         async with _over_http(settings, settings.client.url) as remote:
             yield remote
         return
-    from tidemill.cli.remote_direct import DirectRemote  # noqa: PLC0415 - the broker's client delays --help
+    from tidemill.cli.remote_audited import AuditedRemote  # noqa: PLC0415 - the broker's client delays --help
     from tidemill.kernel.services.broker import open_broker  # noqa: PLC0415 - the same
 
     nats = settings.nats
@@ -56,7 +56,7 @@ async def open_remote(settings: Settings) -> AsyncIterator[Remote]:
         )
     # The embedded broker is ours to prepare; elsewhere a look must not change anything.
     async with open_broker(settings, name="command", prepare=nats.embedded) as broker:
-        yield DirectRemote(broker, settings)
+        yield AuditedRemote(broker, settings)
 
 
 @asynccontextmanager

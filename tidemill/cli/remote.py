@@ -34,6 +34,9 @@ class Remote(SecretsRemote, Protocol):
     async def task(self, task: str) -> Row:
         """Return one definition, by its id or an alias."""
 
+    async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
+        """Return the newest changes, with `wanted` of one `who`, one `action`, to one `target`."""
+
     async def remove_task(self, task: str) -> Row:
         """Forget a definition, by its id or an alias; return its id as `removed`."""
 

@@ -33,6 +33,10 @@ class HttpRemote(HttpSecrets, Remote):
         """Return one definition."""
         return await self._get("tasks", task)
 
+    async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
+        """Return the newest changes."""
+        return await self._list("audit", before=before, limit=limit, **wanted)
+
     async def remove_task(self, task: str) -> Row:
         """Forget a definition."""
         return await self._request("DELETE", _path("tasks", task))

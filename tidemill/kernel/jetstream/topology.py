@@ -32,6 +32,7 @@ _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
 _UNLIMITED: Final = -1
 _WINDOWS_BYTES: Final = 64 * 1024 * 1024
+_LOGS_OF_A_RUN: Final = 512
 _ROLE_ACK_WAIT: Final = 30.0
 _ROLE_ACK_PENDING: Final = 20_000
 # Open pulls on one consumer: two for each process that serves it. The broker's default is 512.
@@ -54,6 +55,10 @@ class TopologyLimits:
     quarantine_max_bytes: int = _UNLIMITED
     dead_max_age: float = 30 * _DAY
     dead_max_bytes: int = _UNLIMITED
+    audit_max_age: float = 365 * _DAY
+    audit_max_bytes: int = _UNLIMITED
+    run_logs_max_age: float = 7 * _DAY
+    run_logs_max_bytes: int = _UNLIMITED
     workers_ttl: float = 30.0
 
 
@@ -69,7 +74,8 @@ def wanted(names: Names, limits: TopologyLimits | None = None) -> Topology:
     """Return what shall stand on the broker for a namespace."""
     limits = limits or TopologyLimits()
     streams = (
-        *_inbound(names, limits), *_log(names, limits), *_runs(names, limits), *_stores(names, limits)
+        *_inbound(names, limits), *_log(names, limits), *_runs(names, limits), *_told(names, limits),
+        *_stores(names, limits),
     )  # fmt: skip
     return Topology(streams, _roles(names))
 
@@ -240,6 +246,30 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
                 allow_msg_ttl=True,
                 **_ages(0, 2 * _MINUTE),
             ),
+        ),
+    )
+
+
+def _told(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
+    """What people look up: who changed what, and what runs have logged. The oldest may go."""
+    return (
+        _stream(
+            names,
+            "AUDIT",
+            limits,
+            discard="old",
+            max_bytes=limits.audit_max_bytes,
+            **_ages(limits.audit_max_age, 2 * _MINUTE),
+        ),
+        # A subject for each run: of one that says too much the oldest goes, whatever the others have.
+        _stream(
+            names,
+            "LOGS",
+            limits,
+            discard="old",
+            max_bytes=limits.run_logs_max_bytes,
+            max_msgs_per_subject=_LOGS_OF_A_RUN,
+            **_ages(limits.run_logs_max_age, 2 * _MINUTE),
         ),
     )
 

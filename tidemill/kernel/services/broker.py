@@ -134,6 +134,10 @@ def limits(settings: Settings) -> TopologyLimits:
         duplicate_window=settings.events.duplicate_window,
         deliveries_max_age=settings.deliveries.max_age,
         deliveries_max_bytes=settings.deliveries.max_bytes,
+        audit_max_age=settings.audit.max_age,
+        audit_max_bytes=settings.audit.max_bytes,
+        run_logs_max_age=settings.run_logs.max_age,
+        run_logs_max_bytes=settings.run_logs.max_bytes,
     )
 
 

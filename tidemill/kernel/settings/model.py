@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, ValidationError
 
 from tidemill.kernel.errors import NotFoundError, SettingsError
+from tidemill.kernel.settings.audit import AuditSettings
 from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.deliveries import DeliveriesSettings
 from tidemill.kernel.settings.merging import (
@@ -24,6 +25,7 @@ from tidemill.kernel.settings.merging import (
     problems,
     read_file,
 )
+from tidemill.kernel.settings.run_logs import RunLogsSettings
 from tidemill.kernel.settings.sections import (
     SOURCE_NAME,
     ClientSettings,
@@ -80,6 +82,8 @@ class Settings(Section):
     journal: JournalSettings = _section()
     events: EventsSettings = _section()
     deliveries: DeliveriesSettings = _section()
+    audit: AuditSettings = _section()
+    run_logs: RunLogsSettings = _section()
     history: HistorySettings = _section()
     client: ClientSettings = _section()
     schemas: SchemasSettings = _section()

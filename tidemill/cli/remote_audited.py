@@ -1,0 +1,114 @@
+"""Changes that the command line makes on the broker itself: they stand in the record of changes as well."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from tidemill.cli.remote_direct import DirectRemote
+from tidemill.kernel.services.audit import Audit, Change
+
+if TYPE_CHECKING:
+    from tidemill.cli.remote import Row, Verb
+    from tidemill.kernel.decision import Decision
+    from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.model import Settings
+
+
+class AuditedRemote(DirectRemote):
+    """Speaks to the broker itself, in the name of the system's user."""
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        super().__init__(broker, settings)
+        self._audit = Audit(broker.bus)
+
+    async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
+        """Return the newest changes."""
+        return await self._audit.list(before=before, limit=limit, **wanted)
+
+    async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
+        """Start a run of a task."""
+        async with self._change("tasks.trigger", task):
+            return await super().start(task, payload, options)
+
+    async def remove_task(self, task: str) -> Row:
+        """Forget a definition."""
+        async with self._change("tasks.delete", task):
+            return await super().remove_task(task)
+
+    async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
+        """Ask a run to end or to go on."""
+        async with self._change(f"runs.{verb}", run):
+            return await super().tell_run(run, verb, reason)
+
+    async def replay_run(self, run: str) -> Row:
+        """Start a new run with the input of an old one."""
+        async with self._change("runs.replay", run):
+            return await super().replay_run(run)
+
+    async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
+        """Send a run a signal."""
+        async with self._change("runs.signals", f"{run}/{name}"):
+            return await super().signal_run(run, name, data, key)
+
+    async def answer(self, token: str, decision: Decision) -> Row:
+        """Answer a token or an approval."""
+        async with self._change("tokens.complete", token):
+            return await super().answer(token, decision)
+
+    async def replay_event(self, event: str) -> Row:
+        """Store an event again."""
+        async with self._change("events.replay", event):
+            return await super().replay_event(event)
+
+    async def replay_delivery(self, delivery: str) -> Row:
+        """Store a delivery's events again."""
+        async with self._change("deliveries.replay", delivery):
+            return await super().replay_delivery(delivery)
+
+    async def release(self, key: str) -> Row:
+        """Send an entry on."""
+        async with self._change("quarantine.release", key):
+            return await super().release(key)
+
+    async def retry_dead(self, key: str) -> Row:
+        """Bring a dead letter's run back."""
+        async with self._change("dead.retry", key):
+            return await super().retry_dead(key)
+
+    async def learned_secret(self, source: str) -> Row:
+        """Return the secret that a source has learned."""
+        async with self._change("sources.secret.reveal", source):
+            return await super().learned_secret(source)
+
+    async def forget_secret(self, source: str) -> Row:
+        """Forget it."""
+        async with self._change("sources.secret.delete", source):
+            return await super().forget_secret(source)
+
+    async def add_tenant_secret(self, source: str, tenant: str, order: Mapping[str, Any]) -> Row:
+        """Give a tenant a secret."""
+        async with self._change("sources.tenants.secrets", f"{source}/{tenant}"):
+            return await super().add_tenant_secret(source, tenant, order)
+
+    async def rotate_tenant_secret(self, source: str, tenant: str, order: Mapping[str, Any]) -> Row:
+        """Give a tenant a new secret."""
+        async with self._change("sources.tenants.secrets.rotate", f"{source}/{tenant}"):
+            return await super().rotate_tenant_secret(source, tenant, order)
+
+    async def revoke_tenant_secret(self, source: str, tenant: str, secret: str | None) -> Row:
+        """Take a secret away."""
+        action = "sources.tenants.delete" if secret is None else "sources.tenants.secrets.delete"
+        async with self._change(action, "/".join(filter(None, (source, tenant, secret)))):
+            return await super().revoke_tenant_secret(source, tenant, secret)
+
+    async def rewrap(self) -> Row:
+        """Encrypt all secrets anew."""
+        async with self._change("secrets.rewrap", ""):
+            return await super().rewrap()
+
+    def _change(self, action: str, target: str) -> AbstractAsyncContextManager[None]:
+        return self._audit.change(Change(getpass.getuser(), "cli", action, target, socket.gethostname()))
