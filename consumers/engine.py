@@ -8,6 +8,7 @@ from collections.abc import Collection
 from consumers.closer import Closer
 from consumers.history.gate import HistoryGate
 from consumers.history.role import History
+from consumers.forwarding.forwarder import Forwarder
 from consumers.listener import Listener
 from consumers.mailman import Mailman
 from consumers.role import Role
@@ -26,7 +27,7 @@ class Engine:
         self._definitions = Definitions(broker.tasks)
         keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
         gate = HistoryGate(broker.history, keeping, settings.history.patience)
-        self.roles: list[Role | Listener | Closer | Sweeper | History] = []
+        self.roles: list[Role | Listener | Closer | Sweeper | History | Forwarder] = []
         if "router" in roles:
             self.roles.append(Router(broker, self._definitions))
         if "mailman" in roles:
@@ -39,6 +40,8 @@ class Engine:
             self.roles.append(Sweeper(broker, keeping, gate))
         if "history" in roles:
             self.roles.append(History(broker, settings))
+        if "forwarder" in roles and settings.destinations:
+            self.roles.append(Forwarder(broker, settings))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; a role that dies takes the engine with it."""

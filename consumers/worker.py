@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,7 @@ from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
 from tidemill.kernel.jetstream.reconcile import SECOND
 from tidemill.kernel.jetstream.topology import ensure_task_consumer, has_task_consumer
+from tidemill.kernel.protocol.conclusions import Interrupted
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
@@ -152,6 +153,12 @@ class Worker:
             self._watchdog.stop()
             await asyncio.to_thread(self._leases.stop)
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def give_back(self, runs: Collection[str]) -> None:
+        """Stop the handlers of some runs; these go back unharmed, for another worker or for later."""
+        for held in tuple(self._shared.executions.values()):
+            if held.run in runs and held.execution is not None:
+                held.execution.stop(Interrupted())
 
     async def prepare(self) -> None:
         """Publish the definitions and make sure that every task has its consumer."""

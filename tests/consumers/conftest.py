@@ -21,6 +21,7 @@ from consumers.loader import AnyTask
 from consumers.worker import Worker
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
+from tidemill.kernel.frames import pack
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.run_view import RunView
@@ -102,6 +103,17 @@ class Mill:
         envelope = Envelope(id=event_id, source=source, type=event_type, deliverykey=key, raw=raw, **facts)
         subject = self.names.event(source, event_type)
         await self.broker.bus.publish(subject, envelope.to_frame(), headers={"Nats-Msg-Id": key})
+        return key
+
+    async def post_large(self, event_type: str, raw: bytes, *, source: str = "test") -> str:
+        """Publish an event whose body lies in a blob, and return its delivery key."""
+        event_id = os.urandom(6).hex()
+        key = delivery_key(source, event_id)
+        blob = await self.broker.blobs.put(key, raw)
+        envelope = Envelope(id=event_id, source=source, type=event_type, deliverykey=key, raw=b"")
+        frame = pack(envelope.facts() | {"blob": blob}, b"")
+        subject = self.names.event(source, event_type)
+        await self.broker.bus.publish(subject, frame, headers={"Nats-Msg-Id": key})
         return key
 
     async def ended(self, run: str, *, within: float = PATIENCE) -> RunView:

@@ -45,6 +45,10 @@ DURATIONS: Final = {
     "keep_runs",
     "keep_bodies",
     "patience",
+    "timeout",
+    "min_delay",
+    "max_delay",
+    "breaker_pause",
     "session",
 }
 
@@ -90,6 +94,9 @@ MODEL_OF: Final = {
     "control.proxy": "ProxySettings",
     "events.keys": "EventKey",
     "nats.tls": "TlsSettings",
+    "destinations.<name>": "DestinationSettings",
+    "destinations.<name>.retry": "DestinationRetry",
+    "destinations.<name>.secrets": "SourceSecret",
     "sources.<name>": "SourceSettings",
     "sources.<name>.secrets": "SourceSecret",
     "sources.<name>.verify_tokens": "SourceSecret",
@@ -97,13 +104,14 @@ MODEL_OF: Final = {
     name: f"{name.capitalize()}Settings"
     for name in Settings.model_fields
     if name not in ("sources", "run_logs")
+    if name not in ("sources", "destinations")
 }
 
 
 def shown(name: str, value: object) -> str:
     """Return a default as a user would write it."""
-    if value is None or value == "":
-        return "none"
+    if value is None or value == "" or isinstance(value, Section):
+        return "those below" if isinstance(value, Section) else "none"
     if name in SIZES and isinstance(value, int):
         digits, unit = next((shift, unit) for shift, unit in UNITS if value >> shift)
         return f"`{value >> digits}{unit}`"

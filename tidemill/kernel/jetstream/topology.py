@@ -228,6 +228,7 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "WORKERS", limits, max_age=limits.workers_ttl),
         _bucket(names, "SECRETS", limits, max_age=0),
         _bucket(names, "TENANTS", limits, max_age=0, allow_msg_ttl=True),
+        _bucket(names, "DESTINATIONS", limits, max_age=0),
         _bucket(names, "WAITS", limits, max_age=0, allow_msg_ttl=True),
         # Logins that were ended: each until it would have ended by itself.
         _bucket(names, "SESSIONS", limits, max_age=0, allow_msg_ttl=True),

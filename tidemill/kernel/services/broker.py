@@ -68,6 +68,7 @@ class Broker:
         self.sessions = Bucket(bus, "SESSIONS")
         self.windows = Bucket(bus, "WINDOWS")
         self.history = Bucket(bus, "HISTORY")
+        self.destinations = Bucket(bus, "DESTINATIONS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)

@@ -21,10 +21,11 @@ PREFIX: Final = "TIDEMILL_"
 COMMAND_LINE: Final = "command line"
 _SEPARATOR: Final = "__"
 _NAME: Final = "<name>"
-_SOURCES: Final = "sources"
+_NAMED: Final = ("sources", "destinations")
+"""Tables whose keys are names of the user's."""
 _HIDDEN: Final = (
     *("secrets", "secret", "client_secret", "secret_key"),
-    *("password", "keys", "hash", "key", "value"),
+    *("password", "keys", "hash", "key", "value", "headers"),
 )
 Keys = tuple[str, ...]
 
@@ -146,9 +147,9 @@ def _parent(key: str) -> str:
 
 def _placeholders(keys: Keys) -> str:
     """Return a known key's form: the user's own name replaced, positions in lists left out."""
-    named = [_NAME if index == 1 and keys[0] == _SOURCES else key for index, key in enumerate(keys)]
+    named = [_NAME if index == 1 and keys[0] in _NAMED else key for index, key in enumerate(keys)]
     return ".".join(key for key in named if not key.isdigit())
 
 
 def _named(known: str, keys: Keys) -> str:
-    return known.replace(_NAME, keys[1]) if len(keys) > 1 and keys[0] == _SOURCES else known
+    return known.replace(_NAME, keys[1]) if len(keys) > 1 and keys[0] in _NAMED else known

@@ -17,6 +17,7 @@ from tidemill.kernel.errors import NotFoundError, SettingsError
 from tidemill.kernel.settings.audit import AuditSettings
 from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.deliveries import DeliveriesSettings
+from tidemill.kernel.settings.destinations import DESTINATION_NAME, DestinationSettings
 from tidemill.kernel.settings.merging import (
     COMMAND_LINE,
     FILE_NAME,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.control import ProxySettings
     from tidemill.kernel.settings.secrets import Secret
 
+DestinationName = Annotated[str, Field(pattern=DESTINATION_NAME, max_length=50)]
 SourceName = Annotated[str, Field(pattern=SOURCE_NAME, max_length=64)]
 
 
@@ -89,6 +91,7 @@ class Settings(Section):
     schemas: SchemasSettings = _section()
     log: LogSettings = _section()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
+    destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
 
     _inputs: Inputs = PrivateAttr(default=Inputs(None, {}, {}))
 

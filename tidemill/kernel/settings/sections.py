@@ -30,8 +30,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EMBEDDED: Final = "embedded"
-Role = Literal["router", "mailman", "listener", "closer", "sweeper", "history"]
-ROLES: Final[tuple[Role, ...]] = ("router", "mailman", "listener", "closer", "sweeper", "history")
+Role = Literal["router", "mailman", "listener", "closer", "sweeper", "forwarder", "history"]
+ROLES: Final[tuple[Role, ...]] = (
+    "router",
+    "mailman",
+    "listener",
+    "closer",
+    "sweeper",
+    "forwarder",
+    "history",
+)
 SOURCE_NAME: Final = r"^[a-z0-9]+([_-]?[a-z0-9]+)*$"
 _SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::(?P<port>[0-9]{1,5}))?/?")
 
@@ -73,7 +81,8 @@ def _tls_table(value: object) -> object:
     return {"enabled": value} if isinstance(value, bool) else value
 
 
-def _secret_table(value: object) -> object:
+def secret_table(value: object) -> object:
+    """Return the table that plain text stands for where a secret is asked for."""
     return {"value": value} if isinstance(value, str | SecretRef) else value
 
 
@@ -291,9 +300,9 @@ class SourceSettings(Section):
     """Provider whose signature scheme and attributes are used, like `github`."""
     recipe: Annotated[dict[str, Any], Table] | None = None
     """Signature scheme written out, for a provider without a preset."""
-    secrets: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
+    secrets: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(secret_table)], ...], Listed] = ()
     """Signing secrets; every active one is accepted."""
-    verify_tokens: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(_secret_table)], ...], Listed] = ()
+    verify_tokens: Annotated[tuple[Annotated[SourceSecret, BeforeValidator(secret_table)], ...], Listed] = ()
     """What the sender shows in its handshake, or what its answer is made of; not what it signs with."""
     keys: HttpsUrl | None = None
     """Address of the sender's public keys (a JSON Web Key Set), where its preset or recipe leaves it open."""

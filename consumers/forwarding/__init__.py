@@ -1,0 +1,1 @@
+"""Forwarding: events are posted to configured addresses, by tasks that need no code of users."""

@@ -1,0 +1,68 @@
+"""Destinations that nothing is sent to any more, because they have said that they are gone."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import orjson
+
+from tidemill.kernel import clock
+from tidemill.kernel.jetstream.buckets import Bucket
+from tidemill.kernel.subjects import escape
+
+STALE_SECONDS: Final = 2.0
+"""How old the view of a process may be."""
+
+
+class Disabled:
+    """Which destinations are disabled, and since when; everybody sees the same within two seconds."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._known: dict[str, dict[str, Any]] = {}
+        self._read_at = float("-inf")
+
+    async def all(self) -> dict[str, dict[str, Any]]:
+        """Return the disabled destinations by name, each with `reason` and `at`.
+
+        Raises:
+            BrokerError: the bucket can't be read.
+        """
+        stored = await self._bucket.items()
+        found = [orjson.loads(value) for value in stored.values()]
+        self._known = {one["name"]: one for one in found}
+        self._read_at = time.monotonic()
+        return self._known
+
+    async def find(self, name: str) -> dict[str, Any] | None:
+        """Return why a destination is disabled, None where it isn't.
+
+        Raises:
+            BrokerError: the bucket can't be read.
+        """
+        if time.monotonic() - self._read_at > STALE_SECONDS:
+            await self.all()
+        return self._known.get(name)
+
+    async def disable(self, name: str, reason: str) -> None:
+        """Disable a destination.
+
+        Raises:
+            BrokerError: the bucket can't be written.
+        """
+        entry = {"name": name, "reason": reason, "at": clock.now().isoformat()}
+        await self._bucket.put(escape(name), orjson.dumps(entry))
+        self._known = {**self._known, name: entry}
+
+    async def enable(self, name: str) -> bool:
+        """Let a destination be sent to again; say whether it was disabled.
+
+        Raises:
+            BrokerError: the bucket can't be written.
+        """
+        if name not in await self.all():
+            return False
+        await self._bucket.delete(escape(name))
+        self._known = {key: entry for key, entry in self._known.items() if key != name}
+        return True
