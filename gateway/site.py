@@ -9,6 +9,7 @@ from gateway.access.revocations import Revocations
 from gateway.api.audit import AuditApi
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
+from gateway.api.destinations import DestinationsApi
 from gateway.api.events import EventsApi
 from gateway.api.pulse import PulseApi
 from gateway.api.runs import RunsApi
@@ -19,6 +20,7 @@ from gateway.dashboard.login import Login
 from gateway.dashboard.views import dashboard_routes
 from gateway.health import CHECK_TIMEOUT
 from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.events import Events
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -97,4 +99,5 @@ def _api_routes(broker: Broker, sources: Sequence[str]) -> list[Route]:
         *EventsApi(events, quarantine, runs, definitions, sources).routes(),
         *WaitsApi(RunSignals(broker, runs), Tokens(broker)).routes(),
         *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
+        *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),
     ]

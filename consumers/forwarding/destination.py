@@ -17,8 +17,9 @@ from consumers.forwarding.verdict import Answer, Verdict
 from tidemill.kernel import clock
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
-from tidemill.kernel.services.disabled import Disabled
+from tidemill.kernel.services.destinations import Disabled
 from tidemill.kernel.settings.destinations import DestinationSettings
+from tidemill.kernel.subjects import new_run
 from tidemill.retry import Abort, RetryAfter
 
 
@@ -105,6 +106,12 @@ class Destination:
         moment = int(clock.now().timestamp())
         signature = signature_headers(message_id, moment, message.body, self._keys())
         return await self._client.post(message.headers | self._own_headers() | signature, message.body)
+
+    async def try_out(self) -> Answer:
+        """Post a sample, and return the answer; it raises as `post` does."""
+        run = new_run()
+        sample = Envelope(id=run, source="tidemill", type="tidemill.test", raw=b'{"test":true}')
+        return await self.post(sample, run)
 
     async def close(self) -> None:
         """Close its connections."""

@@ -7,11 +7,11 @@ import logging
 from typing import Final
 
 from consumers.forwarding.destination import Destination
-from consumers.forwarding.tasks import PREFIX, ForwardTask
+from consumers.forwarding.tasks import ForwardTask
 from consumers.worker import Worker
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.services.broker import Broker
-from tidemill.kernel.services.disabled import Disabled
+from tidemill.kernel.services.destinations import PREFIX, Disabled
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.settings.model import Settings
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from consumers.forwarding.destination import Destination
 from tidemill.binding import TRIGGERED_SOURCE, TRIGGERED_TYPE, BoundCall
 from tidemill.event import Event
 from tidemill.kernel.envelope import Envelope
+from tidemill.kernel.services.destinations import PREFIX
 from tidemill.options import Options
 from tidemill.retry import Retry
 from tidemill.run_context import Attempt
 from tidemill.task import FnTask
-
-PREFIX: Final = "forward."
 
 
 class ForwardTask(FnTask[Any, Any, Any, Any]):

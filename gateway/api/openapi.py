@@ -118,6 +118,10 @@ def control_document() -> Schema:
         "/api/v1/audit": {"get": _operation("List changes", query=["who", "action", "target", *_LISTING])},
         "/api/v1/dead": {"get": _operation("List dead letters", query=["task", *_LISTING])},
         "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},
+        "/api/v1/destinations": {"get": _operation("List destinations")},
+        "/api/v1/destinations/{name}/enable": {
+            "post": _operation("Send to a destination again that was gone", path=["name"])
+        },
         "/api/v1/dead/{key}/retry": {"post": _operation("Retry a dead letter's run", path=["key"])},
         "/api/v1/pulse": {"get": _operation("Show queues, stores, roles and workers")},
         "/api/v1/workers": {"get": _operation("List workers")},

@@ -103,8 +103,7 @@ MODEL_OF: Final = {
 } | {
     name: f"{name.capitalize()}Settings"
     for name in Settings.model_fields
-    if name not in ("sources", "run_logs")
-    if name not in ("sources", "destinations")
+    if name not in ("sources", "destinations", "run_logs")
 }
 
 

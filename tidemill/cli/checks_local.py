@@ -77,10 +77,21 @@ def _references(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
                     yield f"sources.{name}.{key}", secret.value
     for reference in settings.gateway.secret_key:
         yield "gateway.secret_key", reference
+    yield from _references_of_destinations(settings)
     if settings.nats.password is not None:
         yield "nats.password", settings.nats.password
     if settings.client.key is not None:
         yield "client.key", settings.client.key
+
+
+def _references_of_destinations(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
+    for name, destination in settings.destinations.items():
+        yield f"destinations.{name}.url", destination.url
+        for secret in destination.secrets:
+            if secret.active(clock.now()):
+                yield f"destinations.{name}.secrets", secret.value
+        for header, reference in destination.headers.items():
+            yield f"destinations.{name}.headers.{header}", reference
 
 
 def _sources(settings: Settings) -> Findings:

@@ -114,6 +114,12 @@ class Remote(SecretsRemote, Protocol):
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
 
+    async def destinations(self) -> list[Row]:
+        """Return where events are forwarded to."""
+
+    async def enable_destination(self, name: str) -> Row:
+        """Let a destination be sent to again; return its name as `enabled`."""
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
 

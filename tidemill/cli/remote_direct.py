@@ -13,6 +13,7 @@ from tidemill.cli.remote import Remote, Row, Verb
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -46,6 +47,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
         self._pulses = Pulses(broker, fresh=0)
+        self._destinations = Destinations(broker.destinations, self._definitions)
 
     async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
         """Start a run of a task."""
@@ -195,6 +197,15 @@ class DirectRemote(DirectSecrets, Remote):
         from tidemill.cli.deliveries_direct import DirectDeliveries  # noqa: PLC0415 - recipes delay commands
 
         return DirectDeliveries(self._broker, self._events, self._settings)
+
+    async def destinations(self) -> list[Row]:
+        """Return where events are forwarded to."""
+        return await self._destinations.list()
+
+    async def enable_destination(self, name: str) -> Row:
+        """Let a destination be sent to again."""
+        await self._destinations.enable(name)
+        return {"enabled": name}
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -141,6 +141,14 @@ class HttpRemote(HttpSecrets, Remote):
         """Return how the installation is."""
         return await self._get("pulse")
 
+    async def destinations(self) -> list[Row]:
+        """Return where events are forwarded to."""
+        return await self._list("destinations")
+
+    async def enable_destination(self, name: str) -> Row:
+        """Let a destination be sent to again."""
+        return await self._post("destinations", name, "enable")
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
         return await self._list("workers")

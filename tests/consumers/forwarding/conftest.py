@@ -13,7 +13,7 @@ import pytest
 
 from consumers.forwarding.destination import Destination
 from tidemill.kernel.envelope import Envelope
-from tidemill.kernel.services.disabled import Disabled
+from tidemill.kernel.services.destinations import Disabled
 from tidemill.kernel.settings.model import Settings
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

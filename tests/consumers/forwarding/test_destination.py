@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conftest import Receiver
 
     from consumers.forwarding.destination import Destination
-    from tidemill.kernel.services.disabled import Disabled
+    from tidemill.kernel.services.destinations import Disabled
 
 Destine = Callable[..., "Destination"]
 Envelopes = Callable[..., Envelope]

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from consumers.forwarding.tasks import PREFIX
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.services import registry
-from tidemill.kernel.services.disabled import Disabled
+from tidemill.kernel.services.destinations import PREFIX, Disabled
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.settings.model import Settings

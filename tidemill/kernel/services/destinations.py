@@ -1,4 +1,4 @@
-"""Destinations that nothing is sent to any more, because they have said that they are gone."""
+"""Destinations as everybody sees them: the tasks that forward, and who has said that it is gone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,59 @@ from typing import Any, Final
 import orjson
 
 from tidemill.kernel import clock
+from tidemill.kernel.errors import ConflictError, NotFoundError
 from tidemill.kernel.jetstream.buckets import Bucket
+from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import escape
 
+PREFIX: Final = "forward."
+"""What the ids of the tasks begin with that forward events."""
 STALE_SECONDS: Final = 2.0
 """How old the view of a process may be."""
+
+
+class Destinations:
+    """What may be asked about destinations, or done to them, from outside of the forwarder."""
+
+    def __init__(self, bucket: Bucket, definitions: Definitions) -> None:
+        self._disabled = Disabled(bucket)
+        self._definitions = definitions
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return all that were ever served and not removed, by name.
+
+        Raises:
+            BrokerError: the buckets can't be read.
+        """
+        await self._definitions.refresh()
+        disabled = await self._disabled.all()
+        found = [
+            {
+                "name": definition.id.removeprefix(PREFIX),
+                "task": definition.id,
+                "on": definition.on,
+                "where": definition.where,
+                "concurrency": definition.concurrency,
+                "disabled": disabled.get(definition.id.removeprefix(PREFIX)),
+            }
+            for definition in self._definitions.active()
+            if definition.id.startswith(PREFIX)
+        ]
+        return sorted(found, key=lambda row: str(row["name"]))
+
+    async def enable(self, name: str) -> None:
+        """Let a destination be sent to again.
+
+        Raises:
+            NotFoundError: there is no such destination.
+            ConflictError: it isn't disabled.
+            BrokerError: the bucket can't be written.
+        """
+        if await self._disabled.enable(name):
+            return
+        if all(row["name"] != name for row in await self.list()):
+            raise NotFoundError(f"there is no destination {name!r}", hint="`tidemill destinations list`")
+        raise ConflictError(f"destination {name} isn't disabled", hint="there is nothing to do")
 
 
 class Disabled:
