@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Collection
 
 from consumers.closer import Closer
+from consumers.forwarding.forwarder import Forwarder
 from consumers.history.gate import HistoryGate
 from consumers.history.role import History
-from consumers.forwarding.forwarder import Forwarder
 from consumers.listener import Listener
 from consumers.mailman import Mailman
 from consumers.role import Role
