@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
 from gateway.dashboard.theme import Theme
+from gateway.keys.https import HttpsFetch
 from gateway.metrics import Metrics
+from tests.gateway.keys.key_server import Authority, KeyServer, make_authority
 from tidemill.kernel.errors import BrokerError, WrongSequenceError
 from tidemill.kernel.services.audit import Audit, Change
 from tidemill.kernel.settings.control import ControlSettings
@@ -143,3 +145,34 @@ _OF_HTTPX = ("headers", "content", "data", "json", "params")
 @pytest.fixture
 def control_bench() -> type[ControlBench]:
     return ControlBench
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+async def key_server(authority: Authority) -> AsyncIterator[KeyServer]:
+    found = KeyServer()
+    listening = await asyncio.start_server(found.serve, "127.0.0.1", 0, ssl=authority.server)
+    found.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield found
+    finally:
+        if found.gate is not None:
+            found.gate.set()
+        listening.close()
+        await listening.wait_closed()
+
+
+@pytest.fixture
+def fetch(authority: Authority) -> HttpsFetch:
+    """Fetch from the test's own server, whatever the host."""
+
+    async def here(host: str, port: int) -> list[str]:
+        assert host
+        assert port
+        return ["127.0.0.1"]
+
+    return HttpsFetch(authority.client, here, inside=True)
