@@ -70,12 +70,7 @@ class Gateway:
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
         intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
         self._desk = DeliveryDesk(broker, self.metrics, intakes)
-        publisher = Publisher(
-            broker.bus,
-            broker.blobs,
-            events_age=settings.events.max_age,
-            quarantine_age=TopologyLimits().quarantine_max_age,
-        )
+        publisher = _publisher(settings, broker)
         self._definitions = Definitions(broker.tasks)
         self._senders = _senders(settings, broker, self._definitions)
         self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
@@ -103,6 +98,8 @@ class Gateway:
             max_body=settings.gateway.max_body,
             gate=gate,
             logbook=self._desk.logbook,
+            issuers=live.token_issuers,
+            published=self._keys,
         )
         ready = Readiness(broker, publisher.storing).problems
         routes = [*self._keepers.routes(), *self._desk.routes()]
@@ -163,6 +160,15 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
+
+
+def _publisher(settings: Settings, broker: Broker) -> Publisher:
+    return Publisher(
+        broker.bus,
+        broker.blobs,
+        events_age=settings.events.max_age,
+        quarantine_age=TopologyLimits().quarantine_max_age,
+    )
 
 
 def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:

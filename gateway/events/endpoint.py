@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.answer import Answer
@@ -16,10 +17,14 @@ from gateway.compressed import CODINGS, decompress
 from gateway.compressed import Fault as CompressionFault
 from gateway.events.attributes import UnsoundEventError, moment_of
 from gateway.events.binding import Carried, CloudEvent, UnreadableError, read
-from gateway.events.callers import Callers, scope_problem
+from gateway.events.callers import Caller, Callers, scope_problem
+from gateway.events.tokens import BearerTokens
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
 from gateway.intake import kept_headers, trace_context
+from gateway.keys.judging import keys_away, with_keys
+from gateway.keys.store import KeysAwayError, KeyStore
+from gateway.keys.wanted import Wanted
 from gateway.outcome import Outcome
 from gateway.problem import RETRY_AFTER, UNEXPECTED, Problem, method_not_allowed
 from gateway.receipt import Receipts, entries, status_of
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.logbook import Logbook
     from gateway.metrics import Metrics
     from gateway.schemas import SchemaStore
-    from tidemill.kernel.settings.sections import EventKey
+    from tidemill.kernel.settings.events import EventKey, TokenIssuer
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +90,12 @@ class EventApi:
         max_body: int,
         gate: Gate | None = None,
         logbook: Logbook | None = None,
+        issuers: Callable[[], Sequence[TokenIssuer]] = tuple,
+        published: KeyStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._callers = Callers(keys)
+        self._published = published or KeyStore()
+        self._callers = Callers(keys, issuers, BearerTokens(self._published))
         self._depot = depot
         self._schemas = schemas
         self._logbook = logbook
@@ -135,6 +143,8 @@ class EventApi:
             detail = "The events could not be stored just now. Send them again."
             away = Problem(503, "broker-away", detail, headers=(RETRY_AFTER,))
             return Outcome(Answer.problem(away), "unavailable")
+        except KeysAwayError as error:
+            return Outcome(Answer.problem(keys_away(error.retry_after)), "unavailable")
         except Exception:  # noqa: BLE001 - the last resort: one answer, and the log has the traceback
             _log.exception("a request to %s failed", PATH)
             return Outcome(Answer.problem(UNEXPECTED, unread=True), "failed")
@@ -150,22 +160,30 @@ class EventApi:
         inbound = Inbound(method, PATH, query, scope["headers"], body, self._clock())
         if method == "OPTIONS":
             return self._shake(inbound)
-        judged = self._judge(inbound)
+        judged = await self._judge_caller(inbound)
         if isinstance(judged, Problem):
             return _refused(judged)
         return await self._store(judged, client)
 
-    def _judge(self, inbound: Inbound) -> _Judged | Problem:
-        key = self._callers.identify(inbound)
-        if isinstance(key, Problem):
-            return key
+    async def _judge_caller(self, inbound: Inbound) -> _Judged | Problem:
+        """Judge a request of whoever it is by what they show."""
+        found = self._callers.identify(inbound)
+        if isinstance(found, Wanted):
+            caller: Caller | Problem = await with_keys(
+                self._published, found, partial(self._callers.identify, inbound)
+            )
+        else:
+            caller = found
+        return caller if isinstance(caller, Problem) else self._judge(inbound, caller)
+
+    def _judge(self, inbound: Inbound, caller: Caller) -> _Judged | Problem:
         plain = _plain(inbound, self._max_body)
         if isinstance(plain, Problem):
             return plain
         carried = _carried(plain)
         if isinstance(carried, Problem):
             return carried
-        problems = (_problem_of(event, key) for event in carried.events)
+        problems = (_problem_of(event, caller) for event in carried.events)
         problem = next((problem for problem in problems if problem is not None), None)
         if problem is not None:
             return problem
@@ -266,7 +284,7 @@ def _carried(inbound: Inbound) -> Carried | Problem:
 _UNREADABLE: Final = Problem(415, "content-type", "Of the structured formats only JSON in UTF-8 is read.")
 
 
-def _problem_of(event: CloudEvent, key: EventKey) -> Problem | None:
+def _problem_of(event: CloudEvent, caller: Caller) -> Problem | None:
     source, event_type = event.attributes["source"], event.attributes["type"]
     if (
         max(len(escape(source)), len(escape_type(event_type))) > MAX_NAME
@@ -274,4 +292,4 @@ def _problem_of(event: CloudEvent, key: EventKey) -> Problem | None:
     ):
         detail = f"type and source have at most {MAX_NAME} characters, percent-encoded, and an id {MAX_ID}."
         return Problem(400, "event", detail)
-    return scope_problem(key, source, event_type)
+    return scope_problem(caller, source, event_type)

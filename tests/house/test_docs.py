@@ -92,6 +92,8 @@ MODEL_OF: Final = {
     "run_logs": "RunLogsSettings",
     "control.oidc": "OidcSettings",
     "control.proxy": "ProxySettings",
+    "events.issuers": "TokenIssuer",
+    "events.issuers.scopes": "TokenScope",
     "events.keys": "EventKey",
     "nats.tls": "TlsSettings",
     "destinations.<name>": "DestinationSettings",

@@ -32,8 +32,8 @@ from gateway.public import build_public
 from gateway.schemas import SchemaStore
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
+from tidemill.kernel.settings.events import EventKey
 from tidemill.kernel.settings.keys import create_key, hash_key
-from tidemill.kernel.settings.sections import EventKey
 from tidemill.kernel.subjects import delivery_key
 
 if TYPE_CHECKING:

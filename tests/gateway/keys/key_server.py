@@ -80,6 +80,7 @@ class KeyServer:
     bodies: list[bytes] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, path: str, body: bytes, status: int = 200, **headers: str) -> None:
         self.answers[path] = (status, headers, body)
@@ -97,6 +98,7 @@ class KeyServer:
             path = head.split()[1]
             self.asked.append(path)
             self.heads.append(head)
+            self.came.set()
             if self.gate is not None:
                 await self.gate.wait()
             status, headers, body = self.answers.get(path, (404, {}, b"{}"))

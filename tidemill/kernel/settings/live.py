@@ -18,9 +18,9 @@ from typing import Final
 from tidemill.kernel import clock
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.control import ApiKey
+from tidemill.kernel.settings.events import EventKey, TokenIssuer
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import Secret
-from tidemill.kernel.settings.sections import EventKey
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 1.0
@@ -70,6 +70,11 @@ class LiveSettings:
         """Return the API keys of the event API."""
         self._look()
         return self._settings.events.keys
+
+    def token_issuers(self) -> tuple[TokenIssuer, ...]:
+        """Return who issues bearer tokens for the event API."""
+        self._look()
+        return self._settings.events.issuers
 
     def _look(self) -> None:
         if self._monotonic() < self._next_look:

@@ -18,6 +18,7 @@ from tidemill.kernel.settings.audit import AuditSettings
 from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.deliveries import DeliveriesSettings
 from tidemill.kernel.settings.destinations import DESTINATION_NAME, DestinationSettings
+from tidemill.kernel.settings.events import EventsSettings
 from tidemill.kernel.settings.merging import (
     COMMAND_LINE,
     FILE_NAME,
@@ -31,7 +32,6 @@ from tidemill.kernel.settings.sections import (
     SOURCE_NAME,
     ClientSettings,
     EngineSettings,
-    EventsSettings,
     GatewaySettings,
     HistorySettings,
     JournalSettings,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tidemill.kernel import clock
-from tidemill.kernel.settings.keys import HASH_PATTERN
 from tidemill.kernel.settings.secrets import Secret, SecretRef
 from tidemill.kernel.settings.values import (
     MAX_PORT,
@@ -23,7 +22,6 @@ from tidemill.kernel.settings.values import (
     SecretValue,
     Table,
 )
-from tidemill.kernel.subjects import pattern_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,13 +63,6 @@ def _whole_number(value: object) -> object:
 def _check_history(value: SecretRef) -> SecretRef:
     if not value.text.startswith(("sqlite:///", "postgresql://", "env:", "file:")):
         raise ValueError("write 'sqlite:///PATH', 'postgresql://…', or env:NAME or file:PATH that hold one")
-    return value
-
-
-def _check_pattern(value: str) -> str:
-    problem = pattern_problem(value)
-    if problem:
-        raise ValueError(f"not a pattern of types: {problem}")
     return value
 
 
@@ -123,21 +114,6 @@ class GatewaySettings(Section):
     """Senders that wait for a run's answer at the same time; others get the usual one at once."""
     secret_key: Annotated[tuple[SecretValue, ...], Listed] = ()
     """Keys that encrypt secrets on the broker, 32 bytes in base64 or hex; the first encrypts, all decrypt."""
-
-
-class EventKey(Section):
-    """An API key with which an internal service posts events, stored as a hash."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """Who uses the key; shown in logs."""
-    hash: Annotated[str, Field(pattern=f"^{HASH_PATTERN.pattern}$")]
-    """The key's hash: `sha256:` and 64 hexadecimal digits."""
-    sources: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = ("*",)
-    """Sources that it may post for; `*` stands for anything, as in `/shop/*`."""
-    types: Annotated[tuple[Annotated[str, AfterValidator(_check_pattern)], ...], Listed] = (">",)
-    """Types that it may post: patterns as a task's `on`, like `shop.order.*`."""
-    until: AwareDatetime | None = None
-    """Instant from which it no longer counts."""
 
 
 class TlsSettings(Section):
@@ -223,19 +199,6 @@ class JournalSettings(Section):
     """How long an ended run's journal stays at least; it stays until the history has taken it in."""
     tombstone: Annotated[Seconds, Field(ge=1)] = 3600.0
     """How long a closed run's id stays taken."""
-
-
-class EventsSettings(Section):
-    """The stream of accepted events."""
-
-    max_age: Annotated[Seconds, Field(ge=1)] = 7 * 86400.0
-    """How long events are kept."""
-    max_bytes: ByteSize = 1 << 30
-    """Size at which new events are refused with 503."""
-    duplicate_window: Annotated[Seconds, Field(ge=0.1)] = 86400.0
-    """How long the same delivery is recognised as a duplicate."""
-    keys: Annotated[tuple[EventKey, ...], Listed] = ()
-    """API keys for `POST /events`; while there is none, nobody may post."""
 
 
 class HistorySettings(Section):
