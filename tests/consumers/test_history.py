@@ -22,6 +22,7 @@ from tidemill.history.database import Database, locate, open_database
 from tidemill.history.event_queries import EventQuery
 from tidemill.history.reader import HistoryReader
 from tidemill.history.run_lists import RunQuery
+from tidemill.history.writer import STREAMS
 from tidemill.kernel.errors import HistoryError
 from tidemill.kernel.protocol.closer import Keeping
 from tidemill.kernel.services.histories import NOBODY, HistoryFloor, all_notes
@@ -71,7 +72,7 @@ async def written(mill: Mill) -> None:
     async def there() -> bool:
         notes = (await all_notes(mill.broker.history)).values()
         ends = {}
-        for stream in ("EVENTS", "RECORDS", "QUARANTINE", "JOURNAL", "DEAD"):
+        for stream in STREAMS:
             info = await mill.broker.bus.api(f"STREAM.INFO.{mill.names.stream(stream)}")
             ends[stream] = int(info["state"]["last_seq"]) if info["state"]["messages"] else 0
         return any(all(note.seqs.get(stream, -1) >= end for stream, end in ends.items()) for note in notes)

@@ -59,6 +59,7 @@ QUERIES += [
         DeliveryQuery(source="github"),
         DeliveryQuery(verdict="refused", source="github"),
         DeliveryQuery(verdict="duplicate"),
+        DeliveryQuery(verdict="accepted", reason="none"),
         DeliveryQuery(since=START + 5, until=START + 50),
     )
 ]

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from tests.history.conftest import DATABASES, make_url_of
 from tests.history.planting import START, plant_runs, run_row
-from tidemill.history import run_lists, tables
+from tidemill.history import run_lists, scanning, tables
 from tidemill.history.database import Database, open_database
 from tidemill.history.run_lists import RunQuery, list_runs
 from tidemill.kernel.errors import PayloadError
@@ -84,7 +84,7 @@ def test_pages_together_are_what_fits_newest_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database, rows = planted
-    monkeypatch.setattr(run_lists, "SCAN_LIMIT", scan)
+    monkeypatch.setattr(scanning, "SCAN_LIMIT", scan)
     monkeypatch.setattr(run_lists, "_WORD_SCAN_LIMIT", scan)
     monkeypatch.setattr(run_lists, "_CHUNK", scan)
     if limit == 1:

@@ -15,10 +15,12 @@ from tidemill.history.tables import (
     dead,
     deliveries,
     delivery_counts,
+    delivery_events,
     errors,
     event_bodies,
     events,
     quarantine,
+    refusals,
     run_bodies,
     run_counts,
     run_tags,
@@ -60,6 +62,8 @@ class Changes:
     event_bodies: list[Row] = field(default_factory=list)
     verdicts: list[Row] = field(default_factory=list)
     deliveries: list[Row] = field(default_factory=list)
+    refusals: list[Row] = field(default_factory=list)
+    delivery_events: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     dead: list[Row] = field(default_factory=list)
     totals: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -86,6 +90,8 @@ class Changes:
             (event_bodies, self.event_bodies),
             (verdicts, self.verdicts),
             (deliveries, self.deliveries),
+            (refusals, self.refusals),
+            (delivery_events, self.delivery_events),
             (quarantine, self.quarantine),
             (dead, self.dead),
         ):

@@ -6,26 +6,31 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy import Connection, Select, Table, literal_column, select
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.reading import dead_of, delivery_of, first_since, quarantine_of
 from tidemill.history.rows import Body, DeadRow, DeliveryRow, QuarantineRow
-from tidemill.history.run_lists import PAGE_LIMIT
-from tidemill.history.tables import dead, deliveries, events, quarantine, runs
+from tidemill.history.scanning import LAST, PAGE_LIMIT, look
+from tidemill.history.tables import dead, deliveries, events, quarantine, refusals, runs
 from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.services.deliveries import VERDICTS
+from tidemill.kernel.services.delivery_log import DELIVERIES, REFUSALS, TAKEN
 from tidemill.kernel.subjects import run_of_event
 
-_LAST: Final = 2**62
-_VERDICTS: Final = ("accepted", "refused", "duplicate", "quarantined")
+_TABLES: Final = {DELIVERIES: deliveries, REFUSALS: refusals}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryQuery:
-    """Which requests; `verdict` is one of `accepted`, `refused`, `duplicate`, `quarantined`."""
+    """Which requests: all that fit every field that is given.
+
+    `verdict` is one of `kernel.services.deliveries.VERDICTS`, `source` names a tenant too where it has one.
+    """
 
     verdict: str | None = None
     source: str | None = None
+    reason: str | None = None
     since: float | None = None
     until: float | None = None
 
@@ -33,56 +38,87 @@ class DeliveryQuery:
 def list_deliveries(
     connection: Connection, query: DeliveryQuery, *, cursor: str | None = None, limit: int = 50
 ) -> Page[DeliveryRow]:
-    """Return a page of requests, the newest first: accepted ones, and others as far as they were recorded.
+    """Return a page of requests, the newest first.
 
     Raises:
         PayloadError: the cursor is another query's, or there is no such verdict.
     """
-    if query.verdict not in (None, *_VERDICTS):
-        raise PayloadError(f"there is no verdict {query.verdict!r}", hint=f"it is {' or '.join(_VERDICTS)}")
+    if query.verdict not in (None, *VERDICTS):
+        raise PayloadError(f"there is no verdict {query.verdict!r}", hint=f"it is {' or '.join(VERDICTS)}")
     limit = max(1, min(limit, PAGE_LIMIT))
-    wanted = (query.verdict,) if query.verdict is not None else _VERDICTS
-    place = read_cursor(asdict(query), cursor, (int,) * len(wanted))
-    below = dict(zip(wanted, place or [_LAST] * len(wanted), strict=True))
-    found: list[DeliveryRow] = []
-    for verdict in wanted:
-        found += _deliveries(connection, query, verdict, below[verdict], limit + 1)
-    found.sort(key=lambda row: (-row.at, row.verdict, -row.number))
-    for row in found[:limit]:
-        below[row.verdict] = min(below[row.verdict], row.number)
-    more = write_cursor(asdict(query), list(below.values())) if len(found) > limit else None
-    return Page(tuple(found[:limit]), more)
+    wanted = [
+        name for name in _TABLES if query.verdict is None or (name == DELIVERIES) == (query.verdict in TAKEN)
+    ]
+    place = read_cursor(asdict(query), cursor, (int,) * len(wanted)) or [LAST] * len(wanted)
+    parts = [
+        _Part(below, *_requests(connection, _TABLES[name], query, below, limit))
+        for name, below in zip(wanted, place, strict=True)
+    ]
+    rows: list[DeliveryRow] = []
+    while len(rows) < limit and not any(part.blind for part in parts):
+        heads = [part for part in parts if part.head is not None]
+        if not heads:
+            break
+        rows.append(max(heads, key=lambda part: part.head.at if part.head else 0.0).take())
+    more = any(part.more for part in parts)
+    return Page(tuple(rows), write_cursor(asdict(query), [part.place for part in parts]) if more else None)
 
 
-def _deliveries(
-    connection: Connection, query: DeliveryQuery, verdict: str, below: int, limit: int
-) -> list[DeliveryRow]:
-    table = {"accepted": events, "quarantined": quarantine}.get(verdict, deliveries)
+class _Part:
+    """What was found in one table, on its way into a page of several."""
+
+    def __init__(self, below: int, rows: Sequence[Any], reached: int | None) -> None:
+        self._rows = [delivery_of(row) for row in rows]
+        self._taken = 0
+        self._reached = reached
+        self.place = below
+        self._settle()
+
+    @property
+    def head(self) -> DeliveryRow | None:
+        """The newest row that wasn't taken yet."""
+        return self._rows[self._taken] if self._taken < len(self._rows) else None
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is known of what follows."""
+        return self.head is None and self._reached is not None
+
+    @property
+    def more(self) -> bool:
+        """Whether something may follow."""
+        return self.head is not None or self._reached is not None
+
+    def take(self) -> DeliveryRow:
+        """Take the head."""
+        row = self._rows[self._taken]
+        self._taken += 1
+        self.place = row.number
+        self._settle()
+        return row
+
+    def _settle(self) -> None:
+        if self.blind and self._reached is not None:
+            self.place = self._reached
+
+
+def _requests(
+    connection: Connection, table: Table, query: DeliveryQuery, below: int, limit: int
+) -> tuple[Sequence[Any], int | None]:
     low = first_since(connection, table, query.since) if query.since is not None else 0
     if query.until is not None:
         below = min(below, first_since(connection, table, query.until))
-    listed = _newest(table, low, below)
-    if query.source is not None:
-        listed = listed.where(table.c.source == query.source)
-    if table is not deliveries:
-        rows = connection.execute(listed.limit(limit)).mappings()
-        return [_other(row, verdict) for row in rows]
-    rows = connection.execute(listed.where(table.c.kind == verdict).limit(limit)).mappings()
-    return [delivery_of(row) for row in rows]
-
-
-def _other(row: Any, verdict: str) -> DeliveryRow:
-    """Return a row of `events` or `quarantine` as a request."""
-    data = {"reason": quarantine_of(row).reason} if verdict == "quarantined" else {"bytes": row["bytes"]}
-    return DeliveryRow(
-        verdict=verdict,
-        number=row["number"],
-        at=row["at"],
-        source=row["source"],
-        type=row["type"],
-        event_id=row["event_id"] if verdict == "quarantined" else row["id"],
-        data=data,
-    )
+    rest = {
+        name: value for name in ("verdict", "source", "reason") if (value := getattr(query, name)) is not None
+    }
+    base = _newest(table, low, below)
+    if "verdict" in rest and (table is refusals or query.verdict != "accepted"):
+        base = base.where(table.c.verdict == rest.pop("verdict"))
+        if table is deliveries:
+            base = base.where(table.c.verdict != literal_column("'accepted'"))
+    elif "source" in rest:
+        base = base.where(table.c.source == rest.pop("source"))
+    return look(connection, table, base, rest, limit)
 
 
 def list_quarantine(
@@ -95,7 +131,7 @@ def list_quarantine(
     """
     limit, query = max(1, min(limit, PAGE_LIMIT)), {"list": "quarantine", "source": source}
     place = read_cursor(query, cursor, (int,))
-    listed = _newest(quarantine, 0, place[0] if place is not None else _LAST)
+    listed = _newest(quarantine, 0, place[0] if place is not None else LAST)
     if source is not None:
         listed = listed.where(quarantine.c.source == source)
     rows = connection.execute(listed.limit(limit + 1)).mappings().all()
@@ -128,7 +164,7 @@ def list_dead(
     """
     limit, query = max(1, min(limit, PAGE_LIMIT)), {"list": "dead", "task": task}
     place = read_cursor(query, cursor, (int,))
-    listed = _newest(dead, 0, place[0] if place is not None else _LAST)
+    listed = _newest(dead, 0, place[0] if place is not None else LAST)
     if task is not None:
         listed = listed.where(dead.c.task == task)
     rows = connection.execute(listed.limit(limit + 1)).mappings().all()

@@ -20,11 +20,18 @@ from tidemill.history.reading import (
     verdict_of,
 )
 from tidemill.history.rows import Body, DeliveryRow, EventDetail, EventRow, QuarantineRow, RunRow, VerdictRow
-from tidemill.history.run_lists import PAGE_LIMIT, SCAN_LIMIT
-from tidemill.history.tables import deliveries, event_bodies, events, quarantine, runs, verdicts
+from tidemill.history.scanning import LAST, PAGE_LIMIT, look
+from tidemill.history.tables import (
+    deliveries,
+    delivery_events,
+    event_bodies,
+    events,
+    quarantine,
+    runs,
+    verdicts,
+)
 from tidemill.kernel.errors import NotFoundError
 
-_LAST: Final = 2**62
 _MOST: Final = 2_000
 """Verdicts and runs that are shown of a page's events."""
 _MOST_OF_ONE: Final = 200
@@ -51,7 +58,7 @@ def list_events(
     limit = max(1, min(limit, PAGE_LIMIT))
     place = read_cursor(asdict(query), cursor, (int,))
     low = first_since(connection, events, query.since) if query.since is not None else 0
-    below = first_since(connection, events, query.until) if query.until is not None else _LAST
+    below = first_since(connection, events, query.until) if query.until is not None else LAST
     below = min(below, place[0]) if place is not None else below
     base = select(events).where(events.c.number >= low, events.c.number < below)
     base = base.order_by(events.c.number.desc())
@@ -59,16 +66,9 @@ def list_events(
         base = base.where(events.c.type == query.type)
     elif query.source is not None:
         base = base.where(events.c.source == query.source)
-    more: int | None = None
-    if query.type is not None and query.source is not None:
-        inner = base.limit(SCAN_LIMIT).subquery()
-        found = connection.execute(select(inner).where(inner.c.source == query.source).limit(limit + 1))
-        rows = found.mappings().all()
-        last = base.with_only_columns(events.c.number).limit(1).offset(SCAN_LIMIT - 1)
-        more = connection.execute(last).scalar_one_or_none() if len(rows) <= limit else None
-    else:
-        rows = connection.execute(base.limit(limit + 1)).mappings().all()
-    more = rows[limit - 1]["number"] if len(rows) > limit else more
+    rest = {"source": query.source} if query.type is not None and query.source is not None else {}
+    rows, reached = look(connection, events, base, rest, limit)
+    more = rows[limit - 1]["number"] if len(rows) > limit else reached
     shown = _with_company(connection, [event_of(row) for row in rows[:limit]])
     return Page(tuple(shown), write_cursor(asdict(query), [more]) if more is not None else None)
 
@@ -100,7 +100,7 @@ def event_detail(connection: Connection, event_id: str) -> EventDetail:
         body=Body(size=event.size, data=kept["body"], blob=kept["blob"])
         if kept is not None
         else Body(size=event.size),
-        deliveries=tuple(deliveries_of(connection, event_id, event.source)),
+        deliveries=tuple(deliveries_of(connection, [event.number])),
         quarantine=tuple(quarantined_as(connection, event_id, event.source)),
     )
 
@@ -111,16 +111,17 @@ def events_with(connection: Connection, numbers: Sequence[int]) -> list[EventRow
     return _with_company(connection, [event_of(row) for row in connection.execute(query).mappings()])
 
 
-def deliveries_of(connection: Connection, event_id: str, source: str) -> list[DeliveryRow]:
-    """Return the recorded requests with an event's id, other than the one that was accepted."""
-    query = (
-        select(deliveries)
-        .where(deliveries.c.event_id == event_id)
-        .order_by(deliveries.c.number)
+def deliveries_of(connection: Connection, numbers: Sequence[int]) -> list[DeliveryRow]:
+    """Return the requests that brought any of these events: the accepted ones, and duplicates."""
+    found = (
+        select(delivery_events.c.delivery)
+        .where(delivery_events.c.event.in_(numbers))
+        .order_by(delivery_events.c.event, delivery_events.c.delivery)
         .limit(_MOST_OF_ONE)
     )
-    found = [delivery_of(row) for row in connection.execute(query).mappings()]
-    return [row for row in found if row.source == source]
+    brought = list(connection.execute(found).scalars())
+    query = select(deliveries).where(deliveries.c.number.in_(brought))
+    return sorted((delivery_of(row) for row in connection.execute(query).mappings()), key=lambda row: row.at)
 
 
 def quarantined_as(connection: Connection, event_id: str, source: str) -> list[QuarantineRow]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from tidemill.history.changes import Changes
 from tidemill.history.shortening import NAME_LIMIT, clean, dumps, plain, tail, value
+from tidemill.history.tables import LINES
 from tidemill.kernel.frames import unpack
+from tidemill.kernel.jetstream.scan import StoredMessage
 from tidemill.kernel.letters import open_letter
+from tidemill.kernel.services.delivery_log import DELIVERIES, REFUSALS, Entry, entries_of
 from tidemill.kernel.subjects import unescape
 
 _MOST_ATTEMPTS: Final = 50
-_OWN_COLUMNS: Final = frozenset({"at", "source", "type", "client", "id"})
+_OWN_COLUMNS: Final = frozenset({"at", "source", "verdict", "status", "reason", "client"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,12 @@ class Message:
 class Inbound:
     """Takes in the messages of all streams but the journals'.
 
-    `events_base` is what is added to a sequence in EVENTS to get its number, `body_limit` how many bytes of
-    a body are kept.
+    `bases` are what is added to streams' sequences to get numbers, `body_limit` how many bytes of a body are
+    kept.
     """
 
     changes: Changes
-    events_base: int
+    bases: Mapping[str, int]
     body_limit: int
 
     def take(self, stream: str, message: Message) -> None:
@@ -46,7 +50,10 @@ class Inbound:
         Raises:
             PayloadError: it is no frame; so do KeyError, TypeError and ValueError where something is missing.
         """
-        _READERS[stream](self, message)
+        if stream in (DELIVERIES, REFUSALS):
+            self.request_log(stream, message)
+        else:
+            _READERS[stream](self, message)
 
     def event(self, message: Message) -> None:
         """Take an event in."""
@@ -78,7 +85,7 @@ class Inbound:
                 "blob": blob,
             }
         )
-        self.changes.count_delivery(message.at, source, "accepted")
+        self.changes.count_delivery(message.at, source, "event")
 
     def record(self, message: Message) -> None:
         """Take in what was decided about a request or an event."""
@@ -87,22 +94,40 @@ class Inbound:
             self._verdicts(message, facts)
             return
         source = plain(facts["source"] if "source" in facts else unescape(message.tokens[2])) or ""
-        missed = int(facts.get("missed", 0))
-        self.changes.count_delivery(message.at, source, kind, 1 + missed)
-        if kind not in ("refused", "duplicate"):
-            return
-        self.changes.deliveries.append(
+        self.changes.count_delivery(message.at, source, kind, 1 + int(facts.get("missed", 0)))
+
+    def request_log(self, stream: str, message: Message) -> None:
+        """Take a piece of the log of requests in."""
+        seq = message.number - self.bases[stream]
+        piece = StoredMessage("", seq, datetime.fromtimestamp(message.at, UTC), message.body)
+        for entry in entries_of(stream, piece):
+            self._request(stream, message.number * LINES + entry.place[1], entry)
+
+    def _request(self, stream: str, number: int, entry: Entry) -> None:
+        facts, source = entry.facts, plain(entry.source) or ""
+        verdict = str(facts.get("verdict", "unknown"))
+        self.changes.count_delivery(entry.at, source, verdict, 1 + int(facts.get("missed") or 0))
+        rows = self.changes.deliveries if stream == DELIVERIES else self.changes.refusals
+        rows.append(
             {
-                "number": message.number,
-                "kind": kind,
+                "number": number,
+                "id": entry.id,
                 "source": source,
-                "event_id": plain(facts.get("id")),
-                "type": plain(facts.get("type")),
-                "at": message.at,
+                "verdict": verdict,
+                "at": entry.at,
+                "status": facts.get("status"),
+                "reason": plain(facts.get("reason")),
                 "client": plain(facts.get("client")),
                 "data": dumps({name: given for name, given in facts.items() if name not in _OWN_COLUMNS}),
             }
         )
+        brought = {
+            event["seq"]
+            for event in entry.events
+            if event.get("seq") and event.get("status") != "quarantined"
+        }
+        base = self.bases["EVENTS"]
+        self.changes.delivery_events += [{"event": base + seq, "delivery": number} for seq in brought]
 
     def _verdicts(self, message: Message, facts: dict[str, Any]) -> None:
         event = facts["event"]
@@ -110,7 +135,7 @@ class Inbound:
         for part, verdict in enumerate(judged):
             self.changes.verdicts.append(
                 {
-                    "event": self.events_base + int(event["seq"]),
+                    "event": self.bases["EVENTS"] + int(event["seq"]),
                     "number": message.number,
                     "part": part,
                     "verdict": verdict["verdict"],
@@ -145,8 +170,6 @@ class Inbound:
                 "body": raw[: self.body_limit] or None,
             }
         )
-        if not pair:
-            self.changes.count_delivery(message.at, source, "quarantined")
 
     def letter(self, message: Message) -> None:
         """Take a dead letter in."""

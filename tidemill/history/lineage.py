@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from tidemill.history.event_queries import deliveries_of, event_detail, events_with
 from tidemill.history.reading import run_of
-from tidemill.history.rows import DeliveryRow, EventRow, Lineage, RunRow
+from tidemill.history.rows import EventRow, Lineage, RunRow
 from tidemill.history.run_details import FAMILY_LIMIT, family, find_run
 from tidemill.history.tables import runs
 
@@ -36,10 +36,7 @@ def lineage(connection: Connection, name: str) -> Lineage:
 def _of_events(connection: Connection, found: Sequence[EventRow], begun: Sequence[RunRow]) -> Lineage:
     """Return events and the trees of the runs that they started, or of others that are given."""
     roots = {run.id: run for event in found for run in event.runs} | {run.id: run for run in begun}
-    told: list[DeliveryRow] = []
-    for event in found:
-        told.append(_accepted(event))
-        told += deliveries_of(connection, event.id, event.source)
+    told = deliveries_of(connection, [event.number for event in found])
     trees: list[RunRow] = []
     more = False
     for root in sorted(roots.values(), key=lambda run: run.number):
@@ -58,14 +55,3 @@ def _root(connection: Connection, run: RunRow) -> RunRow:
         return run
     row = connection.execute(select(runs).where(runs.c.id == run.root_id)).mappings().one_or_none()
     return run_of(row) if row is not None else run
-
-
-def _accepted(event: EventRow) -> DeliveryRow:
-    return DeliveryRow(
-        verdict="accepted",
-        number=event.number,
-        at=event.at,
-        source=event.source,
-        type=event.type,
-        event_id=event.id,
-    )

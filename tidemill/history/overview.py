@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.rows import Bucket, ErrorGroup, Position
-from tidemill.history.run_lists import PAGE_LIMIT, SCAN_LIMIT
+from tidemill.history.scanning import PAGE_LIMIT, SCAN_LIMIT
 from tidemill.history.tables import (
     delivery_counts,
     error_marks,

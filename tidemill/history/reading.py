@@ -87,10 +87,11 @@ def verdict_of(row: RowMapping) -> VerdictRow:
 
 
 def delivery_of(row: RowMapping) -> DeliveryRow:
-    """Read a row of `deliveries`."""
-    names = ("number", "at", "source", "type", "event_id", "client")
+    """Read a row of `deliveries` or `refusals`."""
+    names = ("number", "id", "verdict", "at", "source", "status", "reason", "client")
     given: dict[str, Any] = {name: row[name] for name in names}
-    return DeliveryRow(verdict=row["kind"], **given, data=_json(row["data"], {}))
+    data = _json(row["data"], {})
+    return DeliveryRow(**given, events=tuple(data.pop("events", ())), data=data)
 
 
 def quarantine_of(row: RowMapping, **more: Any) -> QuarantineRow:

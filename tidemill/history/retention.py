@@ -15,10 +15,12 @@ from tidemill.history.tables import (
     dead,
     deliveries,
     delivery_counts,
+    delivery_events,
     errors,
     event_bodies,
     events,
     quarantine,
+    refusals,
     run_bodies,
     run_counts,
     run_tags,
@@ -33,7 +35,7 @@ EVERY: Final = 60.0
 """Seconds between two rounds."""
 _MINUTES_KEPT: Final = 2 * 86_400.0
 _HOURS_KEPT: Final = 400 * 86_400.0
-_BY_NUMBER: Final = (event_bodies, events, deliveries, quarantine, dead)
+_BY_NUMBER: Final = (events, deliveries, refusals, quarantine, dead)
 
 
 class Retention:
@@ -170,6 +172,8 @@ def _forget_verdicts(connection: Connection, before: float) -> bool:
 def _delete(connection: Connection, table: Table, look: Any) -> bool:
     numbers = list(connection.execute(look).scalars())
     if numbers:
+        if table is deliveries:
+            connection.execute(delete(delivery_events).where(delivery_events.c.delivery.in_(numbers)))
         connection.execute(delete(table).where(table.c.number.in_(numbers)))
     return len(numbers) == CHUNK
 

@@ -171,19 +171,22 @@ class EventDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """One request: `verdict` is `accepted`, `duplicate`, `refused` or `quarantined`.
+    """One request, as the log of requests has it; `id` is its id there.
 
-    `number` counts within the stream that the verdict is from. `data` holds what was recorded: status,
-    check and detail of a refused one, the reason of a quarantined one, `missed` records before it.
+    `verdict` is one of `kernel.services.deliveries.VERDICTS`, `reason` the check that refused it. `events`
+    are those that it brought: `id`, `type`, `status`, `seq`, and `reason` of a quarantined one. `data` holds
+    the rest: `us`, `size`, `tenant`, `detail`, `method`, `path`, `headers`, and how many were `missed`.
     """
 
-    verdict: str
     number: int
+    id: str
+    verdict: str
     at: float
     source: str
-    type: str | None = None
-    event_id: str | None = None
+    status: int | None = None
+    reason: str | None = None
     client: str | None = None
+    events: tuple[dict[str, Any], ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
 
 

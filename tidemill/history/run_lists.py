@@ -11,18 +11,14 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.reading import first_since, run_of
 from tidemill.history.rows import RunRow
+from tidemill.history.scanning import LAST, PAGE_LIMIT, look
 from tidemill.history.search import find_numbers
 from tidemill.history.tables import run_tags, runs
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.state import Status
 
-SCAN_LIMIT: Final = 10_000
-"""Rows of an index that one page looks at."""
 _WORD_SCAN_LIMIT: Final = 2_000
 _CHUNK: Final = 250
-_LAST: Final = 2**62
-PAGE_LIMIT: Final = 500
-"""Rows of a page at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +63,7 @@ def list_runs(
     limit = max(1, min(limit, PAGE_LIMIT))
     place = read_cursor(asdict(query), cursor, (int,))
     low = first_since(connection, runs, query.since) if query.since is not None else 0
-    below = first_since(connection, runs, query.until) if query.until is not None else _LAST
+    below = first_since(connection, runs, query.until) if query.until is not None else LAST
     if place is not None:
         below = min(below, place[0])
     found: list[RunRow] = []
@@ -89,16 +85,8 @@ def _part(  # noqa: PLR0913 - a query, and where to look
         return _by_words(connection, query, status, low=low, below=below, limit=limit)
     driver, rest = _split(query, status)
     base = _driven(driver, low=low, below=below)
-    if not rest:
-        rows = [run_of(row) for row in connection.execute(base.limit(limit + 1)).mappings()]
-        return rows, rows[-1].number if len(rows) > limit else None
-    inner = base.limit(SCAN_LIMIT).subquery()
-    outer = select(inner).where(*(inner.c[name] == value for name, value in rest.items())).limit(limit + 1)
-    rows = [run_of(row) for row in connection.execute(outer).mappings()]
-    if len(rows) > limit:
-        return rows, rows[-1].number
-    last = base.with_only_columns(runs.c.number).limit(1).offset(SCAN_LIMIT - 1)
-    return rows, connection.execute(last).scalar_one_or_none()
+    found, reached = look(connection, runs, base, rest, limit)
+    return [run_of(row) for row in found], reached
 
 
 def _split(query: RunQuery, status: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

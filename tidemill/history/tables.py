@@ -236,22 +236,50 @@ verdicts: Final = Table(
 """What the router decided about an event and a task, other than to start a run."""
 Index("verdicts_by_number", verdicts.c.number)
 
-deliveries: Final = Table(
-    "deliveries",
-    metadata,
-    _number(),
-    Column("kind", String, nullable=False),
-    Column("source", String, nullable=False),
-    Column("event_id", String),
-    Column("type", String),
-    Column("at", Double, nullable=False),
-    Column("client", String),
-    Column("data", Text, nullable=False),
+
+def _log(name: str) -> Table:
+    """Return a table of requests; a request's number is its piece's times `LINES`, plus its line."""
+    return Table(
+        name,
+        metadata,
+        _number(),
+        Column("id", String, nullable=False),
+        Column("source", String, nullable=False),
+        Column("verdict", String, nullable=False),
+        Column("at", Double, nullable=False),
+        Column("status", Integer),
+        Column("reason", String),
+        Column("client", String),
+        Column("data", Text, nullable=False),
+    )
+
+
+LINES: Final = 1 << 16
+deliveries: Final = _log("deliveries")
+"""Requests that brought something: accepted, duplicate, quarantined."""
+refusals: Final = _log("refusals")
+"""All other requests, as far as they were logged; `source` is empty where there is none of that name."""
+_NOT_ACCEPTED = text("verdict <> 'accepted'")
+Index("deliveries_by_source", deliveries.c.source, deliveries.c.number)
+Index(
+    "deliveries_by_verdict",
+    deliveries.c.verdict,
+    deliveries.c.number,
+    postgresql_where=_NOT_ACCEPTED,
+    sqlite_where=_NOT_ACCEPTED,
 )
-"""Requests that made no event: `refused` ones and `duplicate`s, as far as they were recorded."""
-Index("deliveries_by_kind", deliveries.c.kind, deliveries.c.number)
-Index("deliveries_by_source", deliveries.c.source, deliveries.c.kind, deliveries.c.number)
-_some("deliveries_by_event", deliveries, "event_id")
+Index("refusals_by_source", refusals.c.source, refusals.c.number)
+Index("refusals_by_verdict", refusals.c.verdict, refusals.c.number)
+
+delivery_events: Final = Table(
+    "delivery_events",
+    metadata,
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
+    Column("delivery", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""Which request brought which event, or brought it again."""
+Index("delivery_events_by_delivery", delivery_events.c.delivery)
 
 quarantine: Final = Table(
     "quarantine",
@@ -300,7 +328,8 @@ delivery_counts: Final = Table(
     Column("count", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""How many requests and events of a source had a verdict in the `span` seconds from `at` on."""
+"""How many requests of a source had a verdict in the `span` seconds from `at` on. `event` counts accepted
+events, `pair_…` what the router decided, `drift` what differed from what was known."""
 
 positions: Final = Table(
     "positions",

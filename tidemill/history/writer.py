@@ -24,7 +24,7 @@ from tidemill.kernel.errors import ConflictError, PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.subjects import Names
 
-STREAMS: Final = ("EVENTS", "RECORDS", "QUARANTINE", "JOURNAL", "DEAD")
+STREAMS: Final = ("EVENTS", "RECORDS", "DELIVERIES", "REFUSALS", "QUARANTINE", "JOURNAL", "DEAD")
 _CHUNK: Final = 500
 _LIVE_LIMIT: Final = 50_000
 _log = logging.getLogger(__name__)
@@ -117,7 +117,8 @@ class HistoryWriter:
 
     def _write(self, found: Mapping[str, Sequence[Stored]], *, careful: bool) -> None:
         changes = Changes()
-        inbound = Inbound(changes, self.places["EVENTS"].base, self._limit)
+        bases = {stream: place.base for stream, place in self.places.items()}
+        inbound = Inbound(changes, bases, self._limit)
         left_out = 0
         for stream, messages in found.items():
             if stream != "JOURNAL":
@@ -129,8 +130,9 @@ class HistoryWriter:
             journal, unread = self._journal(found.get("JOURNAL", ()))
             rows = self._rows_of(connection, journal, careful=careful)
             roots = self._roots_of(connection, journal, rows)
-            base = self.places["EVENTS"].base
-            projection = JournalProjection(changes, rows, roots, events_base=base, body_limit=self._limit)
+            projection = JournalProjection(
+                changes, rows, roots, events_base=bases["EVENTS"], body_limit=self._limit
+            )
             projection.take(journal)
             projection.finish()
             changes.write(connection)

@@ -29,6 +29,8 @@ def upgrade() -> None:
     _event_bodies()
     _verdicts()
     _deliveries()
+    _refusals()
+    _delivery_events()
     _quarantine()
     _dead()
     _delivery_counts()
@@ -256,18 +258,47 @@ def _deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("number", _NUMBER, autoincrement=False, nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
-        sa.Column("event_id", sa.String()),
-        sa.Column("type", sa.String()),
+        sa.Column("verdict", sa.String(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("status", sa.Integer()),
+        sa.Column("reason", sa.String()),
         sa.Column("client", sa.String()),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
     )
-    _partial("deliveries_by_event", "deliveries", ["event_id", "number"], "event_id IS NOT NULL")
-    op.create_index("deliveries_by_kind", "deliveries", ["kind", "number"])
-    op.create_index("deliveries_by_source", "deliveries", ["source", "kind", "number"])
+    op.create_index("deliveries_by_source", "deliveries", ["source", "number"])
+    _partial("deliveries_by_verdict", "deliveries", ["verdict", "number"], "verdict <> 'accepted'")
+
+
+def _refusals() -> None:
+    op.create_table(
+        "refusals",
+        sa.Column("number", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("status", sa.Integer()),
+        sa.Column("reason", sa.String()),
+        sa.Column("client", sa.String()),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_index("refusals_by_source", "refusals", ["source", "number"])
+    op.create_index("refusals_by_verdict", "refusals", ["verdict", "number"])
+
+
+def _delivery_events() -> None:
+    op.create_table(
+        "delivery_events",
+        sa.Column("event", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("delivery", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("event", "delivery"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("delivery_events_by_delivery", "delivery_events", ["delivery"])
 
 
 def _quarantine() -> None:
