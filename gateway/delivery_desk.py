@@ -1,13 +1,16 @@
-"""All that a gateway has to do with requests that were answered: their log, and the API that shows it."""
+"""All that a gateway has to do with requests that were answered: their log, and those it refused and kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gateway.api.deliveries import DeliveriesApi
+from gateway.api.reverify import ReverifyApi
 from gateway.events.endpoint import SOURCE as EVENTS
+from gateway.keeping import Keeper
 from gateway.logbook import Logbook
 from gateway.redaction import Redaction
+from gateway.reverification import Reverification
 from tidemill.kernel.services.deliveries import Deliveries
 from tidemill.kernel.services.events import Events
 
@@ -16,24 +19,45 @@ if TYPE_CHECKING:
 
     from starlette.routing import Route
 
+    from gateway.depot import Depot
     from gateway.intake import Intake
+    from gateway.judge import Judge
     from gateway.metrics import Metrics
     from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.model import Settings
 
 
 class DeliveryDesk:
-    """Keeps the log.
+    """Writes the log, keeps what is refused, and lets in what of that turns out to be genuine.
 
     Attributes:
         logbook: where entries are made.
+        keeper: keeps refused requests, None where no source wants that.
     """
 
-    def __init__(self, broker: Broker, metrics: Metrics, intakes: Mapping[str, Intake]) -> None:
+    def __init__(
+        self, settings: Settings, broker: Broker, metrics: Metrics, intakes: Mapping[str, Intake]
+    ) -> None:
         self._broker = broker
         self._redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
+        sizes = kept_sizes(settings)
+        self._keeping = {name: intakes[name] for name in sizes}
         self.logbook = Logbook(broker.bus, metrics, self._redaction, (*intakes, EVENTS))
+        self.keeper = Keeper(broker.bus, sizes) if sizes else None
 
-    def routes(self) -> list[Route]:
+    def reverification(self, judge: Judge, depot: Depot) -> Reverification:
+        """Return what verifies kept requests again."""
+        return Reverification(self._broker.bus, self._keeping, judge, depot, self.logbook)
+
+    def routes(self, judge: Judge, depot: Depot) -> list[Route]:
         """Return the routes of the control API."""
-        events = Events(self._broker.bus, self._broker.blobs)
-        return DeliveriesApi(Deliveries(self._broker.bus, events, self._redaction.show)).routes()
+        broker = self._broker
+        deliveries = Deliveries(broker.bus, Events(broker.bus, broker.blobs), self._redaction.show)
+        again = ReverifyApi(self.reverification(judge, depot))
+        return [*again.routes(), *DeliveriesApi(deliveries).routes()]
+
+
+def kept_sizes(settings: Settings) -> dict[str, int]:
+    """Return the sources that keep what they refuse, with the bytes that each may keep."""
+    found = {name: source.keep_refused for name, source in settings.sources.items()}
+    return {name: keeping.max_bytes for name, keeping in found.items() if keeping is not None}

@@ -45,6 +45,8 @@ class DerivedIds:
         if verified.timestamp or self._by_body:
             stamp = f"{verified.timestamp or ''}\n".encode("latin-1", "replace")
             return f"{DERIVED}{hashlib.sha256(stamp + inbound.body).hexdigest()}"
+        if inbound.named:
+            return inbound.named
         kept = self._kept.get(_digest(inbound.body)) if self._kept else None
         return kept[0] if kept and kept[1] > self._clock() else secrets.token_hex(16)
 

@@ -13,9 +13,10 @@ class Inbound:
         headers: names in lower case and values, in the order of arrival, duplicates kept (ASGI).
         body: the raw bytes.
         received_at: seconds since the epoch.
+        named: the delivery's id, where nothing that it says tells it from others; empty for a fresh one.
     """
 
-    __slots__ = ("_by_name", "body", "headers", "method", "path", "query", "received_at")
+    __slots__ = ("_by_name", "body", "headers", "method", "named", "path", "query", "received_at")
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a request
         self,
@@ -25,6 +26,8 @@ class Inbound:
         headers: list[tuple[bytes, bytes]],
         body: bytes,
         received_at: float,
+        *,
+        named: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -32,6 +35,7 @@ class Inbound:
         self.headers = headers
         self.body = body
         self.received_at = received_at
+        self.named = named
         by_name: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             if name in by_name:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -22,9 +21,9 @@ from gateway.clients import Clients
 from gateway.depot import Depot
 from gateway.inbound import Inbound
 from gateway.introductions import UnvisitedError
-from gateway.keys.judging import keys_away, with_keys
+from gateway.judge import Judge
+from gateway.keys.judging import keys_away
 from gateway.keys.store import KeysAwayError
-from gateway.keys.wanted import Wanted
 from gateway.limits import gate_of
 from gateway.metrics import UNKNOWN, Metrics
 from gateway.outcome import Outcome
@@ -40,13 +39,14 @@ if TYPE_CHECKING:
     from gateway.body import Receive, Send
     from gateway.intake import Intake
     from gateway.introductions import Introductions
+    from gateway.keeping import Keeper
     from gateway.keys.store import KeyStore
     from gateway.limits import Gate
     from gateway.logbook import Logbook
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
-    from gateway.tenants import Ring, TenantRings
-    from gateway.verdict import Judged, Quarantined, Verdict
+    from gateway.tenants import TenantRings
+    from gateway.verdict import Quarantined
     from gateway.waiting import Senders
     from tidemill.kernel.services.windows import Windows
 
@@ -54,7 +54,6 @@ _log = logging.getLogger(__name__)
 
 PREFIX: Final = b"/webhooks/"
 REQUIRED: Final = "required"
-TENANT_UNKNOWN: Final = "tenant_unknown"
 _NO_SOURCE: Final = "There is no such source."
 _NO_TENANT: Final = (
     "A tenant is 1 to 64 letters, digits, dots, hyphens and underscores, and neither '.' nor '..'."
@@ -83,6 +82,7 @@ class Ingress:
         gate: Gate | None = None,
         senders: Senders | None = None,
         logbook: Logbook | None = None,
+        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._desks = {name.encode(): _Desk.of(intake) for name, intake in intakes.items()}
@@ -96,9 +96,9 @@ class Ingress:
         self._senders = senders
         self._depot = Depot(publisher, recorder, windows)
         self._introductions = introductions
-        self._rings = rings
         self._logbook = logbook
-        self._keys = keys
+        self._judge = Judge(introductions, rings, keys)
+        self._keeper = keeper
         self._metrics = metrics
         self._clock = clock
         self._budget = Budget()
@@ -192,35 +192,16 @@ class Ingress:
         inbound = Inbound(
             method, target.path, scope["query_string"].decode("latin-1"), headers, body, self._clock()
         )
-        ring = await self._ring(target)
-        judge = partial(intake.receive, inbound, target.tenant, ring)
-        verdict = judge()
-        if isinstance(verdict, Wanted):
-            verdict = await self._judge_with_keys(verdict, judge)
+        verdict, check = await self._judge.judge(intake, inbound, target.tenant)
         if isinstance(verdict, Refused):
-            check = TENANT_UNKNOWN if ring is not None and not ring.known else ""
-            return _refuse(verdict, target, len(body), check)
+            kept = None
+            if self._keeper is not None:
+                client = self._clients.address(scope)
+                kept = await self._keeper.keep(inbound, intake.source, target.tenant, check, client)
+            return _refuse(verdict, target, len(body), check)._replace(kept=kept)
         if isinstance(verdict, Handshaken):
             return await self._shake(verdict, target, scope, len(body))
         return await self._store(verdict, target, scope, len(body))
-
-    async def _ring(self, target: _Target) -> Ring | None:
-        """Return the secrets of the request's tenant, None where the source's count, which are at hand then.
-
-        Raises:
-            LockedError: they can't be read.
-            BrokerError: they aren't known here, and the broker can't be asked.
-        """
-        intake = target.desk.intake
-        if intake.tenants and target.tenant is not None and self._rings is not None:
-            return await self._rings.ring(intake.source, target.tenant)
-        if intake.learns and self._introductions is not None:
-            await self._introductions.ready(intake.source)
-        return None
-
-    async def _judge_with_keys(self, wanted: Wanted, judge: Callable[[], Verdict]) -> Judged:
-        """Judge a request whose keys have to be fetched first."""
-        return await with_keys(self._keys, wanted, judge)
 
     async def _store(
         self, verdict: Accepted | Quarantined | Batch, target: _Target, scope: Scope, size: int
@@ -282,7 +263,7 @@ class Ingress:
             client = self._clients.address(scope)
             refused = await self._introductions.finish(shaken, target.source, target.tenant, client)
             if refused is not None:
-                return _refuse(refused, target, size)
+                return _refuse(refused, target, size, refused.check)
         elif shaken.learn or shaken.visit:
             raise TypeError(f"the handshake {shaken.name!r} needs introductions")
         return Outcome(shaken.answer, _HANDSHAKE, size)
@@ -350,9 +331,9 @@ def _turned_away(check: str, problem: Problem) -> Outcome:
     return Outcome(Answer.problem(problem, unread=True), _REFUSED, refused=refused)
 
 
-def _refuse(verdict: Refused, target: _Target, size: int, check: str = "") -> Outcome:
+def _refuse(verdict: Refused, target: _Target, size: int, check: str) -> Outcome:
     """Refuse a request; `check` is what its operator is told, where its sender mustn't know."""
-    refused = Refused(verdict.status, check or verdict.check, verdict.detail)
+    refused = Refused(verdict.status, check, verdict.detail)
     if verdict.status == HTTPStatus.UNAUTHORIZED and target.desk.refusal is not None:
         return Outcome(target.desk.refusal, _REFUSED, size, refused=refused)
     kind = verdict.check.replace("_", "-")

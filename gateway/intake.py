@@ -353,7 +353,9 @@ def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Re
     if body is Fault.CORRUPT:
         return Reason("bad_encoding", "The body can't be decompressed.")
     headers = [pair for pair in inbound.headers if pair[0] not in _OF_COMPRESSED]
-    plain = Inbound(inbound.method, inbound.path, inbound.query, headers, body, inbound.received_at)
+    plain = Inbound(
+        inbound.method, inbound.path, inbound.query, headers, body, inbound.received_at, named=inbound.named
+    )
     return arrival._replace(inbound=plain)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.outcome import Outcome
     from gateway.redaction import Redaction
     from tidemill.kernel.jetstream.bus import Bus
+    from tidemill.kernel.services.kept import KeptRequest
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +112,14 @@ class Logbook:
             self._wake.set()
         else:
             self._miss(sample)
+
+    def let_in(self, request: KeptRequest, outcome: Outcome, seconds: float) -> None:
+        """Make an entry of a refused request that has turned out to be genuine."""
+        client = str(request.facts.get("client"))
+        entry = _facts(request.source, request.facts.get("tenant"), outcome, seconds, client)
+        if not self._taken.add(_line(entry | {"events": outcome.events, "reverified": request.name})):
+            self._metrics.records_dropped["taken",] += 1
+        self._wake.set()
 
     def _strange(self, source: str | None, scope: Mapping[str, Any]) -> dict[str, Any]:
         """Return what else is kept of a request that brought nothing: there is no event that has it."""
@@ -227,6 +236,8 @@ def _facts(
         facts["secret"] = outcome.secret
     if outcome.refused is not None:
         facts["reason"], facts["detail"] = outcome.refused.check, outcome.refused.detail
+    if outcome.kept is not None:
+        facts["kept"] = outcome.kept
     return facts
 
 

@@ -20,6 +20,7 @@ class Outcome(NamedTuple):
         events: what the log says of those that are stored, None where it brought nothing.
         secret: index of the secret that matched, None where that isn't known.
         refused: why it was refused.
+        kept: what it is called among the refused requests that are kept.
         waiting: a run may have a better answer.
     """
 
@@ -29,4 +30,5 @@ class Outcome(NamedTuple):
     events: list[dict[str, Any]] | None = None
     secret: int | None = None
     refused: Refused | None = None
+    kept: str | None = None
     waiting: Waiting | None = None

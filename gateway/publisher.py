@@ -19,6 +19,7 @@ from tidemill.kernel.clock import now
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT, Blobs
+from tidemill.kernel.jetstream.topology import TopologyLimits
 from tidemill.kernel.reply import HEADER as REPLY_HEADER
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from tidemill.kernel.envelope import Envelope
     from tidemill.kernel.jetstream.bus import Bus, Stored
+    from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.model import Settings
 
 TIMEOUT: Final = 1.2
 """Seconds until a sender is told to come again: with what stands around it, less than two."""
@@ -140,3 +143,11 @@ class Publisher:
             raise
         self.storing.succeeded()
         return stored
+
+
+def publisher_of(settings: Settings, broker: Broker) -> Publisher:
+    """Return the publisher that the settings and their topology ask for."""
+    quarantine_age = TopologyLimits().quarantine_max_age
+    return Publisher(
+        broker.bus, broker.blobs, events_age=settings.events.max_age, quarantine_age=quarantine_age
+    )

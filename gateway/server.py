@@ -18,13 +18,14 @@ from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
+from gateway.judge import Judge
 from gateway.keys.store import KeyStore
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
 from gateway.metrics import Metrics
 from gateway.pages.token import TokenPages
 from gateway.public import build_public
-from gateway.publisher import Publisher
+from gateway.publisher import publisher_of
 from gateway.recorder import Recorder
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
@@ -33,7 +34,6 @@ from gateway.site import ControlSite
 from gateway.sources import build_intakes, schema_store
 from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
-from tidemill.kernel.jetstream.topology import TopologyLimits
 from tidemill.kernel.services.answers import Answers
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.events import Events
@@ -69,8 +69,8 @@ class Gateway:
         self._keys = self.metrics.watch_keys(KeyStore())
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
         intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
-        self._desk = DeliveryDesk(broker, self.metrics, intakes)
-        publisher = _publisher(settings, broker)
+        self._desk = DeliveryDesk(settings, broker, self.metrics, intakes)
+        publisher = publisher_of(settings, broker)
         self._definitions = Definitions(broker.tasks)
         self._senders = _senders(settings, broker, self._definitions)
         self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
@@ -88,6 +88,7 @@ class Gateway:
             gate=gate,
             senders=self._senders,
             logbook=self._desk.logbook,
+            keeper=self._desk.keeper,
         )
         events = EventApi(
             live.event_keys,
@@ -102,7 +103,9 @@ class Gateway:
             published=self._keys,
         )
         ready = Readiness(broker, publisher.storing).problems
-        routes = [*self._keepers.routes(), *self._desk.routes()]
+        judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
+        depot = Depot(publisher, self._recorder, Windows(broker.windows))
+        routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
         self._site = ControlSite(
             settings, live, broker, self.metrics, routes, sources=tuple(intakes)
         )  # fmt: skip
@@ -160,15 +163,6 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
-
-
-def _publisher(settings: Settings, broker: Broker) -> Publisher:
-    return Publisher(
-        broker.bus,
-        broker.blobs,
-        events_age=settings.events.max_age,
-        quarantine_age=TopologyLimits().quarantine_max_age,
-    )
 
 
 def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:

@@ -53,6 +53,7 @@ TABLE: Final[Mapping[tuple[str, str], Right]] = {
     **{("GET", path): Right.READ for path in _READ},
     ("POST", "/theme"): Right.READ,
     ("POST", "/api/v1/dead/{key}/retry"): Right.OPERATE,
+    ("POST", "/api/v1/deliveries/reverify"): Right.OPERATE,
     ("POST", "/api/v1/deliveries/{id:path}/replay"): Right.OPERATE,
     ("POST", "/api/v1/destinations/{name}/enable"): Right.OPERATE,
     ("POST", "/api/v1/events/{id:path}/replay"): Right.OPERATE,

@@ -172,6 +172,9 @@ def _of_events() -> Schema:
                 schemas=shapes.OF_DELIVERIES,
             )
         },
+        "/api/v1/deliveries/reverify": {
+            "post": _operation("Verify refused requests that were kept again", body=shapes.REVERIFY)
+        },
         "/api/v1/deliveries/{id}": {
             "get": _operation("Show a request with headers and body", path=["id"], query=["raw"])
         },

@@ -123,6 +123,20 @@ _GIVEN: Final[Schema] = {
 }
 SECRET: Final[Schema] = {"type": "object", "additionalProperties": False, "properties": _GIVEN}
 ROTATION: Final[Schema] = {**SECRET, "properties": {**_GIVEN, "overlap": _DURATION}}
+REVERIFY: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "source": {"type": ["string", "null"], "description": "of this source only"},
+        "dry_run": {"type": "boolean", "default": False},
+        "after": {
+            "type": ["string", "null"],
+            "pattern": "^.+:[0-9]{1,18}$",
+            "description": "what the call before gave as `next`",
+        },
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200},
+    },
+}
 OBJECT: Final[Schema] = {"type": "object"}
 _CLEAN: Final = r"^[^\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]+$"
 _TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_ATTRIBUTE, "pattern": _CLEAN}

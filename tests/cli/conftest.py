@@ -34,6 +34,7 @@ secrets = ["one of them", {value = "an old one", until = 2020-01-01T00:00:00Z}]
 [sources.stripe]
 preset = "stripe"
 secrets = ["whsec_mill"]
+keep_refused = true
 [destinations.crm]
 url = "http://127.0.0.1:9/token-in-the-path"
 on = ["crm.>"]

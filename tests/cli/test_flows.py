@@ -249,6 +249,16 @@ def test_a_delivery_is_shown_with_its_body_and_sent_again(call: Call, mill: Mill
     assert call(*way, "events", "show", again["as"], "--json").json()["event"]["replayof"] == event
 
 
+def test_refused_requests_that_are_kept_are_verified_again(call: Call, mill: Mill, way: Way) -> None:
+    assert call("send", "stripe", "invoice.paid", "--to", mill.public, "--tamper").code == 1
+    rows = call(*way, "deliveries", "reverify", "stripe", "--dry-run", "--json").json()
+    assert {(row["source"], row["verdict"], row["reason"]) for row in rows} == {
+        ("stripe", "refused", "signature_mismatch")
+    }
+    assert rows[0]["id"] in call(*way, "deliveries", "reverify").out
+    assert call(*way, "deliveries", "reverify", "github").code == 1
+
+
 def test_tasks_and_workers_are_listed(call: Call, way: Way) -> None:
     tasks = {row["id"]: row for row in call(*way, "tasks", "list", "--json").json()}
     assert set(tasks) == {"announce", "elsewhere", "puzzled", "mend", "doomed", "ship", "forward.crm"}

@@ -100,6 +100,7 @@ MODEL_OF: Final = {
     "destinations.<name>.retry": "DestinationRetry",
     "destinations.<name>.secrets": "SourceSecret",
     "sources.<name>": "SourceSettings",
+    "sources.<name>.keep_refused": "KeepRefused",
     "sources.<name>.secrets": "SourceSecret",
     "sources.<name>.verify_tokens": "SourceSecret",
 } | {

@@ -10,7 +10,7 @@ import typer
 from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import Row
+from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each
 
 app = typer.Typer(
@@ -112,6 +112,34 @@ def replay(
     do_each(context, deliveries, lambda remote, delivery: remote.replay_delivery(delivery), as_json=as_json)
 
 
+@app.command("reverify", epilog=examples("deliveries reverify --dry-run", "deliveries reverify github"))
+def reverify(
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="Only of this source; of all that keep any.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify refused requests that sources kept with the secrets of today, and let in what is genuine."""
+
+    async def all_of_them(remote: Remote) -> list[Row]:
+        rows: list[Row] = []
+        after: str | None = None
+        while True:
+            found = await remote.reverify(source, dry=dry_run, after=after)
+            rows += found["reverified"]
+            after = found["next"]
+            if after is None:
+                return rows
+
+    rows = ask(context, all_of_them)
+    shown = rows if as_json else [_flat(row) for row in rows]
+    columns = ("id", "at", "source", "client", "size", "verdict", "reason", "events")
+    show_rows(shown, columns=columns, as_json=as_json, empty="no refused requests are kept")
+
+
 def _flat(row: Row) -> Row:
     """Return an entry with its latency in milliseconds and its events in one word."""
     events: list[dict[str, Any]] = row.get("events", [])
@@ -120,5 +148,6 @@ def _flat(row: Row) -> Row:
     reasons = {event["reason"] for event in events if "reason" in event}
     reason = row.get("reason") or ", ".join(sorted(reasons)) or None
     source = f"{row['source']}/{row['tenant']}" if row.get("tenant") else row.get("source") or row.get("path")
-    told = {"source": source, "ms": f"{row['us'] / 1000:.1f}", "events": named, "reason": reason}
+    took = f"{row['us'] / 1000:.1f}" if "us" in row else None
+    told = {"source": source, "ms": took, "events": named, "reason": reason}
     return {**row, **told, "at": str(row["at"])[:23]}

@@ -5,23 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gateway.delivery_desk import DeliveryDesk
+from gateway.depot import Depot
+from gateway.introductions import Introductions
+from gateway.judge import Judge
+from gateway.keys.store import KeyStore
+from gateway.metrics import Metrics
+from gateway.publisher import publisher_of
+from gateway.recorder import Recorder
 from gateway.redaction import Redaction
-from gateway.sources import recipe_of
+from gateway.reverification import Progress
+from gateway.sources import build_intakes, recipe_of
+from gateway.tenants import TenantRings
 from tidemill.cli.remote import Row
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.services.deliveries import Deliveries, Query
 from tidemill.kernel.services.delivery_log import Cursor
+from tidemill.kernel.services.learned import LearnedSecrets
+from tidemill.kernel.services.tenants import Tenants
+from tidemill.kernel.services.windows import Windows
+from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.events import Events
+    from tidemill.kernel.services.vault import Vault
     from tidemill.kernel.settings.model import Settings
 
 
 class DirectDeliveries:
     """What `DirectRemote` says of deliveries."""
 
-    def __init__(self, broker: Broker, events: Events, settings: Settings) -> None:
+    def __init__(self, broker: Broker, events: Events, settings: Settings, vault: Vault) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._vault = vault
         recipes = {name: recipe_of(name, source) for name, source in settings.sources.items()}
         self._deliveries = Deliveries(broker.bus, events, Redaction(recipes).show)
 
@@ -45,6 +63,23 @@ class DirectDeliveries:
                 hint="it stands on the delivery's events, as long as they are kept",
             )
         return body
+
+    async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
+        """Verify kept requests again, with the secrets of the settings."""
+        broker, settings = self._broker, self._settings
+        metrics, keys = Metrics(), KeyStore()
+        learned = LearnedSecrets(broker.secrets, self._vault)
+        await learned.refresh()
+        rings = TenantRings(Tenants(broker.tenants, self._vault), self._vault)
+        intakes = build_intakes(settings, LiveSettings(settings), learned, None, keys)
+        depot = Depot(publisher_of(settings, broker), Recorder(broker.bus, metrics), Windows(broker.windows))
+        desk = DeliveryDesk(settings, broker, metrics, intakes)
+        reverification = desk.reverification(Judge(Introductions(learned), rings, keys), depot)
+        start = None if after is None else Progress.parse(after)
+        try:
+            return await reverification.run(source, dry=dry, after=start)
+        finally:
+            await desk.logbook.drain()
 
     async def replay(self, delivery: str) -> Row:
         """Store a delivery's events again."""

@@ -93,6 +93,9 @@ class Remote(SecretsRemote, Protocol):
     async def delivery_body(self, delivery: str) -> bytes:
         """Return the body of one as it was received."""
 
+    async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
+        """Verify kept requests again; return them as `reverified`, and as `next` what is `after` to go on."""
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again under new ids."""
 

@@ -158,6 +158,10 @@ class DirectRemote(DirectSecrets, Remote):
         """Return the body of one."""
         return await self._delivery_log.body(delivery)
 
+    async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
+        """Verify kept requests again."""
+        return await self._delivery_log.reverify(source, dry=dry, after=after)
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again."""
         return await self._delivery_log.replay(delivery)
@@ -196,7 +200,7 @@ class DirectRemote(DirectSecrets, Remote):
     def _delivery_log(self) -> DirectDeliveries:
         from tidemill.cli.deliveries_direct import DirectDeliveries  # noqa: PLC0415 - recipes delay commands
 
-        return DirectDeliveries(self._broker, self._events, self._settings)
+        return DirectDeliveries(self._broker, self._events, self._settings, self._vault)
 
     async def destinations(self) -> list[Row]:
         """Return where events are forwarded to."""

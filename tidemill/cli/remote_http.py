@@ -109,6 +109,11 @@ class HttpRemote(HttpSecrets, Remote):
         """Return the body of one."""
         return await self._bytes(f"{_path('deliveries', delivery)}?raw=1")
 
+    async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
+        """Verify kept requests again."""
+        document = {"source": source, "dry_run": dry, "after": after}
+        return await self._post("deliveries", "reverify", body=orjson.dumps(document))
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again."""
         return await self._post("deliveries", delivery, "replay")

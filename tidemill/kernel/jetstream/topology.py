@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.kernel.jetstream.reconcile import (
@@ -17,8 +17,11 @@ from tidemill.kernel.jetstream.reconcile import (
     reconcile_consumer,
     reconcile_stream,
 )
+from tidemill.kernel.subjects import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.subjects import Names
 
@@ -41,7 +44,10 @@ _OPEN_PULLS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class TopologyLimits:
-    """What an operator may choose; durations in seconds, sizes in bytes, -1 for no limit."""
+    """What an operator may choose; durations in seconds, sizes in bytes, -1 for no limit.
+
+    `kept` are age and size of the refused requests that a source keeps, by the source's name.
+    """
 
     replicas: int = 1
     events_max_age: float = 7 * _DAY
@@ -51,6 +57,7 @@ class TopologyLimits:
     records_max_bytes: int = _UNLIMITED
     deliveries_max_age: float = 7 * _DAY
     deliveries_max_bytes: int = _UNLIMITED
+    kept: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     quarantine_max_age: float = 30 * _DAY
     quarantine_max_bytes: int = _UNLIMITED
     dead_max_age: float = 30 * _DAY
@@ -183,9 +190,23 @@ def _log(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
     strangers = whole // 4 if whole > 0 else _UNLIMITED
     shares = {"DELIVERIES": whole - strangers if whole > 0 else _UNLIMITED, "REFUSALS": strangers}
     ages = _ages(limits.deliveries_max_age, 2 * _MINUTE)
-    return tuple(
+    logs = (
         _stream(names, name, limits, discard="old", max_bytes=share, **ages) for name, share in shares.items()
     )
+    # Refused requests that a source keeps for a while: each source has a bound of its own.
+    kept = (
+        _stream(
+            names,
+            f"KEPT_{source}",
+            limits,
+            subjects=[names.subject("kept", escape(source), ">")],
+            discard="old",
+            max_bytes=size,
+            **_ages(age, 2 * _MINUTE),
+        )
+        for source, (age, size) in limits.kept.items()
+    )
+    return (*logs, *kept)
 
 
 def _runs(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:

@@ -139,6 +139,11 @@ def limits(settings: Settings) -> TopologyLimits:
         audit_max_bytes=settings.audit.max_bytes,
         run_logs_max_age=settings.run_logs.max_age,
         run_logs_max_bytes=settings.run_logs.max_bytes,
+        kept={
+            name: (source.keep_refused.max_age, source.keep_refused.max_bytes)
+            for name, source in settings.sources.items()
+            if source.keep_refused is not None
+        },
     )
 
 

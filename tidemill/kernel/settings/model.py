@@ -188,6 +188,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield from _proxy_contradictions(settings.control.proxy)
     for name, source in settings.sources.items():
         yield from _source_contradictions(f"sources.{name}", source)
+        yield from _keeping_contradictions(f"sources.{name}", source, settings.events.duplicate_window)
 
 
 def _broker_contradictions(nats: NatsSettings) -> Iterator[str]:
@@ -206,6 +207,15 @@ def _broker_contradictions(nats: NatsSettings) -> Iterator[str]:
 def _proxy_contradictions(proxy: ProxySettings) -> Iterator[str]:
     if (proxy.secret is None) == (proxy.jwks_url is None):
         yield "control.proxy needs either secret or jwks_url: a header that isn't signed proves nothing"
+
+
+def _keeping_contradictions(where: str, source: SourceSettings, window: float) -> Iterator[str]:
+    if source.keep_refused is None:
+        return
+    if source.keep_refused.max_age > min(window, source.duplicate_window or window):
+        yield f"{where}.keep_refused.max_age is longer than deliveries are recognised: they could go in twice"
+    if not source.secrets and not source.learn and not source.tenants:
+        yield f"{where}.keep_refused needs secrets: there is none to mend"
 
 
 def _source_contradictions(where: str, source: SourceSettings) -> Iterator[str]:

@@ -72,6 +72,12 @@ def _tls_table(value: object) -> object:
     return {"enabled": value} if isinstance(value, bool) else value
 
 
+def _keep_table(value: object) -> object:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        value = value.lower() == "true"
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
 def secret_table(value: object) -> object:
     """Return the table that plain text stands for where a secret is asked for."""
     return {"value": value} if isinstance(value, str | SecretRef) else value
@@ -256,6 +262,15 @@ class SourceSecret(Section):
         return self.until is None or moment < self.until
 
 
+class KeepRefused(Section):
+    """What a source keeps of the requests that it refused for their signature; `true` keeps the defaults."""
+
+    max_age: Annotated[Seconds, Field(ge=1, le=30 * 86400)] = 3600.0
+    """How long a refused request is kept."""
+    max_bytes: Annotated[ByteSize, Field(ge=64 << 10)] = 10 << 20
+    """Size at which the oldest go; one request takes a quarter of it at most."""
+
+
 class SourceSettings(Section):
     """A configured sender of webhooks."""
 
@@ -303,6 +318,8 @@ class SourceSettings(Section):
     """Requests at the same time; more are answered 429."""
     policy: Literal["quarantine", "flag", "reject"] = "quarantine"
     """What becomes of a genuine delivery with unsound data: `flag` lets in what only misses its schema."""
+    keep_refused: Annotated[KeepRefused | None, BeforeValidator(_keep_table)] = None
+    """Keep requests whose signature doesn't match, to verify them again when a secret is mended."""
     allow_unsigned: bool = False
     """Accept deliveries without any signature. Whoever knows the URL can post."""
     tenants: bool | Literal["required"] = False

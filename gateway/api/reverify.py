@@ -1,0 +1,64 @@
+"""Control API: verifying refused requests again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.api.parameters import json_object, only
+from gateway.reverification import MOST, Progress
+from tidemill.kernel.errors import PayloadError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway.reverification import Reverification
+
+
+@dataclass(frozen=True, slots=True)
+class ReverifyApi:
+    """The endpoint `/api/v1/deliveries/reverify`."""
+
+    reverification: Reverification
+
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        return [Route("/api/v1/deliveries/reverify", self.reverify, methods=["POST"])]
+
+    async def reverify(self, request: Request) -> Response:
+        """Verify refused requests that were kept with the secrets of today, and let in what is genuine."""
+        document = await json_object(request)
+        only(document, "source", "dry_run", "after", "limit")
+        source, after = _text(document, "source"), _text(document, "after")
+        answer = await self.reverification.run(
+            source,
+            dry=_flag(document, "dry_run"),
+            after=None if after is None else Progress.parse(after),
+            limit=_limit(document),
+        )
+        return JSONResponse(answer)
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise PayloadError(f"{name} is no text", hint=f'send "{name}": "…"')
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise PayloadError(f"{name} is neither true nor false", hint=f'send "{name}": true')
+
+
+def _limit(document: dict[str, Any]) -> int:
+    value = document.get("limit", MOST)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST:
+        return value
+    raise PayloadError("limit can't be used", hint=f"send a whole number from 1 to {MOST}")

@@ -1,0 +1,125 @@
+"""Requests that were refused for their signature and kept for a while, to be verified again.
+
+Each source has a stream of its own, bounded in age and size, where the oldest go first: whoever floods one
+source pushes out nothing of another. A request that is too large for one message stands in several parts
+under one name; the first has its facts, `kept.<source>.<name>.0`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.frames import pack, unpack
+from tidemill.kernel.jetstream import records
+from tidemill.kernel.subjects import escape
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tidemill.kernel.jetstream.bus import Bus
+    from tidemill.kernel.jetstream.records import Record
+
+PAGE: Final = 4
+_PART: Final = 512 * 1024
+_SHARE: Final = 4
+"""One request takes a quarter of its stream at most, so that it can't push out all others."""
+
+
+def stream_of(source: str) -> str:
+    """Return the name of a source's stream, without namespace."""
+    return f"KEPT_{source}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """A refused request.
+
+    Attributes:
+        source: the configured source.
+        name: what it is called, as in the log.
+        seq: its place in the source's stream.
+        facts: `method`, `path`, `query`, `headers` (pairs, as Latin-1), `at` (seconds since the epoch),
+            `client`, `tenant` and `check`.
+        body: the raw bytes.
+    """
+
+    source: str
+    name: str
+    seq: int
+    facts: dict[str, Any]
+    body: bytes
+
+
+class KeptRequests:
+    """The kept requests of all sources of a namespace."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def keep(
+        self, source: str, facts: dict[str, Any], body: bytes, *, most: int, timeout: float
+    ) -> str | None:
+        """Keep a request and return its name, None where it is too large for a stream of `most` bytes.
+
+        Raises:
+            BrokerError: it isn't kept, or not all of it.
+        """
+        size = min(_PART, self._bus.max_payload // 2)
+        parts = [body[start : start + size] for start in range(0, max(1, len(body)), size)]
+        head = pack(facts | {"parts": len(parts)}, parts[0])
+        if len(head) + len(body) > most // _SHARE or len(head) > self._bus.max_payload - 4096:
+            return None
+        name = secrets.token_hex(8)
+        # The head comes last: what has one is complete.
+        for number in range(len(parts) - 1, 0, -1):
+            await self._bus.publish(self._subject(source, name, str(number)), parts[number], timeout=timeout)
+        await self._bus.publish(self._subject(source, name, "0"), head, timeout=timeout)
+        return name
+
+    async def after(self, source: str, seq: int) -> AsyncIterator[KeptRequest]:
+        """Yield a source's requests that stand behind a sequence, the oldest first.
+
+        Raises:
+            BrokerError: they can't be read.
+        """
+        stream, more = self._bus.names.stream(stream_of(source)), True
+        while more:
+            heads, more = await records.page(
+                self._bus, stream, self._subject(source, "*", "0"), start=seq + 1, limit=PAGE
+            )
+            for head in heads:
+                seq = head.seq
+                request = await self._whole(source, stream, head)
+                if request is not None:
+                    yield request
+            more = more and bool(heads)
+
+    async def remove(self, request: KeptRequest) -> None:
+        """Take a request out.
+
+        Raises:
+            BrokerError: the broker refused.
+        """
+        stream = self._bus.names.stream(stream_of(request.source))
+        subject = self._subject(request.source, request.name, ">")
+        await self._bus.api(f"STREAM.PURGE.{stream}", {"filter": subject})
+
+    async def _whole(self, source: str, stream: str, head: Record) -> KeptRequest | None:
+        """Return a request with its body, None where a part of it has aged out."""
+        name = self._bus.names.tokens(head.subject)[2]
+        try:
+            facts, body = unpack(head.body)
+        except PayloadError:
+            return None
+        for number in range(1, int(facts.get("parts", 1))):
+            part = await records.last(self._bus, stream, self._subject(source, name, str(number)))
+            if part is None:
+                return None
+            body += part.body
+        return KeptRequest(source, name, head.seq, facts, body)
+
+    def _subject(self, source: str, name: str, part: str) -> str:
+        return self._bus.names.subject("kept", escape(source), name, part)
