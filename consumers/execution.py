@@ -35,6 +35,7 @@ from tidemill.kernel.protocol.conclusions import (
 )
 from tidemill.kernel.protocol.records import Created
 from tidemill.kernel.services.performer import Performer
+from tidemill.kernel.services.traces import Attribute, traceparent
 from tidemill.retry import RetryAfter
 from tidemill.run_context import Attempt
 
@@ -115,6 +116,33 @@ class Execution:
 
     async def conclude(self) -> Conclusion:
         """Call the handler and say what came of it."""
+        traces = self._tools.surroundings.traces
+        if not traces.enabled:
+            return await self._conclude()
+        with traces.span(
+            f"run {self._task.id}", kind="consumer", parent=self._trace(), **self._facts()
+        ) as span:
+            conclusion = await self._conclude()
+            span.set("tidemill.conclusion", type(conclusion).__name__.lower())
+            if isinstance(conclusion, Failed):
+                span.fail(f"{conclusion.fault.type}: {conclusion.fault.message}")
+            return conclusion
+
+    def _trace(self) -> str | None:
+        """Return the `traceparent` of what has started the run."""
+        created = self.session.state.created
+        if created is None:
+            return None
+        return created.trace or traceparent((created.event or {}).get("traceparent"))
+
+    def _facts(self) -> dict[str, Attribute]:
+        return {
+            "tidemill__run__id": self.session.ticket.run,
+            "tidemill__task__id": self._task.id,
+            "tidemill__attempt": self.session.state.attempt,
+        }
+
+    async def _conclude(self) -> Conclusion:
         try:
             call = await self._bind()
             if self._verdict is not None:

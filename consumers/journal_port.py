@@ -6,7 +6,8 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -24,6 +25,7 @@ from tidemill.kernel.reply import TAKEN, Reply
 from tidemill.kernel.services.link_key import Links
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.traces import Traces
 from tidemill.kernel.services.waiting import Waiting
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class Surroundings:
         submit: calls a function in one of the worker's threads.
         links: makes the addresses at which tokens are answered.
         linger: seconds for which a run that only waits for time stays in memory.
+        traces: records what steps do, and says below what children belong.
     """
 
     performer: Performer
@@ -52,6 +55,7 @@ class Surroundings:
     submit: Callable[[Callable[[], object]], asyncio.Future[object]]
     links: Links
     linger: float = LINGER
+    traces: Traces = field(default_factory=Traces)
 
 
 class JournalPort(Port):
@@ -86,6 +90,10 @@ class JournalPort(Port):
             self.lost = True
             raise LostRun(self.run_id)
         return outcome is Commit.DONE
+
+    def span(self, name: str) -> AbstractContextManager[object]:
+        """Record what happens inside of the block."""
+        return self._around.traces.span(name, tidemill__run__id=self.run_id)
 
     def now(self) -> float:
         """Return the present time in seconds since the epoch: the worker's, unless a timer knows better.
@@ -145,6 +153,7 @@ class JournalPort(Port):
             expires_at=(start_at or self.now()) + ttl if ttl is not None else None,
             tags=tuple(child.options.get("tags", ())),
             parent=child.parent,
+            trace=self._around.traces.parent(),
             raw=b"" if large else child.payload,
             blob=await self._around.performer.put_blob(child.run, child.payload) if large else None,
         )

@@ -108,6 +108,7 @@ class Worker:
             lambda call: asyncio.wrap_future(self._threads.submit(call)),
             broker.links,
             self._settings.linger,
+            broker.traces,
         )
 
     @property

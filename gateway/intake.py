@@ -8,7 +8,6 @@ The caller caps the body at `max_body` while it reads it.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
 
 import orjson
@@ -30,6 +29,7 @@ from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdi
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.jetstream.blobs import blob_name
+from tidemill.kernel.services.traces import traceparent
 from tidemill.kernel.subjects import delivery_key
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ _OF_COMPRESSED: Final = frozenset({b"content-encoding", b"content-length"})
 _SECRET_HEADERS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}
 )
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_TRACESTATE: Final = 512
 
 
@@ -378,8 +377,8 @@ def kept_headers(inbound: Inbound, unkept: frozenset[bytes] = _SECRET_HEADERS) -
 
 def trace_context(headers: dict[str, str]) -> dict[str, str]:
     """Return the W3C Trace Context of a request, empty where there is none or it is malformed."""
-    parent = headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(parent):
+    parent = traceparent(headers.get("traceparent"))
+    if parent is None:
         return {}
     state = headers.get("tracestate", "")
     return {"traceparent": parent} | ({"tracestate": state} if 0 < len(state) <= _MAX_TRACESTATE else {})

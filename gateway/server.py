@@ -32,6 +32,7 @@ from gateway.schemata.history import StoredHistory
 from gateway.secret_keepers import SecretKeepers
 from gateway.site import ControlSite
 from gateway.sources import build_intakes, schema_store
+from gateway.traced import Traced
 from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.services.answers import Answers
@@ -43,6 +44,9 @@ from tidemill.kernel.services.windows import Windows
 from tidemill.kernel.settings.live import LiveSettings
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+    from starlette.types import ASGIApp
+
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.sections import GatewaySettings
@@ -109,11 +113,11 @@ class Gateway:
         self._site = ControlSite(
             settings, live, broker, self.metrics, routes, sources=tuple(intakes)
         )  # fmt: skip
-        control = self._site.application(ready)
+        control = _traced(self._site.application(ready), broker)
         public_socket, control_socket = _bound(settings)
         self._public = Listener(
             "public",
-            build_public(ingress, ready, events, TokenPages(Tokens(broker), broker.secrets).routes()),
+            _traced(build_public(ingress, ready, events, _pages(broker)), broker),
             public_socket,
             self._unreadable("public"),
             _bounds(settings.gateway),
@@ -163,6 +167,16 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
+
+
+def _traced(app: ASGIApp, broker: Broker) -> ASGIApp:
+    """Return an application whose requests are spans, where anybody records them."""
+    return Traced(app, broker.traces) if broker.traces.enabled else app
+
+
+def _pages(broker: Broker) -> list[Route]:
+    """Return the public pages: those on which people answer."""
+    return TokenPages(Tokens(broker), broker.secrets).routes()
 
 
 def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:

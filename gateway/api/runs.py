@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,6 +12,7 @@ from starlette.routing import Route
 from gateway.api.parameters import json_object, limit_of, only, run_id, text_of
 from tidemill.kernel.errors import ConflictError, PayloadError
 from tidemill.kernel.services import registry
+from tidemill.kernel.services.traces import traceparent
 from tidemill.kernel.trigger import TriggerRequest, parse_request
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class RunsApi:
         only(document, "payload", "options")
         payload = orjson.dumps(document.get("payload"))
         wanted = _wanted(request, payload, document.get("options"))
+        wanted = replace(wanted, trace=traceparent(request.headers.get("traceparent")))
         view = await self.runs.trigger(wanted)
         return _started(view.id, view.status)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tidemill.kernel.protocol.records import Parent, Record
     from tidemill.kernel.protocol.state import State
@@ -55,6 +57,10 @@ class Port(ABC):
     @abstractmethod
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Call a function that blocks, in a thread of its own."""
+
+    def span(self, name: str) -> AbstractContextManager[object]:  # noqa: ARG002 - most record none
+        """Record what happens inside of the block, for who looks at traces."""
+        return nullcontext()
 
     def executing(self, key: str) -> None:  # noqa: B027 - most have nothing to do about it
         """Hear that a step's function is about to be called."""

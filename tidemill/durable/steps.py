@@ -29,6 +29,7 @@ from tidemill.retry import Abort, RetryAfter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from tidemill.durable.branch import Place
     from tidemill.durable.script import Script
@@ -87,9 +88,14 @@ class OneStep:
         self.begins()
         token = enter(InStep(self._place.key))
         try:
-            return await self._bounded(attempt())
+            with self.span():
+                return await self._bounded(attempt())
         finally:
             leave(token)  # what is written down of it is the handler's again
+
+    def span(self) -> AbstractContextManager[object]:
+        """Record one try of the step, for who looks at traces."""
+        return self._script.port.span(f"step {self._options.name}")
 
     def begins(self) -> None:
         """Say that the step's function is about to be called."""
@@ -234,7 +240,8 @@ def in_this_thread(
         one.begins()
         token = enter(InStep(one.key))
         try:
-            value = one.bounded_call(call)
+            with one.span():
+                value = one.bounded_call(call)
         except Exception as error:  # noqa: BLE001 - a step may raise anything; what it is is decided there
             failure = error
         else:

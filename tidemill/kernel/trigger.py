@@ -41,7 +41,10 @@ NAMES: Final = tuple(name for name in TriggerOptions.__annotations__ if name != 
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequest:
-    """A trigger, checked: the task, its payload as JSON text, and the options; durations in seconds."""
+    """A trigger, checked: the task, its payload as JSON text, and the options; durations in seconds.
+
+    `trace` is the W3C `traceparent` of who asks.
+    """
 
     task_id: str
     payload: bytes
@@ -50,6 +53,7 @@ class TriggerRequest:
     at: datetime | None = None
     ttl: float | None = None
     tags: tuple[str, ...] = ()
+    trace: str | None = None
 
     def options(self) -> dict[str, Any]:
         """Return the options that are set as JSON, without the idempotency key."""

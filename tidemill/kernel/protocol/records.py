@@ -90,7 +90,8 @@ class Created:
     sequence in EVENTS, which the closer holds against the router's floor. `start_at` delays the start,
     `expires_at` is the last moment at which it may begin, `key` the caller's idempotency key.
     `hooks` says that the task has hooks, which hear of the end in a run of their own, `reply` that the
-    event's sender may wait for an answer of the run.
+    event's sender may wait for an answer of the run. `trace` is the W3C `traceparent` of what started the
+    run, where that wasn't the event.
     """
 
     KIND: ClassVar[str] = "created"
@@ -106,6 +107,7 @@ class Created:
     parent: Parent | None = None
     hooks: bool = False
     reply: bool = False
+    trace: str | None = None
     blob: str | None = None
     raw: bytes = b""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from tidemill.kernel.jetstream.journal import Journal
 from tidemill.kernel.jetstream.topology import Topology, TopologyLimits, apply, wanted
 from tidemill.kernel.services.link_key import Links, make_key
 from tidemill.kernel.services.performer import Performer
+from tidemill.kernel.services.traces import Traces
 from tidemill.kernel.services.waiting import Waiting
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.sections import TlsSettings
@@ -71,6 +73,7 @@ class Broker:
         self.destinations = Bucket(bus, "DESTINATIONS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()
+        self.traces = Traces()
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
 
 
@@ -92,9 +95,13 @@ async def open_broker(
             if prepare:
                 await apply(bus, topology)
             broker = Broker(access, bus, topology, patient=patient)
+            broker.traces = open_traces(settings, name)
             if prepare and settings.gateway.public_url is not None:
                 broker.links = Links(settings.gateway.public_url, await make_key(broker.secrets))
-            yield broker
+            try:
+                yield broker
+            finally:
+                await asyncio.to_thread(broker.traces.close)
         finally:
             await bus.drain()
 
@@ -124,6 +131,28 @@ async def open_access(settings: Settings) -> AsyncIterator[Access]:
         yield Access(tuple(embedded.servers), names, embedded.user, embedded.password)
     finally:
         await embedded.release()
+
+
+def open_traces(settings: Settings, process: str) -> Traces:
+    """Return what records traces; one that records none where no collector is configured.
+
+    Raises:
+        SettingsError: the packages aren't installed, or a header can't be resolved.
+    """
+    telemetry = settings.telemetry
+    if telemetry.traces_url is None:
+        return Traces()
+    try:
+        from tidemill.kernel.services.otel import otlp_traces  # noqa: PLC0415 - an optional part of the installation
+    except ImportError as error:
+        raise SettingsError(
+            "telemetry.traces_url is set, and OpenTelemetry isn't installed",
+            hint="pip install 'tidemill[otel]'",
+        ) from error
+    environ = settings.inputs.environ
+    headers = {name: secret.resolve(environ).reveal() for name, secret in telemetry.headers.items()}
+    service = f"{telemetry.service}-{process}"
+    return otlp_traces(str(telemetry.traces_url), headers, telemetry.ratio, service)
 
 
 def limits(settings: Settings) -> TopologyLimits:

@@ -248,6 +248,7 @@ class Runs:
             expires_at=begin + request.ttl if request.ttl is not None else None,
             key=request.idempotency_key,
             tags=request.tags,
+            trace=request.trace or self._broker.traces.parent(),
         )
         return await self._with_body(run, record, request.payload)
 

@@ -42,6 +42,7 @@ from tidemill.kernel.settings.sections import (
     SourceSettings,
     WorkerSettings,
 )
+from tidemill.kernel.settings.telemetry import TelemetrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +91,7 @@ class Settings(Section):
     client: ClientSettings = _section()
     schemas: SchemasSettings = _section()
     log: LogSettings = _section()
+    telemetry: TelemetrySettings = _section()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
 
