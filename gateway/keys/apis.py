@@ -68,10 +68,11 @@ class PlaidPlace:
         reply = await fetch(Ask(url, "POST", {"Content-Type": "application/json"}, body))
         if reply.status == _BAD_REQUEST and b"INVALID_WEBHOOK_VERIFICATION_KEY_ID" in reply.body:
             raise AbsentError
-        document = json_of(body_of(reply)).get("key")
+        document: Any = json_of(body_of(reply)).get("key")
         key = key_of_jwk(document)
-        expired = isinstance(document, dict) and document.get("expired_at") is not None
-        return EMPTY if key is None or expired else (key._replace(kid=self.kid),)
+        if key is None:
+            raise UnreadableKeysError("it holds no public key")
+        return EMPTY if document.get("expired_at") is not None else (key._replace(kid=self.kid),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def public_jwk(key: Any, kid: str | None = None, **members: Any) -> dict[str, An
     text = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    kind = {"RSAPrivateKey": "RSA", "EllipticCurvePrivateKey": "EC"}.get(type(key).__name__, "OKP")
+    kinds = ((rsa.RSAPrivateKey, "RSA"), (ec.EllipticCurvePrivateKey, "EC"))
+    kind = next((name for one, name in kinds if isinstance(key, one)), "OKP")
     found = jwk.import_key(text, kind).as_dict(private=False)  # type: ignore[arg-type] - one of the kinds
     return {**found, **({"kid": kid} if kid else {}), **members}
 
