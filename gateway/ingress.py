@@ -124,6 +124,8 @@ class Ingress:
         self._metrics.request(source or UNKNOWN, outcome.verdict, outcome.size, seconds)
         if outcome.refused is not None:
             self._metrics.refused[source or UNKNOWN, outcome.refused.check] += 1
+        if outcome.secret is not None and source is not None and tenant is None:
+            self._metrics.secrets[source, str(outcome.secret)] += 1
         if self._logbook is not None:
             self._logbook.write_down(source, tenant, scope, outcome, seconds, self._clients.address(scope))
 

@@ -206,11 +206,12 @@ class Intake:
 
     def _verify(self, arrival: _Arrival) -> Verified | Refused | Wanted:
         ring = arrival.ring
-        outcome = self._verification.verify(
-            arrival.inbound, self._secrets() if ring is None else ring.secrets
-        )
+        secrets = self._secrets() if ring is None else ring.secrets
+        outcome = self._verification.verify(arrival.inbound, secrets)
         if ring is not None:
             outcome = _alike(outcome, ring)
+        if type(outcome) is Verified:
+            return _placed(outcome, secrets)
         if outcome is not None:
             return outcome
         if self._allow_unsigned:
@@ -332,6 +333,14 @@ class _Arrival(NamedTuple):
     kind: Kind
     tenant: str | None
     ring: Ring | None = None
+
+
+def _placed(verified: Verified, secrets: Sequence[Secret]) -> Verified:
+    """Name the secret by its place in the settings, which stays when those before it run out."""
+    if not 0 <= verified.secret < len(secrets):
+        return verified  # by a key that its provider publishes
+    place = secrets[verified.secret].place
+    return verified if place in (None, verified.secret) else verified._replace(secret=place)
 
 
 def _alike(outcome: _Outcome, ring: Ring) -> _Outcome:

@@ -59,6 +59,7 @@ class Metrics(Collector):
         self.requests: dict[Labels, int] = defaultdict(int)
         self.received_bytes: dict[Labels, int] = defaultdict(int)
         self.refused: dict[Labels, int] = defaultdict(int)
+        self.secrets: dict[Labels, int] = defaultdict(int)
         self.publish_failures: dict[Labels, int] = defaultdict(int)
         self.replies: dict[Labels, int] = defaultdict(int)
         self.records_dropped: dict[Labels, int] = defaultdict(int)
@@ -115,6 +116,9 @@ class Metrics(Collector):
         yield _counter("tidemill_webhook_requests", "Webhook requests", ("source", "verdict"), self.requests)
         yield _counter("tidemill_webhook_bytes", "Bytes of webhook bodies", ("source",), self.received_bytes)
         yield _counter("tidemill_webhook_refused", "Refused by check", ("source", "check"), self.refused)
+        yield _counter(
+            "tidemill_webhook_secret", "Genuine requests by secret", ("source", "secret"), self.secrets
+        )
         yield self._duration()
         yield _counter(
             "tidemill_publish_failures",

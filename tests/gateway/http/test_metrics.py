@@ -16,12 +16,14 @@ def test_what_is_counted_can_be_scraped() -> None:
     metrics.request("github", "accepted", 7000, 0.004)
     metrics.request("github", "accepted", 1000, 99.0)
     metrics.refused["github", "signature_mismatch"] += 1
+    metrics.secrets["github", "1"] += 3
     found = samples(metrics)
     assert found["tidemill_webhook_requests_total", (("source", "github"), ("verdict", "accepted"))] == 2
     assert found["tidemill_webhook_bytes_total", (("source", "github"),)] == 8000
     assert (
         found["tidemill_webhook_refused_total", (("check", "signature_mismatch"), ("source", "github"))] == 1
     )
+    assert found["tidemill_webhook_secret_total", (("secret", "1"), ("source", "github"))] == 3
     assert found["tidemill_broker_connected", ()] == 1
     bucket = "tidemill_webhook_duration_seconds_bucket"
     assert found[bucket, (("le", "0.0025"), ("source", "github"))] == 0

@@ -87,6 +87,14 @@ def test_a_secret_ends_at_its_instant(file: Path) -> None:
     assert len(live.secrets("github", datetime(2100, 1, 1, tzinfo=UTC))) == 1
 
 
+def test_a_secret_keeps_its_place_when_one_before_it_ends(file: Path) -> None:
+    file.write_text(SOURCE.format(secrets='[{value = "a", until = 2100-01-01T00:00:00Z}, "b"]'))
+    live = LiveSettings(Settings.load(file, {}))
+    assert [secret.place for secret in live.secrets("github")] == [0, 1]
+    (left,) = live.secrets("github", datetime(2100, 1, 1, tzinfo=UTC))
+    assert (left.reveal(), left.place) == ("b", 1)
+
+
 def test_a_secret_that_has_run_out_neednt_exist(file: Path) -> None:
     file.write_text(SOURCE.format(secrets='[{value = "env:GONE", until = 2020-01-01T00:00:00Z}, "b"]'))
     assert values(LiveSettings(Settings.load(file, {}))) == ["b"]

@@ -108,7 +108,9 @@ def _resolve(settings: Settings, key: str) -> Resolved:
     now, environ = clock.now(), settings.inputs.environ
     return {
         name: tuple(
-            (entry.value.resolve(environ), entry.until) for entry in getattr(source, key) if entry.active(now)
+            (Secret(entry.value.resolve(environ).reveal(), place), entry.until)
+            for place, entry in enumerate(getattr(source, key))
+            if entry.active(now)
         )
         for name, source in settings.sources.items()
     }

@@ -17,12 +17,18 @@ FILE: Final = "file:"
 
 
 class Secret:
-    """A secret's value. `reveal` is the only way to it; repr, str and formatting show stars."""
+    """A secret's value. `reveal` is the only way to it; repr, str and formatting show stars.
 
-    __slots__ = ("_value",)
+    Attributes:
+        place: where it stands among those of its source in the settings, counted from 0, by which logs and
+            metrics name it; None where it stands in none.
+    """
 
-    def __init__(self, value: str) -> None:
+    __slots__ = ("_value", "place")
+
+    def __init__(self, value: str, place: int | None = None) -> None:
         self._value = value
+        self.place = place
 
     def reveal(self) -> str:
         """Return the value as text."""
