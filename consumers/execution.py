@@ -16,9 +16,11 @@ from consumers.journal_port import JournalPort, Surroundings
 from consumers.loader import AnyTask
 from consumers.process_child import Job
 from consumers.processes import Encoded, HandlerProcesses, ProcessDiedError, RemoteError
+from consumers.run_logs import RunLogs
 from tidemill.binding import BoundCall
 from tidemill.durable.leaving import left, unfinished
 from tidemill.durable.minder import left_by
+from tidemill.durable.scribe import Scribe, attend, dismiss
 from tidemill.durable.script import Script
 from tidemill.hooks import tell_of_start
 from tidemill.kernel import backoff, clock
@@ -46,12 +48,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What executions share: threads for sync handlers, access to blobs, and what durable runs need."""
+    """What executions share: threads for sync handlers, blobs, what durable runs need, and their logs."""
 
     threads: Executor
     performer: Performer
     surroundings: Surroundings
     processes: HandlerProcesses = field(default_factory=HandlerProcesses)
+    logs: RunLogs | None = None
 
 
 class TimedOutError(Exception):
@@ -72,6 +75,7 @@ class Execution:
         self._handler: handler.Handler | None = None
         self._script: Script | None = None
         self._port: JournalPort | None = None
+        self._scribe: Scribe | None = None
         self._verdict: Cancelled | Interrupted | Lost | None = None
         self._reminder: asyncio.TimerHandle | None = None
 
@@ -159,6 +163,8 @@ class Execution:
         finally:
             if self._reminder is not None:
                 self._reminder.cancel()
+            if self._scribe is not None:
+                self._scribe.close()
             if self._script is not None:
                 await self._script.close()
         return Lost() if self.lost else conclusion
@@ -191,8 +197,21 @@ class Execution:
         if self._task.signature.context != "none" or self._task.hooks.start:
             self._port = JournalPort(self.session, self._task.id, self._tools.surroundings)
             self._script = Script(self._port, linger=self._tools.surroundings.linger)
+        self._scribe = self._taking_down()
         attempt = self._attempt(self._script)
         return self._task.bind(created.event, await self._input(created), None, attempt)
+
+    def _taking_down(self) -> Scribe | None:
+        """Return who takes down what the handler says."""
+        if self._tools.logs is None:
+            return None
+        session, repeating = self.session, self._script is not None and self._script.repeating
+        return self._tools.logs.scribe(
+            session.ticket.run, session.state.attempt, self._is_repeating if repeating else None
+        )
+
+    def _is_repeating(self) -> bool:
+        return self._script is not None and self._script.repeating
 
     def _attempt(self, script: Script | None) -> Attempt:
         return Attempt(
@@ -230,13 +249,12 @@ class Execution:
         script = self._script if self._task.signature.context != "none" else None
         if self._task.hooks.start:
             await self._tell_of_start()
-        if self._task.executor == "process":
-            job = await self._job()
-            executing: handler.Handler = handler.InProcess(
-                lambda begun: self._tools.processes.execute(job, begun), self.name
-            )
-        else:
-            executing = handler.start(call, self._tools.threads, self.name, script)
+        job = await self._job() if self._task.executor == "process" else None
+        token = attend(self._scribe)
+        try:
+            executing = self._start(call, job, script)
+        finally:
+            dismiss(token)
         self._handler = executing
         await executing.begun()
         limit, error = self._limit()
@@ -244,13 +262,23 @@ class Execution:
             await self._give_up(executing, error)
         return executing.done.result()
 
+    def _start(self, call: BoundCall, job: Job | None, script: Script | None) -> handler.Handler:
+        if job is None:
+            return handler.start(call, self._tools.threads, self.name, script)
+        return handler.InProcess(lambda begun: self._tools.processes.execute(job, begun), self.name)
+
     async def _tell_of_start(self) -> None:
         """Execute the hooks that hear of the run's start, within the same limits as the handler."""
         script = self._script
         if script is None:
             raise AssertionError("hooks are remembered by a script")
         attempt = self._attempt(None)
-        telling = handler.OnLoop(lambda: tell_of_start(self._task.hooks.start, script, attempt), self.name)
+        token = attend(self._scribe)
+        try:
+            hooks = self._task.hooks.start
+            telling = handler.OnLoop(lambda: tell_of_start(hooks, script, attempt), self.name)
+        finally:
+            dismiss(token)
         self._handler = telling
         limit, error = self._limit()
         if not await handler.is_done_within(telling.done, limit):

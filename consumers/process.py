@@ -40,7 +40,7 @@ async def serve_worker(
     left_behind: tuple[str, ...] = ()
     try:
         async with open_broker(settings, name="worker", patient=True) as broker:
-            worker = Worker(broker, tasks, settings.worker, republish=republish)
+            worker = Worker(broker, tasks, settings.worker, republish=republish, run_logs=settings.run_logs)
             try:
                 mover = Engine(broker, settings, settings.engine.roles) if engine else None
                 await _serve(broker, lambda stopping: _work(worker, mover, stopping, report))

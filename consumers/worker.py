@@ -21,6 +21,7 @@ from consumers.lease import LeaseKeeper
 from consumers.loader import AnyTask
 from consumers.memory import resident_bytes
 from consumers.processes import HandlerProcesses
+from consumers.run_logs import RunLogs
 from consumers.shared import Shared, interrupt, look_at_journal
 from consumers.threads import HandlerThreads
 from consumers.watchdog import Watchdog
@@ -37,6 +38,7 @@ from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.settings.run_logs import RunLogsSettings
 from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.nats_transport import NatsTransport
 
@@ -74,7 +76,13 @@ class Worker:
     """
 
     def __init__(
-        self, broker: Broker, tasks: Sequence[AnyTask], settings: WorkerSettings, *, republish: bool = False
+        self,
+        broker: Broker,
+        tasks: Sequence[AnyTask],
+        settings: WorkerSettings,
+        *,
+        republish: bool = False,
+        run_logs: RunLogsSettings | None = None,
     ) -> None:
         self.identity = Identity.fresh()
         self.started_at = time.time()
@@ -84,6 +92,7 @@ class Worker:
         self._republish = republish
         self._threads = HandlerThreads(settings.threads)
         self._processes = HandlerProcesses(settings.cpu_processes)
+        self._logs = RunLogs(broker.bus, run_logs or RunLogsSettings())
         self.outgrown = False
         self._leases = LeaseKeeper(self._connect_leases, lease=settings.lease)
         self._watchdog = Watchdog(asyncio.get_running_loop())
@@ -93,7 +102,7 @@ class Worker:
             self.identity.id,
             self._leases,
             Budget(settings.slots),
-            Tools(self._threads, broker.performer, self._surroundings(), self._processes),
+            Tools(self._threads, broker.performer, self._surroundings(), self._processes, self._logs),
             MAX_CRASHES,
             self._watchdog.arrival,
         )
@@ -122,6 +131,10 @@ class Worker:
         `outgrown` says that it has stopped by itself, because of its memory;
         `left_behind` names the async handlers that didn't end even when their tasks were cancelled.
         """
+        async with self._logs.storing():
+            await self._run(stopping, ready)
+
+    async def _run(self, stopping: asyncio.Event, ready: asyncio.Event | None) -> None:
         await self.prepare()
         hints = await self._broker.bus.subscribe(
             self._broker.names.subject("hints", self.identity.id), self._hinted

@@ -151,6 +151,7 @@ class Gateway:
                 group.create_task(self._definitions.follow(stopping), name="definitions")
             await stopping.wait()
             self._senders.stop()
+            self._site.stop()
             for one in listeners:
                 one.stop()
             await asyncio.wait(serving)

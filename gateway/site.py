@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.access.opening import open_access, open_oidc
@@ -12,6 +13,7 @@ from gateway.api.dead import DeadApi
 from gateway.api.destinations import DestinationsApi
 from gateway.api.events import EventsApi
 from gateway.api.pulse import PulseApi
+from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
 from gateway.api.waits import WaitsApi
 from gateway.dashboard.assets import Assets
@@ -25,6 +27,7 @@ from tidemill.kernel.services.events import Events
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_logs import RunLogReader
 from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.services.tokens import Tokens
@@ -77,6 +80,9 @@ class ControlSite:
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses)
         self._api = [*_api_routes(broker, sources), *PulseApi(pulses).routes(), *others]
+        self._stopping = asyncio.Event()
+        logs = RunLogsApi(RunLogReader(broker.bus), Runs(broker), self._stopping)
+        self._api += logs.routes()
         self._api += AuditApi(self._access.audit).routes()
 
     def application(self, ready: Check) -> ASGIApp:
@@ -84,6 +90,10 @@ class ControlSite:
         pages = dashboard_routes(self._frame, self._broker, https=self._access.https)
         routes = [*self._api, *self._assets.routes(), *self._login.routes(), *pages]
         return build_control(routes, self._metrics, ready, self._access, self._frame)
+
+    def stop(self) -> None:
+        """Let those go who follow something."""
+        self._stopping.set()
 
     async def run(self) -> None:
         """Keep up with other gateways, until cancelled."""

@@ -29,6 +29,7 @@ _READ: Final = (
     "/api/v1/records",
     "/api/v1/runs",
     "/api/v1/runs/{run}",
+    "/api/v1/runs/{run}/logs",
     "/api/v1/sources/{source}/tenants",
     "/api/v1/sources/{source}/tenants/{tenant}/secrets",
     "/api/v1/tasks",

@@ -216,6 +216,13 @@ def _of_runs() -> Schema:
     return {
         "/api/v1/runs": {"get": _operation("List runs", query=["task", "status", "limit"])},
         "/api/v1/runs/{run}": {"get": _operation("Show a run", path=["run"], answer=shapes.RUN)},
+        "/api/v1/runs/{run}/logs": {
+            "get": _operation(
+                "Show what a run has logged, or with `follow` an event stream of it",
+                path=["run"],
+                query=["after", "limit", "follow"],
+            )
+        },
         "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=shapes.REASON)},
         "/api/v1/runs/{run}/retry": {
             "post": _operation("Let a failed run go on", path=["run"], body=shapes.REASON)

@@ -34,6 +34,9 @@ class Remote(SecretsRemote, Protocol):
     async def task(self, task: str) -> Row:
         """Return one definition, by its id or an alias."""
 
+    async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
+        """Return a run's lines after a sequence, of so many messages: `logs`, `after` and `more`."""
+
     async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
         """Return the newest changes, with `wanted` of one `who`, one `action`, to one `target`."""
 

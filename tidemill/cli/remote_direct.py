@@ -18,6 +18,7 @@ from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
+from tidemill.kernel.services.run_logs import RunLogReader
 from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
@@ -78,6 +79,13 @@ class DirectRemote(DirectSecrets, Remote):
     async def run(self, run: str) -> Row:
         """Return a run with its timeline."""
         return (await self._runs.get(_checked(run))).details()
+
+    async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
+        """Return a run's lines after a sequence."""
+        page = await RunLogReader(self._broker.bus).page(_checked(run), after=after, limit=limit)
+        if not page.lines and not after:
+            await self._runs.get(run)
+        return {"logs": page.lines, "after": page.after, "more": page.more}
 
     async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
         """Ask a run to end or to go on."""

@@ -33,6 +33,11 @@ class HttpRemote(HttpSecrets, Remote):
         """Return one definition."""
         return await self._get("tasks", task)
 
+    async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
+        """Return a run's lines after a sequence."""
+        path = f"{_path('runs', run, 'logs')}?{urlencode({'after': after, 'limit': limit})}"
+        return await self._request("GET", path)
+
     async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
         """Return the newest changes."""
         return await self._list("audit", before=before, limit=limit, **wanted)

@@ -11,6 +11,7 @@ from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.cli.remote import Row
+from tidemill.cli.run_logs import show_logs
 from tidemill.cli.runs_check import check
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
@@ -80,6 +81,9 @@ def why(
         show_record({name: row[name] for name in ("run_id", "status", "why", "waits")}, as_json=True)
     else:
         say(row["why"])
+
+
+app.command("logs", epilog=examples("runs logs run_06emc3d...", "runs logs run_06emc3d... -f"))(show_logs)
 
 
 app.command(

@@ -119,6 +119,12 @@ def inside() -> Branch | None:
     return found if isinstance(found, Branch) else None
 
 
+def step_here() -> str:
+    """Return the key of the step whose function calls, empty outside of steps."""
+    found = _here.get()
+    return found.key if isinstance(found, InStep) else ""
+
+
 def enter(branch: Branch | InStep) -> contextvars.Token[Branch | InStep | None]:
     """Make a branch that of the code that follows."""
     return _here.set(branch)

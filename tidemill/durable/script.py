@@ -93,6 +93,11 @@ class Script:
         return self.port.state
 
     @property
+    def repeating(self) -> bool:
+        """Whether the code hasn't yet come to where it was the last time."""
+        return bool(self._unasked)
+
+    @property
     def waits(self) -> tuple[Wait, ...] | None:
         """What the run was suspended for, None as long as it wasn't."""
         return self._minder.waits

@@ -35,7 +35,7 @@ _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
 _UNLIMITED: Final = -1
 _WINDOWS_BYTES: Final = 64 * 1024 * 1024
-_LOGS_OF_A_RUN: Final = 512
+_LOGS_OF_A_RUN: Final = 4096
 _ROLE_ACK_WAIT: Final = 30.0
 _ROLE_ACK_PENDING: Final = 20_000
 # Open pulls on one consumer: two for each process that serves it. The broker's default is 512.

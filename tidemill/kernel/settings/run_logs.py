@@ -20,7 +20,7 @@ class RunLogsSettings(Section):
     prints: bool = True
     """Whether what handlers print is kept as well; it goes to standard output either way."""
     max_run: Annotated[ByteSize, Field(ge=1 << 10, le=16 << 20)] = 256 << 10
-    """Bytes of one attempt that are kept; what it logs beyond is counted."""
+    """Bytes of one execution that are kept; what it says beyond is counted."""
     max_age: Annotated[Seconds, Field(ge=1)] = 7 * 86400.0
     """How long it is kept."""
     max_bytes: Annotated[ByteSize, Field(ge=1 << 20)] = 256 << 20
