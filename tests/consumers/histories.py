@@ -49,7 +49,7 @@ def check(database: Database, journals: dict[str, list[Entry]]) -> None:
                 select(
                     tables.run_counts.c.task, tables.run_counts.c.status, func.sum(tables.run_counts.c.count)
                 )
-                .where(tables.run_counts.c.span == 60)
+                .where(tables.run_counts.c.span == 60, tables.run_counts.c.task != tables.ALL)
                 .group_by(tables.run_counts.c.task, tables.run_counts.c.status)
             )
         }

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tidemill.history import search
 from tidemill.history.tables import (
+    ALL,
     Row,
     dead,
     deliveries,
@@ -72,13 +73,15 @@ class Changes:
 
     def count_run(self, at: float, task: str, status: str, seconds: float = 0.0) -> None:
         """Count a run that was created or ended, or an attempt that failed."""
-        slot = self.run_counts.setdefault((int(at) // 60 * 60, task, status), [0, 0.0])
-        slot[0] += 1
-        slot[1] += seconds
+        for name in (task, ALL):
+            slot = self.run_counts.setdefault((int(at) // 60 * 60, name, status), [0, 0.0])
+            slot[0] += 1
+            slot[1] += seconds
 
     def count_delivery(self, at: float, source: str, verdict: str, number: int = 1) -> None:
         """Count a request or an event."""
-        self.delivery_counts[int(at) // 60 * 60, source, verdict] += number
+        for name in (source, ALL):
+            self.delivery_counts[int(at) // 60 * 60, name, verdict] += number
 
     def write(self, connection: Connection) -> None:
         """Write everything, in the transaction of a connection."""

@@ -109,14 +109,14 @@ class JournalProjection:
             return
         try:
             fold(self, row, record)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             _log.warning("record %d of %s is left out of the history: %r", record.number, record.run, error)
             self.unread += 1
 
     def _create_readable(self, record: JournalRecord) -> None:
         try:
             self._create(record)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             _log.warning("%s is left out of the history: %r", record.run, error)
             self.unread += 1
 

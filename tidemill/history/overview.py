@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Float, cast, delete, func, select, tuple_
+from sqlalchemy import Connection, Float, cast, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.rows import Bucket, ErrorGroup, Position
 from tidemill.history.scanning import PAGE_LIMIT, SCAN_LIMIT
 from tidemill.history.tables import (
+    ALL,
     delivery_counts,
     error_marks,
     errors,
@@ -57,20 +58,14 @@ def run_rates(
         PayloadError: there are no counts of that span.
     """
     table, begin, end = run_counts, *_range(span, since, until)
-    counted, took = func.sum(table.c.count), func.sum(table.c.seconds)
     query = (
-        select(table.c.at, table.c.status, counted.label("count"), took.label("seconds"))
-        .where(table.c.span == span, table.c.at >= begin, table.c.at < end)
-        .group_by(table.c.at, table.c.status)
+        select(table)
+        .where(table.c.span == span, table.c.task == (task or ALL), table.c.at >= begin, table.c.at < end)
         .order_by(table.c.at)
         .limit(_MOST)
     )
-    if task is not None:
-        query = query.where(table.c.task == task)
     return [
-        Bucket(
-            at=row["at"], name=task or "", what=row["status"], count=int(row["count"]), seconds=row["seconds"]
-        )
+        Bucket(at=row["at"], name=task or "", what=row["status"], count=row["count"], seconds=row["seconds"])
         for row in connection.execute(query).mappings()
     ]
 
@@ -78,22 +73,24 @@ def run_rates(
 def delivery_rates(
     connection: Connection, *, span: int, since: float, until: float | None = None, source: str | None = None
 ) -> list[Bucket]:
-    """Return how many requests had each verdict, by source, in each minute or hour.
+    """Return how many requests of a source, or of all together, had each verdict in each minute or hour.
+
+    `event` counts accepted events, `pair_filtered` and the like what the router decided, `drift` what
+    differed from what was known.
 
     Raises:
         PayloadError: there are no counts of that span.
     """
     table, begin, end = delivery_counts, *_range(span, since, until)
+    name = source if source is not None else ALL
     query = (
         select(table)
-        .where(table.c.span == span, table.c.at >= begin, table.c.at < end)
+        .where(table.c.span == span, table.c.source == name, table.c.at >= begin, table.c.at < end)
         .order_by(table.c.at)
         .limit(_MOST)
     )
-    if source is not None:
-        query = query.where(table.c.source == source)
     return [
-        Bucket(at=row["at"], name=row["source"], what=row["verdict"], count=row["count"])
+        Bucket(at=row["at"], name=source or "", what=row["verdict"], count=row["count"])
         for row in connection.execute(query).mappings()
     ]
 

@@ -163,7 +163,7 @@ class HistoryReader:
     async def delivery_rates(
         self, *, span: int, since: float, until: float | None = None, source: str | None = None
     ) -> list[Bucket]:
-        """Return how many requests of each source had each verdict, by minute (60) or hour (3600)."""
+        """Return how many requests had each verdict, by minute (60) or hour (3600)."""
         return await self._ask(overview.delivery_rates, span=span, since=since, until=until, source=source)
 
     async def positions(self) -> list[Position]:

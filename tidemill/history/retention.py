@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Column, Connection, Table, delete, func, select, update
 
 from tidemill.history import search
 from tidemill.history.database import Database
@@ -179,8 +179,19 @@ def _delete(connection: Connection, table: Table, look: Any) -> bool:
 
 
 def _forget_counts(connection: Connection, now: float, old: float) -> bool:
-    for table in (run_counts, delivery_counts):
+    for table, name in ((run_counts, "task"), (delivery_counts, "source")):
         for span, kept in ((60, _MINUTES_KEPT), (3600, _HOURS_KEPT)):
-            connection.execute(delete(table).where(table.c.span == span, table.c.at < int(now - kept)))
+            gone = table.c.span == span, table.c.at < int(now - kept)
+            for given in _names(connection, table.c[name], span):
+                connection.execute(delete(table).where(*gone, table.c[name] == given))
     connection.execute(delete(errors).where(errors.c.last_at < old))
     return False
+
+
+def _names(connection: Connection, column: Column[str], span: int) -> Iterator[str]:
+    """Yield a column's values one after the other: each is looked up behind the one before it."""
+    query = select(func.min(column)).where(column.table.c.span == span)
+    found = connection.execute(query).scalar_one()
+    while found is not None:
+        yield found
+        found = connection.execute(query.where(column > found)).scalar_one()

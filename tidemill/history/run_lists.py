@@ -17,8 +17,8 @@ from tidemill.history.tables import run_tags, runs
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.state import Status
 
-_WORD_SCAN_LIMIT: Final = 2_000
-_CHUNK: Final = 250
+_WORD_SCAN_LIMIT: Final = 1_000
+_CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

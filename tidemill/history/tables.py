@@ -139,19 +139,21 @@ timeline: Final = Table(
 """What happened to a run, a row for each record of its journal, or for each part of one that has several.
 Its creation, its first claim and its newest end stand in `runs` alone."""
 
+ALL: Final = "*"
 run_counts: Final = Table(
     "run_counts",
     metadata,
     Column("span", Integer, primary_key=True, autoincrement=False),
-    Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("task", String, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("status", String, primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False),
     sqlite_with_rowid=False,
 )
 """How many runs of a task were `created` or ended with a status in the `span` seconds from `at` on (60 and
-3600), and how long those that ended had taken together. `attempt_failed` counts attempts."""
+3600), and how long those that ended had taken together. `attempt_failed` counts attempts. `ALL` stands for
+all tasks together."""
 
 run_totals: Final = Table(
     "run_totals",
@@ -322,8 +324,8 @@ delivery_counts: Final = Table(
     "delivery_counts",
     metadata,
     Column("span", Integer, primary_key=True, autoincrement=False),
-    Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("source", String, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("verdict", String, primary_key=True),
     Column("count", BigInteger, nullable=False),
     sqlite_with_rowid=False,

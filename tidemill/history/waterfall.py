@@ -12,7 +12,9 @@ _INNER: Final = 1
 
 def waterfall(run: RunRow, timeline: Sequence[TimelineRow], children: Sequence[RunRow] = ()) -> list[Span]:
     """Return a run's spans in the order of their beginnings; what still goes on has no end."""
-    fold = _Fold(run)
+    # Who claimed the run first is only told with its second claim.
+    first = next((row.data.get("worker") for row in timeline if row.kind == "first_claim"), run.worker)
+    fold = _Fold(run, first)
     for row in timeline:
         fold.take(row)
     spans = fold.finish() + [_child(child) for child in children]
@@ -22,12 +24,12 @@ def waterfall(run: RunRow, timeline: Sequence[TimelineRow], children: Sequence[R
 class _Fold:
     """What is open while the records go by."""
 
-    def __init__(self, run: RunRow) -> None:
+    def __init__(self, run: RunRow, worker: str | None) -> None:
         self._run = run
         self._spans: list[Span] = []
         self._attempt = 1
         self._attempt_at = self._claimed_at = run.started_at
-        self._worker = run.worker
+        self._worker = worker
         self._parts: dict[str, float] = {}
         self._waits: dict[str, TimelineRow] = {}
         self._news: dict[str, list[TimelineRow]] = {}
@@ -49,9 +51,6 @@ class _Fold:
         if self._backoff is not None:
             self._spans.append(_backoff(self._backoff, ended))
         return self._spans
-
-    def _first(self, row: TimelineRow) -> None:
-        self._worker = row.data.get("worker")
 
     def _claim(self, row: TimelineRow) -> None:
         self._end_execution(row.at, "lost")
@@ -96,7 +95,6 @@ class _Fold:
         self._attempt, self._attempt_at, self._claimed_at, self._backoff = 1, None, None, None
 
     _readers: ClassVar[dict[str, Callable[[_Fold, TimelineRow], None]]] = {
-        "first_claim": _first,
         "claim": _claim,
         "step": _step,
         "news": _hear,

@@ -151,7 +151,7 @@ class HistoryWriter:
             tokens = self._names.tokens(message.subject)
             try:
                 inbound.take(stream, Message(base + message.seq, message.at, tokens, message.body))
-            except (PayloadError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, PayloadError, TypeError, ValueError) as error:
                 _log.warning("%s %d is left out of the history: %r", stream, message.seq, error)
                 left_out += 1
         return left_out

@@ -6,6 +6,7 @@ Nobody who moves runs along ever asks a database; the closer reads these notes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ import orjson
 
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.jetstream.buckets import Bucket
+from tidemill.kernel.jetstream.bus import Bus
 
 NOBODY: Final = 2**62
 """The floor where no history is written: nothing has to be waited for."""
@@ -62,6 +64,21 @@ async def all_notes(bucket: Bucket) -> dict[str, HistoryNote]:
         BrokerError: the broker is away.
     """
     return {name: HistoryNote.unpack(stored) for name, stored in (await bucket.items()).items()}
+
+
+async def lag(bus: Bus, note: HistoryNote) -> int:
+    """Return how many messages a history hasn't taken in yet; those that are gone already count too.
+
+    Raises:
+        BrokerError: the broker is away.
+    """
+    infos = await asyncio.gather(
+        *(bus.api(f"STREAM.INFO.{bus.names.stream(stream)}") for stream in note.seqs)
+    )
+    return sum(
+        max(0, int(info["state"]["last_seq"]) - seq)
+        for info, seq in zip(infos, note.seqs.values(), strict=True)
+    )
 
 
 class HistoryFloor:

@@ -16,6 +16,7 @@ import orjson
 from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.inspection import TIMEOUT, consumer_infos, stream_info
 from tidemill.kernel.jetstream.topology import MAILMAN, ROUTER
+from tidemill.kernel.services.histories import all_notes, lag
 from tidemill.kernel.subjects import unescape
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Pulses:
             asyncio.gather(*(self._lag(stream, role) for stream, role in _ROLES.items())),
             self._workers(),
         )
+        lags = [*lags, *await self._histories()]
         taken = sum(queue.waiting + queue.executing for queue in queues)
         tickets = next(store.messages for store in stores if store.name == "TICKETS")
         asleep = max(0, tickets - taken)
@@ -146,6 +148,12 @@ class Pulses:
         operation = f"CONSUMER.INFO.{self._broker.names.stream(stream)}.{role}"
         info = await self._broker.bus.api(operation, timeout=self._timeout)
         return role, info["num_pending"] + info["num_ack_pending"]
+
+    async def _histories(self) -> list[tuple[str, int]]:
+        """Return what the history has still to take in; of several the one that is furthest behind."""
+        notes = await all_notes(self._broker.history)
+        behind = [await lag(self._broker.bus, note) for note in notes.values()]
+        return [("history", max(behind))] if behind else []
 
     async def _workers(self) -> tuple[dict[str, Any], ...]:
         entries = (await self._broker.workers.items()).values()

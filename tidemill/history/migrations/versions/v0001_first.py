@@ -155,12 +155,12 @@ def _run_counts() -> None:
     op.create_table(
         "run_counts",
         sa.Column("span", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("task", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("span", "at", "task", "status"),
+        sa.PrimaryKeyConstraint("span", "task", "at", "status"),
         sqlite_with_rowid=False,
     )
 
@@ -344,11 +344,11 @@ def _delivery_counts() -> None:
     op.create_table(
         "delivery_counts",
         sa.Column("span", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("source", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("verdict", sa.String(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("span", "at", "source", "verdict"),
+        sa.PrimaryKeyConstraint("span", "source", "at", "verdict"),
         sqlite_with_rowid=False,
     )
 

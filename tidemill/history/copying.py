@@ -1,0 +1,162 @@
+"""A copy of a history, whatever its database is: an SQLite file that can be read back into either."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy.engine import make_url
+
+from tidemill.history import search
+from tidemill.history.database import Database, open_database
+from tidemill.history.tables import error_marks, facts, metadata, run_bodies, runs
+from tidemill.history.words import words_of
+from tidemill.kernel.errors import ConflictError, HistoryError, NotFoundError
+
+Report = Callable[[str, int], None]
+_CHUNK: Final = 2_000
+_WAL_PAGES: Final = 2_000
+_SECONDS: Final = 86_400.0
+
+
+def backup(database: Database, target: Path, report: Report | None = None) -> None:
+    """Write a copy as of one moment into a new file; the writer goes on meanwhile.
+
+    Args:
+        database: what is copied.
+        target: the file, which mustn't exist.
+        report: is told now and then what was copied so far: a table's name and how many rows, or pages.
+
+    Raises:
+        ConflictError: the file exists.
+        HistoryError: one of the databases can't be used.
+    """
+    if target.exists():
+        raise ConflictError(f"{target} exists", hint="name another file; a backup overwrites nothing")
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    if database.file is not None:
+        _copy_file(database.file, partial, report)
+    else:
+        copy = open_database(make_url(f"sqlite+pysqlite:///{partial}"))
+        try:
+            with database.reading(_SECONDS) as source, copy.writing() as written:
+                source.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+                _copy_rows(source, written, report)
+        finally:
+            copy.close()
+        _settle(partial)
+    partial.replace(target)
+
+
+def restore(database: Database, source: Path, report: Report | None = None) -> None:
+    """Put a backup in the place of what a database holds.
+
+    The writer goes on from where the backup ends: what has happened since is read from the streams again.
+
+    Raises:
+        NotFoundError: there is no such file.
+        ConflictError: somebody writes the history.
+        HistoryError: the file is no backup, or the database can't be used.
+    """
+    if not source.is_file():
+        raise NotFoundError(f"there is no file {source}", hint="name one that `history backup` has written")
+    if not database.claim():
+        raise _busy()
+    copy = open_database(make_url(f"sqlite+pysqlite:///{source}"), create=False)
+    try:
+        with copy.reading(_SECONDS) as read, database.writing() as written:
+            _empty(written, marks=True)
+            _copy_rows(read, written, report)
+            _index_words(read, written)
+    finally:
+        copy.close()
+
+
+def rebuild(database: Database) -> None:
+    """Empty a history, so that its writer fills it again from what the streams still have.
+
+    What people decided about errors stays. A writer that is at work notices and begins anew.
+
+    Raises:
+        HistoryError: the database can't be used.
+    """
+    with database.writing() as connection:
+        _empty(connection, marks=False)
+
+
+def _empty(connection: Connection, *, marks: bool) -> None:
+    search.clear(connection)
+    for table in metadata.tables.values():
+        if table is facts or (table is error_marks and not marks):
+            continue
+        connection.execute(delete(table))
+
+
+def _copy_file(source: Path, target: Path, report: Report | None) -> None:
+    """Copy an SQLite database as a whole, its index of words too."""
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        if report is not None:
+            report("pages", total - remaining)
+
+    try:
+        read, written = sqlite3.connect(source, timeout=30), sqlite3.connect(target)
+        try:
+            read.execute("BEGIN")
+            read.execute("SELECT count(*) FROM facts").fetchone()
+            read.backup(written, pages=-1 if report is None else _WAL_PAGES, progress=progress)
+        finally:
+            read.close()
+            written.close()
+    except sqlite3.Error as error:
+        raise HistoryError(f"{source} can't be copied: {error}", hint="check the disk") from error
+    _settle(target)
+
+
+def _settle(file: Path) -> None:
+    """Make a database one file, without a log beside it."""
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    for ending in (".lock", ".writer"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+
+
+def _copy_rows(source: Connection, target: Connection, report: Report | None) -> None:
+    for table in metadata.tables.values():
+        if table is facts:
+            continue
+        copied = 0
+        rows = source.execution_options(yield_per=_CHUNK).execute(select(table)).mappings()
+        for chunk in rows.partitions(_CHUNK):
+            target.execute(insert(table), [dict(row) for row in chunk])
+            copied += len(chunk)
+            if report is not None:
+                report(table.name, copied)
+
+
+def _index_words(source: Connection, target: Connection) -> None:
+    """Index what the copied rows say; the index of a copy depends on the kind of its database."""
+    query = select(
+        runs.c.number, runs.c.created_at, runs.c.error_type, runs.c.error_message, run_bodies.c.payload
+    ).outerjoin(run_bodies, run_bodies.c.number == runs.c.number)
+    rows = source.execution_options(yield_per=_CHUNK).execute(query).mappings()
+    for chunk in rows.partitions(_CHUNK):
+        entries = [(row["number"], row["created_at"], _words(row)) for row in chunk]
+        search.index(target, [entry for entry in entries if entry[2]])
+
+
+def _words(row: Any) -> list[str]:
+    said = (row["payload"], row["error_type"], row["error_message"])
+    return words_of(*(one for one in said if one))
+
+
+def _busy() -> ConflictError:
+    return ConflictError(
+        "the history is being written",
+        hint="stop the processes with the engine's role `history` first, and start them again afterwards",
+    )
