@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +22,11 @@ _DELIVERED: Final = "delivered"
 async def reply(script: Script, place: Place, body: object, status: object, media_type: object) -> bool:
     """Answer the sender of the run's event, unless the run has answered before."""
     sent: list[Reply] = []
-    deliver = functools.partial(_deliver, script, (body, status, media_type), sent)
-    outcome: dict[str, Any] = await OneStep(script, place, Step(STEP), _deliver).run(deliver)
+    one = OneStep(script, place, Step(STEP), _deliver)
+    if (known := await one.find()) is not None:
+        return bool((await one.read(known))[_DELIVERED])
+    one.begins()
+    outcome: dict[str, Any] = await one.keep(await _deliver(script, (body, status, media_type), sent))
     for answer in sent:
         # Whoever has looked for it in the journal before it was there waits for it by now.
         await script.port.reply_again(answer)
