@@ -40,7 +40,7 @@ class Engine:
             self.roles.append(Sweeper(broker, keeping, gate))
         if "history" in roles:
             self.roles.append(History(broker, settings))
-        if "forwarder" in roles and settings.destinations:
+        if "forwarder" in roles:
             self.roles.append(Forwarder(broker, settings))
 
     async def run(self, stopping: asyncio.Event) -> None:

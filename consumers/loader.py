@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from tidemill.kernel.errors import DefinitionError, TidemillError
+from tidemill.kernel.services.destinations import PREFIX
 from tidemill.task import FnTask
 
 AnyTask = FnTask[Any, Any, Any, Any]
@@ -160,6 +161,11 @@ def _check_unique(tasks: Sequence[AnyTask]) -> None:
     owners: dict[str, AnyTask] = {}
     for task in tasks:
         for name in (task.id, *task.definition.aliases):
+            if name.startswith(PREFIX):
+                raise DefinitionError(
+                    f"{_place(task)}: {name!r} is the name of a destination's task",
+                    hint=f"give the task an id that doesn't begin with {PREFIX!r}",
+                )
             other = owners.setdefault(name, task)
             if other is not task:
                 raise DefinitionError(

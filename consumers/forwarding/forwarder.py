@@ -34,23 +34,29 @@ class Forwarder:
             Destination(name, destination, settings.inputs.environ, disabled)
             for name, destination in settings.destinations.items()
         ]
-        tasks = [ForwardTask(destination) for destination in self._destinations]
-        longest = max((one.settings.timeout for one in self._destinations), default=0.0)
+        self._worker = self._new_worker(settings) if self._destinations else None
+        self._stopping = asyncio.Event()
+
+    def _new_worker(self, settings: Settings) -> Worker:
+        longest = max(one.settings.timeout for one in self._destinations)
         given = settings.worker.model_copy(
             update={
                 # Room for all of each: one that doesn't answer keeps no other one waiting.
-                "slots": max(1, sum(one.settings.concurrency for one in self._destinations)),
+                "slots": sum(one.settings.concurrency for one in self._destinations),
                 "shutdown_timeout": min(settings.worker.shutdown_timeout, longest + _SPARE_SECONDS),
                 "max_memory": None,
             }
         )
+        tasks = [ForwardTask(destination) for destination in self._destinations]
         # The settings are what was said last, also when a change was taken back.
-        self._worker = Worker(broker, tasks, given, republish=True)
-        self._stopping = asyncio.Event()
+        return Worker(self._broker, tasks, given, republish=True)
 
     async def run(self) -> None:
         """Forward until `stop`."""
         await self._name_the_forgotten()
+        if self._worker is None:
+            await self._stopping.wait()
+            return
         try:
             await self._worker.run(self._stopping)
         finally:
@@ -60,7 +66,8 @@ class Forwarder:
     async def stop(self) -> None:
         """Take no more events; requests come to their ends, and what waits for its turn goes back."""
         self._stopping.set()
-        self._worker.give_back({run for one in self._destinations for run in one.waiting})
+        if self._worker is not None:
+            self._worker.give_back({run for one in self._destinations for run in one.waiting})
 
     async def _name_the_forgotten(self) -> None:
         """Say which destinations still get runs that nobody executes: no settings have them any more."""

@@ -15,6 +15,7 @@ BodyKind = Literal["raw", "cloudevent"]
 _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
 _NAME: Final = re.compile(r"[a-z0-9]+")
+_TRACE: Final = ("traceparent", "tracestate")
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
@@ -28,7 +29,7 @@ class Message(NamedTuple):
 def message_of(envelope: Envelope, kind: BodyKind) -> Message:
     """Return an event as it is posted."""
     attributes = _attributes(envelope)
-    trace = {name: attributes[name] for name in ("traceparent", "tracestate") if name in attributes}
+    trace = {name: attributes[name] for name in _TRACE if _is_field(attributes.get(name, ""))}
     if kind == "raw":
         named = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in attributes.items()}
         return Message(trace | named | {"content-type": _content_type(envelope)}, envelope.raw)
@@ -87,5 +88,9 @@ def _content_type(envelope: Envelope) -> str:
     given = envelope.headers.get("content-type", "")
     same = given.partition(";")[0].strip().lower() == envelope.datacontenttype.lower()
     media_type = given if same else envelope.datacontenttype
-    sound = media_type.isascii() and media_type.isprintable() and media_type.strip()
-    return media_type.strip() if sound else "application/octet-stream"
+    return media_type.strip() if _is_field(media_type.strip()) else "application/octet-stream"
+
+
+def _is_field(value: str) -> bool:
+    """Say whether a text that may come from a stranger can stand in a header."""
+    return bool(value) and value == value.strip() and value.isascii() and value.isprintable()

@@ -138,3 +138,10 @@ def test_a_file_of_another_kind_is_refused(folder: Path) -> None:
     _write(folder, {"some/notes.txt": "x"})
     with pytest.raises(DefinitionError, match="no Python file"):
         load(["some/notes.txt"])
+
+
+def test_the_names_of_destinations_tasks_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "taken.py"
+    file.write_text('from tidemill import task\n\n@task(id="forward.crm")\nasync def crm() -> None: ...\n')
+    with pytest.raises(DefinitionError, match=r"'forward\.crm' is the name of a destination's task"):
+        load([str(file)])

@@ -124,6 +124,8 @@ def test_whatever_an_event_says_headers_stay_headers(
         type="t",
         subject=subject,
         datacontenttype=media_type,
+        traceparent=subject,
+        tracestate=f"{subject}\r\nx: y",
         extensions=extensions,
         headers={"content-type": media_type},
         raw=b"x",

@@ -209,6 +209,14 @@ async def test_a_forgotten_destination_is_named(
     mill: Mill, receiver: Receiver, forwarding: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     await registry.publish(mill.broker.tasks, TaskDefinition(id=PREFIX + "old", on=("a.b",)))
+    async with mill.engine("forwarder"):  # also where there are no others
+
+        async def named() -> bool:
+            return any(
+                "`tidemill tasks remove forward.old`" in record.getMessage() for record in caplog.records
+            )
+
+        await until(named)
     async with forwarding():
         pass
     said = [record.getMessage() for record in caplog.records]

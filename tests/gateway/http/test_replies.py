@@ -389,3 +389,39 @@ async def test_what_else_comes_there_is_no_answer(
         assert await result_of(house) is True
     assert reply.json() == "the run's"
     assert set(addresses) == {address}
+
+
+async def test_a_broker_that_dies_leaves_nobody_waiting(  # noqa: PLR0913, PLR0917 - fixtures
+    own_broker: BrokerProcess,
+    names: Names,
+    settled: Callable[..., Settings],
+    housed: Houses,
+    connect: Any,
+    http_request: Any,
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @task(on="slack.>", reply=True)
+    async def deploy(_: dict[str, str], ctx: Context) -> bool:
+        begun.set()
+        await go.wait()
+        return await ctx.reply("back again")
+
+    source = f'preset = "slack"\nsecrets = ["{SECRET}"]\nreply = "run"\nreply_timeout = 0.5\n'
+    settings = settled(own_broker.url, names, **{"sources.slack": source})
+    moment = int(time.time())
+    async with housed(settings) as house, serving(house, deploy):
+        waits = asyncio.create_task(command(house, connect, http_request, moment))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        own_broker.kill()
+        reply = await asyncio.wait_for(waits, PATIENCE)
+        assert (reply.status, reply.headers["tidemill-reply"]) == (202, "late")
+        own_broker.start()
+        go.set()
+        for _ in range(200):  # senders come again as long as they are told to
+            reply = await command(house, connect, http_request, moment - 1)
+            if reply.headers.get("tidemill-reply") == "answered":
+                break
+            await asyncio.sleep(0.05)
+        assert reply.json() == "back again"
+        assert len(house.gateway._senders) == 0

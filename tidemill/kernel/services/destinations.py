@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Final
 
 import orjson
 
 from tidemill.kernel import clock
-from tidemill.kernel.errors import ConflictError, NotFoundError
+from tidemill.kernel.errors import BrokerError, ConflictError, NotFoundError
 from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import escape
@@ -17,6 +18,7 @@ PREFIX: Final = "forward."
 """What the ids of the tasks begin with that forward events."""
 STALE_SECONDS: Final = 2.0
 """How old the view of a process may be."""
+_log = logging.getLogger(__name__)
 
 
 class Destinations:
@@ -84,13 +86,12 @@ class Disabled:
         return self._known
 
     async def find(self, name: str) -> dict[str, Any] | None:
-        """Return why a destination is disabled, None where it isn't.
-
-        Raises:
-            BrokerError: the bucket can't be read.
-        """
+        """Return why a destination is disabled, None where it isn't, as far as it is known."""
         if time.monotonic() - self._read_at > STALE_SECONDS:
-            await self.all()
+            try:
+                await self.all()
+            except BrokerError as error:
+                _log.debug("whether %s is disabled isn't known anew: %s", name, error.sentence)
         return self._known.get(name)
 
     async def disable(self, name: str, reason: str) -> None:
