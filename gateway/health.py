@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.spool.spool import Spool
     from gateway.storing import Storing
     from tidemill.kernel.services.broker import Broker
 
@@ -27,22 +28,41 @@ _SPARE: Final = 64 * 1024
 """Bytes that must be free in a stream that refuses what doesn't fit."""
 
 Check = Callable[[], Awaitable[dict[str, str]]]
+Facts = Callable[[], Mapping[str, Any]]
 
 
 class Readiness:
     """Says what keeps the gateway from working; looks at the broker at most every two seconds."""
 
     def __init__(
-        self, broker: Broker, storing: Storing, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        broker: Broker,
+        storing: Storing,
+        spool: Spool | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bus = broker.bus
         self._storing = storing
+        self._spool = spool
         self._monotonic = monotonic
         self._problems: dict[str, str] = {}
         self._fresh_until = float("-inf")
 
     async def problems(self) -> dict[str, str]:
-        """Return what is wrong, by what it is wrong with; empty when all is well."""
+        """Return what is wrong, by what it is wrong with; empty when all is well.
+
+        With a spool that takes deliveries nothing is wrong with a broker that doesn't.
+        """
+        found = await self._of_broker()
+        if self._spool is None:
+            return found
+        if self._spool.problem:
+            return found | {"spool": self._spool.problem} if found else {}
+        away = not self._bus.connected or self._spool.holds
+        return {} if away else found
+
+    async def _of_broker(self) -> dict[str, str]:
         if not self._bus.connected:
             return {"broker": "not connected"}
         if self._monotonic() >= self._fresh_until:
@@ -80,15 +100,17 @@ class Readiness:
         return f"it is full: {used} of {limit} bytes"
 
 
-def health_routes(check: Check) -> list[Route]:
-    """Return `/healthz`, which only says that the process answers, and `/readyz`."""
+def health_routes(check: Check, spool: Facts | None = None) -> list[Route]:
+    """Return `/healthz`, which only says that the process answers, and `/readyz`, with facts of the spool."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def readyz(_: Request) -> Response:
         problems = await check()
-        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        body: dict[str, Any] = {"status": "not ready" if problems else "ready", "problems": problems}
+        if spool is not None:
+            body["spool"] = dict(spool())
         return JSONResponse(body, 503 if problems else 200)
 
     return [Route(path, endpoint) for path, endpoint in zip(PATHS, (healthz, readyz), strict=True)]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gateway.logbook import Logbook
     from gateway.publisher import Publisher
     from gateway.recorder import Recorder
+    from gateway.spool.spool import Spool
     from gateway.tenants import TenantRings
     from gateway.verdict import Quarantined
     from gateway.waiting import Senders
@@ -78,6 +79,7 @@ class Ingress:
         keys: KeyStore | None = None,
         windows: Windows | None = None,
         rings: TenantRings | None = None,
+        spool: Spool | None = None,
         clients: Clients | None = None,
         gate: Gate | None = None,
         senders: Senders | None = None,
@@ -94,7 +96,7 @@ class Ingress:
         self._clients = clients or Clients()
         self._gate = gate
         self._senders = senders
-        self._depot = Depot(publisher, recorder, windows)
+        self._depot = Depot(publisher, recorder, windows, spool)
         self._introductions = introductions
         self._logbook = logbook
         self._judge = Judge(introductions, rings, keys)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -53,7 +53,11 @@ class Histogram:
 
 
 class Metrics(Collector):
-    """All that a gateway process counts."""
+    """All that a gateway process counts.
+
+    Attributes:
+        spool: says what the spool holds, where there is one.
+    """
 
     def __init__(self) -> None:
         self.requests: dict[Labels, int] = defaultdict(int)
@@ -70,6 +74,7 @@ class Metrics(Collector):
         self._looked: Mapping[Labels, int] = {}
         self._drifting: Mapping[Labels, int] = {}
         self._key_fetches: Mapping[Labels, int] = {}
+        self.spool: Callable[[], Mapping[str, Any]] | None = None
         self._connected: Callable[[], bool] = lambda: False
         self._pulses: Pulses | None = None
         self._registry = CollectorRegistry(auto_describe=False)
@@ -168,9 +173,14 @@ class Metrics(Collector):
         yield _counter(
             "tidemill_key_fetches", "Fetches of published keys", ("host", "outcome"), self._key_fetches
         )
+        yield from self._states()
+
+    def _states(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "tidemill_broker_connected", "1 while the broker is connected", value=float(self._connected())
         )
+        if self.spool is not None:
+            yield from _of_spool(self.spool())
 
     def _duration(self) -> Metric:
         family = HistogramMetricFamily(
@@ -181,6 +191,26 @@ class Metrics(Collector):
         for labels, histogram in self.durations.items():
             family.add_metric(labels, histogram.cumulative(), histogram.total)
         return family
+
+
+def _of_spool(facts: Mapping[str, Any]) -> Iterator[Metric]:
+    for name, text in _SPOOL_GAUGES.items():
+        yield GaugeMetricFamily(f"tidemill_spool_{name}", text, value=float(facts[name]))
+    for name, text in _SPOOL_COUNTERS.items():
+        yield CounterMetricFamily(f"tidemill_spool_{name}", text, value=float(facts[name]))
+
+
+_SPOOL_GAUGES: Final = {
+    "records": "Deliveries that the spool holds",
+    "bytes": "Bytes of the spool on the disk",
+    "limit": "Bytes that it may have",
+    "oldest_seconds": "Age of its oldest delivery",
+}
+_SPOOL_COUNTERS: Final = {
+    "taken": "Deliveries that the spool took",
+    "drained": "Deliveries of the spool that the broker has",
+    "set_aside": "Deliveries of the spool that can't be drained",
+}
 
 
 def _counter(name: str, text: str, labels: Labels, values: Mapping[Labels, int]) -> Metric:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from gateway.api.openapi import public_document
 from gateway.application import EXCEPTION_HANDLERS
 from gateway.events.endpoint import PATH as EVENTS
-from gateway.health import Check, health_routes
+from gateway.health import Check, Facts, health_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +30,17 @@ class PublicApplication(Starlette):
     """Starlette with a short cut: webhooks and events pass by all middleware and routing."""
 
     def __init__(
-        self, ingress: Ingress, ready: Check, events: EventApi | None = None, pages: Sequence[Route] = ()
+        self,
+        ingress: Ingress,
+        health: Sequence[Route],
+        events: EventApi | None = None,
+        pages: Sequence[Route] = (),
     ) -> None:
         self._ingress = ingress
         self._events = events
         super().__init__(
             routes=[
-                *health_routes(ready),
+                *health,
                 Route("/openapi.json", _openapi),
                 *pages,
             ],
@@ -55,10 +59,14 @@ class PublicApplication(Starlette):
 
 
 def build_public(
-    ingress: Ingress, ready: Check, events: EventApi | None = None, pages: Sequence[Route] = ()
+    ingress: Ingress,
+    ready: Check,
+    events: EventApi | None = None,
+    pages: Sequence[Route] = (),
+    spool: Facts | None = None,
 ) -> PublicApplication:
     """Return the application of the public listener; `pages` are those for people."""
-    return PublicApplication(ingress, ready, events, pages)
+    return PublicApplication(ingress, health_routes(ready, spool), events, pages)
 
 
 async def _openapi(_: Request) -> Response:

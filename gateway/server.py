@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -32,9 +33,11 @@ from gateway.schemata.history import StoredHistory
 from gateway.secret_keepers import SecretKeepers
 from gateway.site import ControlSite
 from gateway.sources import build_intakes, schema_store
+from gateway.spool.shelter import Shelter
 from gateway.traced import Traced
 from gateway.waiting import Senders
 from tidemill.kernel.collector import spare_collector
+from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.services.answers import Answers
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.events import Events
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.values import Address
 
 _log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 5
 
 
 class Gateway:
@@ -66,8 +70,8 @@ class Gateway:
     def __init__(self, settings: Settings, broker: Broker) -> None:
         check_exposure(settings.control)
         live = LiveSettings(settings)
-        self.metrics = Metrics()
-        self.metrics.watch_broker(lambda: broker.bus.connected)
+        self._broker, self._public_url = broker, settings.gateway.public_url
+        self.metrics = _metrics_of(broker)
         self._recorder = Recorder(broker.bus, self.metrics)
         self._keepers = SecretKeepers(settings, broker)
         self._keys = self.metrics.watch_keys(KeyStore())
@@ -75,6 +79,7 @@ class Gateway:
         intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
         self._desk = DeliveryDesk(settings, broker, self.metrics, intakes)
         publisher = publisher_of(settings, broker)
+        self._shelter = Shelter(settings, broker, publisher, self._recorder, self.metrics)
         self._definitions = Definitions(broker.tasks)
         self._senders = _senders(settings, broker, self._definitions)
         self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
@@ -88,6 +93,7 @@ class Gateway:
             keys=self._keys,
             windows=Windows(broker.windows),
             rings=self._keepers.rings,
+            spool=self._shelter.spool,
             clients=clients,
             gate=gate,
             senders=self._senders,
@@ -96,7 +102,7 @@ class Gateway:
         )
         events = EventApi(
             live.event_keys,
-            Depot(publisher, self._recorder),
+            Depot(publisher, self._recorder, spool=self._shelter.spool),
             schemas,
             metrics=self.metrics,
             clients=clients,
@@ -106,18 +112,16 @@ class Gateway:
             issuers=live.token_issuers,
             published=self._keys,
         )
-        ready = Readiness(broker, publisher.storing).problems
+        ready = Readiness(broker, publisher.storing, self._shelter.spool).problems
         judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
-        depot = Depot(publisher, self._recorder, Windows(broker.windows))
+        depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
         routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
-        self._site = ControlSite(
-            settings, live, broker, self.metrics, routes, sources=tuple(intakes)
-        )  # fmt: skip
+        self._site = ControlSite(settings, live, broker, self.metrics, routes, sources=tuple(intakes))
         control = _traced(self._site.application(ready), broker)
-        public_socket, control_socket = _bound(settings)
+        public_socket, control_socket = _bound(settings, self._shelter)
         self._public = Listener(
             "public",
-            _traced(build_public(ingress, ready, events, _pages(broker)), broker),
+            _traced(build_public(ingress, ready, events, _pages(broker), self.metrics.spool), broker),
             public_socket,
             self._unreadable("public"),
             _bounds(settings.gateway),
@@ -137,7 +141,8 @@ class Gateway:
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set; requests in flight come to their ends first."""
         listeners = (self._public, self._control)
-        async with asyncio.TaskGroup() as group:
+        async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as group:
+            opened.callback(self._shelter.close)
             serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
             background = [
                 group.create_task(self._recorder.run(), name="recorder"),
@@ -146,7 +151,10 @@ class Gateway:
                 group.create_task(self._drift.run(), name="drift-watch"),
                 group.create_task(self._site.run(), name="control-site"),
                 group.create_task(self._keys.run(), name="published-keys"),
+                *self._shelter.follow(group),
             ]
+            if not self._broker.prepared:
+                background.append(group.create_task(self._prepare(), name="broker-preparation"))
             if self._replies:
                 group.create_task(self._definitions.follow(stopping), name="definitions")
             await stopping.wait()
@@ -159,6 +167,22 @@ class Gateway:
             for task in background:
                 task.cancel()
 
+    async def _prepare(self) -> None:
+        """Prepare a broker that couldn't be reached at the start, as soon as it can.
+
+        Raises:
+            BrokerError: it refuses.
+        """
+        failures = 0
+        await self._broker.bus.opened()
+        while not self._broker.prepared:
+            try:
+                await self._broker.prepare(self._public_url)
+            except BrokerUnavailableError as error:
+                failures += 1
+                _log.warning("the broker can't be prepared yet: %s", error.sentence)
+                await asyncio.sleep(min(failures, _LONGEST_PAUSE))
+
     async def listening(self) -> None:
         """Wait until both listeners take connections."""
         await asyncio.gather(self._public.listening.wait(), self._control.listening.wait())
@@ -168,6 +192,12 @@ class Gateway:
             self.metrics.unreadable[listener, reason] += 1
 
         return count
+
+
+def _metrics_of(broker: Broker) -> Metrics:
+    metrics = Metrics()
+    metrics.watch_broker(lambda: broker.bus.connected)
+    return metrics
 
 
 def _traced(app: ASGIApp, broker: Broker) -> ASGIApp:
@@ -185,14 +215,14 @@ def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Se
     return Senders(broker.bus, Answers(broker.journal, definitions), settings.gateway.max_waiting)
 
 
-def _bound(settings: Settings) -> tuple[socket.socket, socket.socket]:
-    """Return the sockets of both listeners."""
-    public = bind(settings.gateway.listen, "gateway.listen")
-    try:
-        return public, bind(settings.control.listen, "control.listen")
-    except BaseException:
-        public.close()
-        raise
+def _bound(settings: Settings, shelter: Shelter) -> tuple[socket.socket, socket.socket]:
+    """Return the sockets of both listeners; where there is none, let go what was opened before."""
+    with contextlib.ExitStack() as opened:
+        opened.callback(shelter.close)
+        public = opened.enter_context(bind(settings.gateway.listen, "gateway.listen"))
+        control = bind(settings.control.listen, "control.listen")
+        opened.pop_all()
+        return public, control
 
 
 def _limits_of_all(settings: Settings) -> Limits:
@@ -250,7 +280,11 @@ async def serve(settings: Settings) -> None:
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with open_broker(settings, name="gateway") as broker, open_gateway(settings, broker) as gateway:
+    early = settings.gateway.spool is not None
+    async with (
+        open_broker(settings, name="gateway", early=early) as broker,
+        open_gateway(settings, broker) as gateway,
+    ):
         _announce("public", gateway.public_address)
         _announce("control", gateway.control_address)
         spare_collector()

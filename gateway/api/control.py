@@ -74,7 +74,11 @@ def build_control(
         problem = problem_of(request, error)
         return frame.problem(request, problem) if wants_page(request) else problem_response(problem)
 
-    own = [*health_routes(ready), Route("/metrics", show_metrics), Route("/openapi.json", _openapi)]
+    own = [
+        *health_routes(ready, metrics.spool),
+        Route("/metrics", show_metrics),
+        Route("/openapi.json", _openapi),
+    ]
     app = Starlette(
         routes=authorise([*own, *routes], frame.refusal, access.audit),
         exception_handlers=handlers(on_error),

@@ -19,8 +19,12 @@ from tidemill.kernel.errors import BrokerUnavailableError, EmbeddedBrokerError
 from tidemill.kernel.jetstream import embedded_binary
 from tidemill.kernel.jetstream.topology import ensure_task_consumer
 from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.services.data_keys import DataKey, KeyFile
 from tidemill.kernel.services.registry import publish
+from tidemill.kernel.services.tenants import Tenants
+from tidemill.kernel.services.vault import Vault
 from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
     from conftest import BrokerProcess, Call
@@ -330,7 +334,56 @@ async def test_each_check_of_the_broker_can_be_asked_for(settings: Settings, pre
 @pytest.mark.integration
 async def test_every_finding_has_a_name_that_can_be_asked_for(settings: Settings, prepared: Broker) -> None:
     assert prepared.bus.connected
-    findings = [*checks_local.installation(), *checks_local.configuration(load())]
+    spooling = load(gateway={"spool": "1MiB"})
+    findings = [*checks_local.installation(), *checks_local.configuration(spooling)]
     findings += await checks_broker.broker(settings)
     findings += await checks_control.control(load(), "http://127.0.0.1:1")
     assert {finding.subject for finding in findings} == set(doctor.SUBJECTS) - {"key"}
+
+
+def test_a_spool_says_what_is_in_it_and_whether_it_has_room(tmp_path: Path) -> None:
+    (found,) = of(
+        checks_local.configuration(load(gateway={"spool": "1MiB", "spool_dir": str(tmp_path / "s")})), "spool"
+    )
+    assert (found.level, found.what) == ("ok", f"0 KiB of 1024 KiB used in {tmp_path / 's'}")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "aside-0000000000000007").write_text("x")
+    (left,) = of(
+        checks_local.configuration(load(gateway={"spool": "1MiB", "spool_dir": str(tmp_path / "s")})), "spool"
+    )
+    assert (left.level, "aside-" in left.what) == ("warning", True)
+    huge = load(gateway={"spool": 1 << 60, "spool_dir": str(tmp_path)})
+    (full,) = of(checks_local.configuration(huge), "spool")
+    assert full.level == "problem"
+    assert of(checks_local.configuration(load()), "spool") == []
+
+
+def test_the_data_key_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nats = {"data_dir": str(tmp_path / "data")}
+    (none,) = of(checks_local.configuration(load(nats=nats)), "secret-key")
+    assert (none.level, "is made when" in none.what) == ("ok", True)
+    made = KeyFile(tmp_path / "data").make()
+    (generated,) = of(checks_local.configuration(load(nats=nats)), "secret-key")
+    assert (generated.level, generated.what.startswith(made.id)) == ("ok", True)
+    (elsewhere,) = of(checks_local.configuration(load(nats={**nats, "url": "nats://a:4222"})), "secret-key")
+    assert elsewhere.level == "warning"
+    (given,) = of(checks_local.configuration(load(gateway={"secret_key": "a" * 64})), "secret-key")
+    assert (given.level, "gateway.secret_key" in given.what) == ("ok", True)
+    for wrong in ("too short", "env:NOWHERE"):
+        (bad,) = of(checks_local.configuration(load(gateway={"secret_key": wrong})), "secret-key")
+        assert bad.level == "problem"
+
+
+@pytest.mark.integration
+async def test_secrets_that_need_a_key_which_is_gone_are_counted(
+    settings: Settings, prepared: Broker
+) -> None:
+    lost = DataKey.of(b"l" * 32)
+    await Tenants(prepared.tenants, Vault((lost,))).add("github", "acme", Secret("s"))
+    await prepared.tenants.put("github.worn", b"{}")
+    await prepared.secrets.put("asana", b'{"secret": "plain", "at": "", "client": ""}')
+    found = of(await checks_broker.broker(settings, ["encryption"]), "encryption")
+    assert [one.level for one in found] == ["problem", "problem", "warning"]
+    assert "worn" in found[0].what
+    assert lost.id in found[1].what

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.access.guard import check_exposure
 from gateway.sources import recipe_of
-from tidemill.cli import checks_secrets
+from tidemill.cli import checks_secrets, checks_spool
 from tidemill.cli.finding import Finding, Findings, ok, problem, warning
 from tidemill.cli.shadows import check_shadows
 from tidemill.kernel import clock
@@ -51,6 +51,7 @@ def configuration(settings: Settings) -> Findings:
     yield from _sources(settings)
     yield _tried("control", lambda: check_exposure(settings.control), _control(settings))
     yield from _durability(settings)
+    yield from checks_spool.spool(settings)
     if settings.nats.embedded:
         yield _tried("nats-server", embedded_binary.find, "the embedded broker's program is there")
         yield _space(settings)

@@ -20,7 +20,7 @@ from tidemill.kernel.errors import NotFoundError, SettingsError
 app = typer.Typer()
 SUBJECTS: Final = (
     "python", "nats-py", "packages", "settings", "secrets", "secret-key", "sources", "control", "durability",
-    "nats-server", "disk", "broker", "topology", "clock", "room", "duplicates", "router", "tickets",
+    "nats-server", "disk", "spool", "broker", "topology", "clock", "room", "duplicates", "router", "tickets",
     "workers", "encryption", "key",
 )  # fmt: skip
 """What findings can be about, from the inside to the outside."""

@@ -307,9 +307,9 @@ def settled(tmp_path: Path) -> Callable[..., Settings]:
 
 
 @contextlib.asynccontextmanager
-async def open_house(settings: Settings) -> AsyncIterator[House]:
+async def open_house(settings: Settings, *, early: bool = False) -> AsyncIterator[House]:
     async with (
-        open_broker(settings, name="gateway") as broker,
+        open_broker(settings, name="gateway", early=early) as broker,
         open_gateway(settings, broker) as gateway,
         httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
     ):

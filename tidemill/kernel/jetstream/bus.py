@@ -53,6 +53,7 @@ class Bus:
         self.closed: asyncio.Event = self._link.closed
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._replies = Replies(f"{self._inbox}.")
+        self._opening: asyncio.Task[None] | None = None
         self._subscriptions = 0
         self._lost_callbacks: list[Callable[[], None]] = []
         self._back_callbacks: list[Callable[[], None]] = []
@@ -77,9 +78,44 @@ class Bus:
             BrokerError: a server refused the credentials.
         """
         bus = cls(Login(servers, name, user, password, credentials_file, tls), names)
-        await bus._link.open(connect_timeout)
-        await bus._client.listen(f"{bus._inbox}.*", bus._replies.arrived)
+        await bus._open(connect_timeout)
         return bus
+
+    @classmethod
+    async def connect_early(cls, login: Login, names: Names, *, connect_timeout: float = 5.0) -> Self:
+        """Connect as `connect` does, and go on in the background where no server could be reached in time.
+
+        Raises:
+            BrokerError: a server refused the credentials.
+        """
+        bus = cls(login, names)
+        bus._opening = asyncio.create_task(bus._open_late(), name="bus-open")
+        try:
+            done, _ = await asyncio.wait({bus._opening}, timeout=connect_timeout)
+            if done:
+                await bus._opening
+        except BaseException:
+            await bus.close()
+            raise
+        return bus
+
+    async def opened(self) -> None:
+        """Wait until it is connected for the first time.
+
+        Raises:
+            BrokerError: a server refused the credentials.
+        """
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+
+    async def _open(self, timeout: float | None) -> None:
+        await self._link.open(timeout)
+        await self._client.listen(f"{self._inbox}.*", self._replies.arrived)
+
+    async def _open_late(self) -> None:
+        """Connect however long it takes, and tell those who wait for the link."""
+        await self._open(None)
+        self._on_back()
 
     @property
     def connected(self) -> bool:
@@ -226,6 +262,9 @@ class Bus:
 
     async def close(self) -> None:
         """Close at once; every request in flight fails with `BrokerUnavailableError`."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         self._replies.fail_all("the bus was closed, the outcome is unknown", "")
         await self._link.close()
         self._replies.fail_all("the bus was closed, the outcome is unknown", "")

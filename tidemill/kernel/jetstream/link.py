@@ -62,8 +62,8 @@ class Link:
         self._watchdog: asyncio.TimerHandle | None = None
         self._repair: asyncio.Task[None] | None = None
 
-    async def open(self, timeout: float) -> None:
-        """Connect, trying again until `timeout` seconds are over.
+    async def open(self, timeout: float | None) -> None:
+        """Connect, trying again until `timeout` seconds are over, or for ever.
 
         Raises:
             BrokerUnavailableError: no server could be reached in time.
@@ -74,7 +74,7 @@ class Link:
                 await self._connect()
         except TimeoutError as error:
             await self._abandon()
-            raise self._unreachable(timeout) from (self._last_error or error)
+            raise self._unreachable(timeout or 0.0) from (self._last_error or error)
         except BaseException:
             await self._abandon()
             raise

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.errors import BrokerUnavailableError, SettingsError
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.embedded import EmbeddedBroker
 from tidemill.kernel.jetstream.journal import Journal
+from tidemill.kernel.jetstream.link import Login
 from tidemill.kernel.jetstream.topology import Topology, TopologyLimits, apply, wanted
 from tidemill.kernel.services.link_key import Links, make_key
 from tidemill.kernel.services.performer import Performer
@@ -34,6 +35,15 @@ class Access:
     password: str | None = field(default=None, repr=False)
     credentials: str | None = None
     tls: ssl.SSLContext | None = None
+
+    async def connect_early(self, name: str) -> Bus:
+        """Open a connection that needn't stand yet.
+
+        Raises:
+            BrokerError: the broker refused the credentials.
+        """
+        login = Login(self.servers, name, self.user, self.password, self.credentials, self.tls)
+        return await Bus.connect_early(login, self.names)
 
     async def connect(self, name: str, *, connect_timeout: float = 5.0) -> Bus:
         """Open a connection.
@@ -74,30 +84,41 @@ class Broker:
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()
         self.traces = Traces()
+        self.prepared = False
         self.performer = Performer(bus, self.journal, self.blobs, patient=patient)
+
+    async def prepare(self, public_url: str | None) -> None:
+        """Apply the topology, and find the key of links.
+
+        Raises:
+            BrokerError: the broker can't be prepared; trying again is safe.
+        """
+        await apply(self.bus, self.topology)
+        if public_url is not None:
+            self.links = Links(public_url, await make_key(self.secrets))
+        self.prepared = True
 
 
 @asynccontextmanager
 async def open_broker(
-    settings: Settings, *, name: str, patient: bool = False, prepare: bool = True
+    settings: Settings, *, name: str, patient: bool = False, prepare: bool = True, early: bool = False
 ) -> AsyncIterator[Broker]:
     """Connect to the broker of the settings, starting the embedded one where nobody has.
 
-    `patient` makes procedures wait for a broker that is away, `prepare` applies the topology first.
+    `patient` makes procedures wait for a broker that is away, `prepare` applies the topology first. With
+    `early` neither has to succeed: whoever asks for that prepares the broker when it is there.
 
     Raises:
         BrokerError: the broker can't be started, reached or prepared.
     """
     async with open_access(settings) as access:
-        bus = await access.connect(name)
+        bus = await (access.connect_early(name) if early else access.connect(name))
         try:
-            topology = wanted(access.names, limits(settings))
+            broker = Broker(access, bus, wanted(access.names, limits(settings)), patient=patient)
             if prepare:
-                await apply(bus, topology)
-            broker = Broker(access, bus, topology, patient=patient)
+                with suppress(*((BrokerUnavailableError,) if early else ())):
+                    await broker.prepare(settings.gateway.public_url)
             broker.traces = open_traces(settings, name)
-            if prepare and settings.gateway.public_url is not None:
-                broker.links = Links(settings.gateway.public_url, await make_key(broker.secrets))
             try:
                 yield broker
             finally:

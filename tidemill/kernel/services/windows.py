@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tidemill.kernel.errors import BrokerError, WrongSequenceError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 5
 _KEY_DIGITS: Final = 40
 TIMEOUT: Final = 1.2
+_SKEW: Final = 1.0
 
 
 class Windows:
@@ -52,6 +55,25 @@ class Windows:
         raise BrokerError(
             f"the window of {key} ends whenever it is looked at", hint="is its duplicate_window too short?"
         )
+
+    async def settle(self, key: str, window: float, word: str, at: float) -> str:
+        """Return the word of a delivery that came at an instant, when the broker couldn't be asked.
+
+        That is the word of a note that was there already; else it is `word`, and is noted for what is left
+        of the window.
+
+        Raises:
+            BrokerError: the broker can't be asked.
+        """
+        stored = await self._bucket.get(key, timeout=TIMEOUT)
+        if stored is None:
+            left = at + window - time.time()
+            if left > 0:
+                with suppress(WrongSequenceError):  # another gateway was faster: both words are good
+                    await self._bucket.create(key, word.encode(), keep=left, timeout=TIMEOUT)
+            return word
+        earlier = stored.at - _SKEW <= at < stored.at + window
+        return stored.value.decode("ascii", "replace") if earlier else word
 
 
 def key_within(key: str, word: str) -> str:

@@ -120,6 +120,10 @@ class GatewaySettings(Section):
     """Senders that wait for a run's answer at the same time; others get the usual one at once."""
     secret_key: Annotated[tuple[SecretValue, ...], Listed] = ()
     """Keys that encrypt secrets on the broker, 32 bytes in base64 or hex; the first encrypts, all decrypt."""
+    spool: Annotated[ByteSize, Field(ge=1 << 16)] | None = None
+    """Size of the spool that takes deliveries while the broker is away; without one they are answered 503."""
+    spool_dir: PathValue | None = None
+    """Folder of the spool, for one gateway alone; `spool` in `nats.data_dir` where it is missing."""
 
 
 class TlsSettings(Section):

@@ -1,0 +1,1 @@
+"""The spool: deliveries on the local disk while the broker is away."""
