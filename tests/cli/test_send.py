@@ -34,11 +34,14 @@ if TYPE_CHECKING:
 STORE = SchemaStore()
 SECRETS = {name: new_secret(preset(name).verify[0]).reveal() for name in preset_names() if sample_types(name)}
 URL = "https://hooks.example.com/webhooks/acme"
+TOKENS = {"paypal": ["WH-7"]}
+"""What a sender signs beside the body, as the provider's settings page shows it."""
 SAMPLES = [(name, kind) for name in SECRETS for kind in sample_types(name)]
 
 
 def settings(name: str, **source: Any) -> Settings:
-    given = {"preset": name, "secrets": [SECRETS[name]], **source}
+    tokens = {"verify_tokens": TOKENS[name]} if name in TOKENS else {}
+    given = {"preset": name, "secrets": [SECRETS[name]], **tokens, **source}
     return Settings.load(None, {}, {"sources": {"acme": given}})
 
 
@@ -52,6 +55,7 @@ def judge(posting: Posting, name: str, secret: str) -> Any:
         secrets=(Secret(secret),),
         schemas=STORE,
         public_url="https://hooks.example.com",
+        verify_tokens=tuple(Secret(token) for token in TOKENS.get(name, ())),
     )
     return intake.receive(inbound, None)
 
