@@ -21,6 +21,7 @@ from gateway.limits import NO_LIMITS
 from gateway.mediatype import MediaType, media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
+from gateway.recipes.opening import Opener
 from gateway.recipes.refusal import MISMATCH, NO_SECRET
 from gateway.recipes.verify import Verification, Verified, secret_headers
 from gateway.splitting import MAX_ITEMS, Splitter
@@ -133,11 +134,11 @@ class Intake:
             access=terms.get("access"),
         )
         self._reader = BodyReader(recipe.event.data, recipe.reads)
+        self._opener = Opener(recipe.encrypted) if recipe.encrypted else None
         self._unkept = _SECRET_HEADERS | secret_headers(recipe)
         self._splitter = Splitter(recipe.event.split) if recipe.event.split else None
         self._normaliser = Normaliser(recipe.event, self.derived.of)
-        self._schemas = schemas
-        self._schema_sources = (source, recipe.name)
+        self._schemas, self._schema_sources = schemas, (source, recipe.name)
         self._check()
 
     def _check(self) -> None:
@@ -205,11 +206,10 @@ class Intake:
         return verdict
 
     def _verify(self, arrival: _Arrival) -> Verified | Refused | Wanted:
-        ring = arrival.ring
-        secrets = self._secrets() if ring is None else ring.secrets
+        secrets = self._secrets_of(arrival)
         outcome = self._verification.verify(arrival.inbound, secrets)
-        if ring is not None:
-            outcome = _alike(outcome, ring)
+        if arrival.ring is not None:
+            outcome = _alike(outcome, arrival.ring)
         if type(outcome) is Verified:
             return _placed(outcome, secrets)
         if outcome is not None:
@@ -218,9 +218,14 @@ class Intake:
             return Verified(UNSIGNED)
         return _UNSIGNED
 
+    def _secrets_of(self, arrival: _Arrival) -> Sequence[Secret]:
+        return self._secrets() if arrival.ring is None else arrival.ring.secrets
+
     def _judge(self, arrival: _Arrival, verified: Verified) -> Verdict:
         """Judge a genuine request."""
         content = self._reader.read(arrival.inbound.body, arrival.kind, arrival.media)
+        if self._opener is not None and not isinstance(content, Reason):
+            content = self._opener.open(content, self._secrets_of(arrival))
         if isinstance(content, Reason):
             return self._by_policy(self._unread(arrival, verified, content))
         if self._handshaker is not None:

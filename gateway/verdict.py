@@ -19,7 +19,8 @@ class Reason:
 
     Attributes:
         code: one of `not_json`, `not_finite`, `duplicate_key`, `too_deep`, `bad_encoding`, `not_form`,
-            `data_missing`, `missing_type`, `bad_type`, `too_many_items`, `too_large` and `schema`.
+            `data_missing`, `missing_type`, `bad_type`, `too_many_items`, `too_large`, `not_decrypted` and
+            `schema`.
         detail: a sentence for the operator.
         path: where in the data, as `$.commits[0].id`; None where there is no such place.
     """

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 import orjson
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
@@ -38,6 +37,7 @@ from gateway.keys.ring import (
     key_of_certificate,
     key_of_jwk,
 )
+from gateway.keys.sealed import KEY_BYTES, is_sealed, unsealed
 from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:
@@ -46,9 +46,8 @@ if TYPE_CHECKING:
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SANDBOX: Final = "sandbox:"
-_PROBLEMS: Final = (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm, InvalidTag)
+_PROBLEMS: Final = (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm)
 _BAD_REQUEST: Final = 400
-_APIV3_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +159,12 @@ class WechatPlace:
 
     @staticmethod
     def _key(entry: Any, secret: bytes) -> PublicKey | None:
+        box: Any = entry.get("encrypt_certificate") if isinstance(entry, dict) else None
+        pem = unsealed(box, secret) if is_sealed(box) else None
         try:
-            pem = decrypted(entry["encrypt_certificate"], secret)
-            return key_of_certificate(load_pem_x509_certificate(pem), time.time())
+            return key_of_certificate(load_pem_x509_certificate(pem or b""), time.time())
         except _PROBLEMS:
             return None
-
-
-def decrypted(box: dict[str, Any], secret: bytes) -> bytes:
-    """Return what is inside of a box of WeChat Pay's: AEAD_AES_256_GCM (RFC 5116).
-
-    Raises:
-        ValueError, TypeError, KeyError, InvalidTag: it can't be opened with that key.
-    """
-    aad, nonce = str(box.get("associated_data") or ""), str(box["nonce"])
-    sealed = base64.b64decode(str(box["ciphertext"]), validate=True)
-    return AESGCM(secret).decrypt(nonce.encode(), sealed, aad.encode())
 
 
 def wechat_credentials(secret: Secret) -> dict[str, str] | None:
@@ -187,7 +176,7 @@ def wechat_credentials(secret: Secret) -> dict[str, str] | None:
     names = ("mchid", "serial_no", "private_key", "api_v3_key")
     if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in names):
         return None
-    return found if len(found["api_v3_key"].encode()) == _APIV3_BYTES else None
+    return found if len(found["api_v3_key"].encode()) == KEY_BYTES else None
 
 
 def _wechat_authorization(given: dict[str, str], path: str, now: float) -> str:

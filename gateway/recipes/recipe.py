@@ -23,6 +23,7 @@ from pydantic import (
 
 from gateway.recipes import selector
 from gateway.recipes.handshake import Acknowledgement, Handshakes, Refusal
+from gateway.recipes.opening import Encrypted
 from gateway.recipes.parts import Part, Seconds, Unit, checked_selector, checked_template, listed
 from gateway.recipes.proofs import SCHEMES, Proof
 from tidemill.kernel.errors import SettingsError
@@ -147,6 +148,9 @@ class Recipe(Part):
     )
     reads: dict[str, Literal["json", "form", "text"]] = Field(
         default={}, description="how bodies of a media type are read, where that isn't the usual way"
+    )
+    encrypted: Encrypted | None = Field(
+        default=None, description="what of the body is encrypted; it is opened after verification"
     )
     signs_decoded: bool = Field(
         default=False, description="signatures cover a compressed body as it was before compression"
