@@ -12,6 +12,8 @@ from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.destinations import DestinationsApi
 from gateway.api.events import EventsApi
+from gateway.api.history import HistoryApi
+from gateway.api.live import LiveApi
 from gateway.api.pulse import PulseApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
@@ -19,8 +21,12 @@ from gateway.api.waits import WaitsApi
 from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
+from gateway.dashboard.services import Services
 from gateway.dashboard.views import dashboard_routes
 from gateway.health import CHECK_TIMEOUT
+from gateway.live import Live
+from tidemill.history.database import locate
+from tidemill.history.reader import HistoryReader
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.events import Events
@@ -77,37 +83,61 @@ class ControlSite:
         self._assets = Assets()
         self._frame = Frame(self._assets, logins=settings.control.logins)
         self._login = Login(self._frame, self._access, open_oidc(settings))
+        self._history = HistoryReader(locate(settings))
+        self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses)
-        self._api = [*_api_routes(broker, sources), *PulseApi(pulses).routes(), *others]
+        self._services = _services(broker, self._frame, self._history, pulses)
+        self._api = [*_api_routes(self._services, sources), *PulseApi(pulses).routes(), *others]
+        self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
         self._stopping = asyncio.Event()
-        logs = RunLogsApi(RunLogReader(broker.bus), Runs(broker), self._stopping)
-        self._api += logs.routes()
+        self._api += RunLogsApi(RunLogReader(broker.bus), self._services.runs, self._stopping).routes()
         self._api += AuditApi(self._access.audit).routes()
 
     def application(self, ready: Check) -> ASGIApp:
         """Return the application; `ready` is what `/readyz` asks."""
-        pages = dashboard_routes(self._frame, self._broker, https=self._access.https)
+        pages = dashboard_routes(self._services, https=self._access.https)
         routes = [*self._api, *self._assets.routes(), *self._login.routes(), *pages]
         return build_control(routes, self._metrics, ready, self._access, self._frame)
 
     def stop(self) -> None:
-        """Let those go who follow something."""
+        """Let those go who follow something: they would hold the listener open."""
         self._stopping.set()
+        self._live.stop()
 
     async def run(self) -> None:
         """Keep up with other gateways, until cancelled."""
-        await self._revoked.follow()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._revoked.follow(), name="revocations")
+                group.create_task(self._live.run(), name="live")
+        finally:
+            await self._history.close()
 
 
-def _api_routes(broker: Broker, sources: Sequence[str]) -> list[Route]:
+def _services(broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses) -> Services:
     definitions = Definitions(broker.tasks)
-    runs, events = Runs(broker, definitions), Events(broker.bus, broker.blobs)
-    quarantine = Quarantine(broker.bus, events, broker.performer)
+    runs = Runs(broker, definitions)
+    return Services(
+        frame=frame,
+        broker=broker,
+        history=history,
+        runs=runs,
+        definitions=definitions,
+        tokens=Tokens(broker),
+        letters=DeadLetters(broker, runs),
+        quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
+        pulses=pulses,
+    )
+
+
+def _api_routes(services: Services, sources: Sequence[str]) -> list[Route]:
+    broker, runs, definitions = services.broker, services.runs, services.definitions
+    events = Events(broker.bus, broker.blobs)
     return [
         *RunsApi(runs, definitions, broker.tasks).routes(),
-        *EventsApi(events, quarantine, runs, definitions, sources).routes(),
-        *WaitsApi(RunSignals(broker, runs), Tokens(broker)).routes(),
-        *DeadApi(DeadLetters(broker, runs), broker.workers).routes(),
+        *EventsApi(events, services.quarantine, runs, definitions, sources).routes(),
+        *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
+        *DeadApi(services.letters, broker.workers).routes(),
         *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),
     ]

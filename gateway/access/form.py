@@ -45,6 +45,10 @@ class Form:
         """Return a field's first value."""
         return next((value for key, value in self._pairs if key == name), default)
 
+    def names(self) -> list[str]:
+        """Return the names of its fields."""
+        return list(dict.fromkeys(name for name, _ in self._pairs))
+
     def all(self, name: str) -> list[str]:
         """Return all values of a field."""
         return [value for key, value in self._pairs if key == name]

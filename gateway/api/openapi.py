@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from gateway.api import shapes
+from gateway.api import run_query, shapes
 from gateway.events.attributes import REQUIRED
 
 Schema = dict[str, Any]
@@ -148,7 +148,7 @@ def control_document() -> Schema:
             )
         },
     }
-    document = _document("Tidemill control", paths | _of_events() | _of_runs() | _HEALTH)
+    document = _document("Tidemill control", paths | _of_events() | _of_runs() | _of_history() | _HEALTH)
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}, {}]
     return document
@@ -229,7 +229,11 @@ def _of_runs() -> Schema:
         },
         "/api/v1/runs/{run}/replay": {
             "post": _operation(
-                "Start a new run with a run's input", path=["run"], status="202", answer=shapes.RUN
+                "Start a new run with a run's input, or with another one",
+                path=["run"],
+                body=shapes.REPLAY,
+                status="202",
+                answer=shapes.RUN,
             )
         },
         "/api/v1/runs/{run}/signals/{name}": {
@@ -248,6 +252,41 @@ def _of_runs() -> Schema:
                 "Answer a token or an approval", path=["id"], body=shapes.DECISION, header="Idempotency-Key"
             )
         },
+    }
+
+
+def _of_history() -> Schema:
+    """Return the operations on what has happened, and the events that tell of changes."""
+    runs, errors = "/api/v1/history/runs", "/api/v1/history/errors"
+    listing = [*run_query.NAMES, "cursor", "limit"]
+    live = _operation("Hear of changes", query=["streams", "run", "seconds"], schemas=shapes.OF_HISTORY)
+    live["responses"]["200"]["content"] = {"text/event-stream": {}}
+    return {
+        runs: {"get": _operation("Search runs", query=listing, schemas=shapes.OF_HISTORY)},
+        f"{runs}/{{run}}": {"get": _operation("Show what has happened to a run", path=["run"])},
+        f"{runs}/{{run}}/lineage": {
+            "get": _operation("Show requests, events and runs that belong to a run", path=["run"])
+        },
+        errors: {
+            "get": _operation(
+                "List groups of errors",
+                query=["task", "state", "cursor", "limit"],
+                schemas=shapes.OF_HISTORY,
+            )
+        },
+        f"{errors}/{{fingerprint}}": {"get": _operation("Show a group of errors", path=["fingerprint"])},
+        f"{errors}/{{fingerprint}}/mark": {
+            "post": _operation("Resolve or ignore a group of errors", path=["fingerprint"], body=shapes.MARK)
+        },
+        "/api/v1/history/totals": {"get": _operation("Count runs by task and status", query=["task"])},
+        "/api/v1/history/rates": {
+            "get": _operation(
+                "Count runs and requests by time",
+                query=["span", "since", "until", "task", "source"],
+                schemas=shapes.OF_HISTORY,
+            )
+        },
+        "/api/v1/live": {"get": live},
     }
 
 

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.api.parameters import json_object, limit_of, only, run_id, text_of
-from tidemill.kernel.errors import ConflictError, PayloadError
+from gateway.api.signalling import signal_run
+from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.traces import traceparent
 from tidemill.kernel.trigger import TriggerRequest, parse_request
@@ -92,26 +93,19 @@ class RunsApi:
         return await self._signal(request, "retry")
 
     async def replay(self, request: Request) -> Response:
-        """Start a new run with the input of an old one."""
-        old = run_id(request)
-        view = await self.runs.replay(old)
+        """Start a new run with the input of an old one, or with another payload."""
+        old, document = run_id(request), await json_object(request)
+        only(document, "payload")
+        payload = orjson.dumps(document["payload"]) if "payload" in document else None
+        view = await self.runs.replay(old, payload)
         return _started(view.id, view.status, replayof=old)
 
     async def _signal(self, request: Request, kind: Kind) -> Response:
         run, document = run_id(request), await json_object(request)
         only(document, "reason")
         reason = text_of(document, "reason")
-        view = await self.runs.get(run)
-        answer = await self.runs.signal(run, kind, reason)
-        if answer in ("gone", "refused"):
-            raise ConflictError(
-                f"{run} can't be {_PAST[kind]}: it is {view.status}",
-                hint="cancel is for runs that go on, retry for runs that failed, replay for all",
-            )
+        answer = await signal_run(self.runs, run, kind, reason)
         return JSONResponse({"run_id": run, "answer": answer}, 200 if answer == "done" else _ACCEPTED)
-
-
-_PAST: dict[Kind, str] = {"cancel": "cancelled", "retry": "retried"}
 
 
 def _wanted(request: Request, payload: bytes, options: object) -> TriggerRequest:

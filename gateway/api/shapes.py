@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.api.parameters import MAX_LIMIT, MAX_SEQUENCE, MAX_TEXT
+from gateway.api.run_query import MARKS, STATES
 from gateway.events.attributes import MAX_ATTRIBUTE, MEDIA, SPEC_VERSION, TAKEN, URI, URI_REFERENCE
 from gateway.events.binding import MAX_EVENTS
 from gateway.events.endpoint import MAX_ID, MAX_NAME
+from gateway.live import LIFETIME, STREAMS
 from tidemill.kernel.clock import LONGEST, PART
 from tidemill.kernel.subjects import RUN_ID
 
@@ -37,6 +39,23 @@ OF_DELIVERIES: Final[dict[str, Schema]] = {
     "limit": QUERY["limit"],
     "before": {"type": "string", "description": "where the listing before this one says that it goes on"},
     "since": {"type": "string", "description": "an instant, or how long ago: 2026-12-01T00:00:00Z, 90m"},
+}
+_MOMENT: Final[Schema] = {
+    "type": "string",
+    "description": "an instant, or how long ago: 2026-12-01T00:00:00Z, 90m",
+}
+OF_HISTORY: Final[dict[str, Schema]] = {
+    "limit": QUERY["limit"],
+    "cursor": {"type": "string", "description": "where the page before this one says that the list goes on"},
+    "since": _MOMENT,
+    "until": _MOMENT,
+    "status": {"type": "string", "description": "one or several, with commas between them"},
+    "text": {"type": "string", "description": "words of inputs and errors; wor* for beginnings"},
+    "error": {"type": "string", "description": "an error's fingerprint"},
+    "state": {"enum": list(STATES)},
+    "span": {"type": "integer", "enum": [60, 3600]},
+    "seconds": {"type": "integer", "minimum": 1, "maximum": LIFETIME, "default": LIFETIME},
+    "streams": {"type": "string", "description": f"some of {', '.join(STREAMS)}, with commas between them"},
 }
 PROBLEM: Final[Schema] = {
     "description": "RFC 9457 problem details",
@@ -101,6 +120,19 @@ REASON: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {"reason": {"type": "string", "maxLength": MAX_TEXT}},
+}
+REPLAY: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "payload": {"description": "the new run's input, any JSON; the old one's where it isn't given"}
+    },
+}
+MARK: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["state"],
+    "properties": {"state": {"enum": list(MARKS)}, "note": {"type": "string", "maxLength": MAX_TEXT}},
 }
 SIGNAL: Final[Schema] = {
     "type": "object",

@@ -18,6 +18,7 @@ from gateway.access.origin import SAFE_METHODS
 from gateway.access.paths import local_path, login_address
 from gateway.answer import Answer
 from gateway.dashboard.assets import Assets
+from gateway.dashboard.figures import FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,15 @@ class NavItem(NamedTuple):
     label: str
 
 
-NAVIGATION: Final = (NavItem("overview", "/", "Overview"),)
+NAVIGATION: Final = (
+    NavItem("overview", "/", "Overview"),
+    NavItem("runs", "/runs", "Runs"),
+    NavItem("errors", "/errors", "Errors"),
+    NavItem("approvals", "/approvals", "Approvals"),
+    NavItem("tasks", "/tasks", "Tasks"),
+    NavItem("workers", "/workers", "Workers"),
+    NavItem("dead", "/dead", "Dead letters"),
+)
 """The pages that can be reached from everywhere, in their order."""
 
 
@@ -78,6 +87,7 @@ class Frame:
             lstrip_blocks=True,
         )
         self._environment.globals |= {"asset": assets.url, "navigation": navigation}
+        self._environment.filters |= FILTERS
 
     def page(self, request: HTTPConnection, template: str, status: int = 200, **context: Any) -> Response:
         """Return a page.
@@ -86,7 +96,8 @@ class Frame:
             request: who looks at it and in which theme; `form_of(request)` is what they sent.
             template: the file's name in templates/.
             status: the HTTP status.
-            context: what the template shows; `active` names the page of the navigation, `title` is required.
+            context: what the template shows; `active` names the page of the navigation, `live` the events
+                that tell it to look again, `title` is required.
         """
         return HTMLResponse(self.text(request, template, **context), status)
 
@@ -96,11 +107,12 @@ class Frame:
         theme = request.cookies.get(THEME_COOKIE, "auto")
         common: dict[str, Any] = {
             "active": "",
+            "live": "",
             "visit": visit,
             "user": visit.identity if visit is not None else None,
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
-            "path": request.scope["path"],
+            "path": _address_of(request),
             "can": lambda right: visit is not None and visit.identity.may(Right(right)),
             "csrf_field": lambda: _csrf_field(visit.csrf if visit is not None else ""),
         }
@@ -123,8 +135,7 @@ class Frame:
     def _towards_login(self, request: HTTPConnection) -> Answer:
         """Lead a stranger to the login, and from there back; what a form brought isn't looked at."""
         if request.scope["method"] in SAFE_METHODS:
-            query = request.url.query
-            address = login_address(local_path(request.scope["path"] + (f"?{query}" if query else "")))
+            address = login_address(_address_of(request))
             return Answer(303, b"", b"", ((b"location", address.encode()),), unread=True)
         address = login_address(_page_before(request))
         text = self.text(request, "login_ended.html", title="Your login has ended", address=address)
@@ -139,6 +150,12 @@ def wants_page(request: HTTPConnection) -> bool:
     """Say whether whoever asks is a person with a browser, who can't read a problem document."""
     path: str = request.scope["path"]
     return not path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+def _address_of(request: HTTPConnection) -> str:
+    """Return a page's own address, to come back to."""
+    query = request.url.query
+    return local_path(request.scope["path"] + (f"?{query}" if query else ""))
 
 
 def _html(status: int, text: str, headers: Headers = ()) -> Answer:

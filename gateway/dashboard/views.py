@@ -1,26 +1,33 @@
-"""All pages of the dashboard, with what they need."""
+"""All pages of the dashboard; a view's right stands in `gateway.access.table`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.dashboard.approvals import Approvals
+from gateway.dashboard.dead import Dead
+from gateway.dashboard.errors import Errors
 from gateway.dashboard.overview import Overview
+from gateway.dashboard.run_actions import RunActions
+from gateway.dashboard.run_page import RunPage
+from gateway.dashboard.runs import RunList
+from gateway.dashboard.tasks import Tasks
 from gateway.dashboard.theme import Theme
-from tidemill.kernel.services.runs import Runs
+from gateway.dashboard.workers import Workers
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-    from gateway.dashboard.frame import Frame
-    from tidemill.kernel.services.broker import Broker
+    from gateway.dashboard.services import Services
+
+VIEWS = (Overview, RunList, RunActions, RunPage, Errors, Approvals, Tasks, Workers, Dead)
 
 
-def dashboard_routes(frame: Frame, broker: Broker, *, https: bool) -> list[Route]:
-    """Return the routes of all pages; a view's right stands in `gateway.access.table`.
+def dashboard_routes(services: Services, *, https: bool) -> list[Route]:
+    """Return the routes of all pages.
 
     Args:
-        frame: renders them.
-        broker: what they show.
+        services: what they show, and what renders them.
         https: whether browsers reach the listener with TLS.
     """
-    return [*Theme(https).routes(), *Overview(frame, Runs(broker)).routes()]
+    return [*Theme(https).routes(), *(route for view in VIEWS for route in view(services).routes())]

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from gateway.access.paths import local_path
 from gateway.dashboard.assets import Assets
+from gateway.dashboard.part import Part
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.settings.control import ControlSettings
 
@@ -39,8 +40,10 @@ class Site:
     async def show(self, request: Request) -> Response:
         if "unknown" in request.query_params:
             raise NotFoundError(f"there is no run {HOSTILE}")
-        runs = [{"run_id": HOSTILE, "task": HOSTILE, "status": HOSTILE, "changed_at": None}]
-        return self.frame.page(request, "overview.html", title=HOSTILE, active="overview", runs=runs)
+        names = ("id", "task", "outcome", "error")
+        letters = [dict.fromkeys(names, HOSTILE) | {"attempts": 1, "at": None}]
+        given = {"letters": letters, "found": Part(letters), "task": HOSTILE, "next": ""}
+        return self.frame.page(request, "dead.html", title=HOSTILE, active="dead", **given)
 
     async def broken(self, _: Request) -> Response:
         raise RuntimeError(HOSTILE)

@@ -181,11 +181,12 @@ class Runs:
             self._broker, run, lambda reply: write_signal(kind, reason, reply), within=ANSWER_SECONDS
         )
 
-    async def replay(self, run: str) -> RunView:
-        """Start a new run with the input of an old one, linked to it.
+    async def replay(self, run: str, payload: bytes | None = None) -> RunView:
+        """Start a new run with the input of an old one, or with another `payload`, linked to it.
 
         Raises:
             NotFoundError: there is no such run any more, or no such task.
+            PayloadError: the other payload doesn't fit the task.
         """
         old = await self.get(run)
         created = old.state.created
@@ -193,7 +194,11 @@ class Runs:
             raise NotFoundError(
                 f"{run} has been closed: its input is gone", hint="send the event again instead"
             )
-        raw = await self._broker.blobs.get(created.blob) if created.blob else created.raw
+        if payload is not None:
+            self._check(await self._definition(created.task), payload)
+            raw = payload
+        else:
+            raw = await self._broker.blobs.get(created.blob) if created.blob else created.raw
         again = new_run()
         copy = await self._with_body(
             again,

@@ -1,0 +1,88 @@
+"""A run's page: what it is doing and why, its waterfall, its input and result, its family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.api.parameters import run_id
+from gateway.dashboard.bodies import NAMES, find_body
+from gateway.dashboard.family_graph import family_graph
+from gateway.dashboard.run_story import find_story
+from gateway.dashboard.shown import clip, show_body
+from gateway.dashboard.timebars import MOST, SCALE, time_bars
+from gateway.pages.form import asks_for_nothing, fields_of
+from tidemill.kernel.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from gateway.dashboard.services import Services
+
+_SAID: Final = {
+    "cancel": "It was asked to end.",
+    "retry": "It goes on from where it stopped.",
+    "queued": "That is stored, and is done as soon as the mailman gets to it.",
+    "replay": "This is the new run.",
+    "answer": "The answer has been kept.",
+}
+"""What a page says after something was done."""
+_TRACE: Final = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """`GET /runs/{run}`."""
+
+    services: Services
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/runs/{run}", self.show_run),
+            Route("/runs/{run}/{body}/raw", self.show_raw),
+        ]
+
+    async def show_run(self, request: Request) -> Response:
+        """Everything about one run."""
+        story = await find_story(self.services, run_id(request))
+        detail = story.detail
+        run = detail.run
+        return self.services.frame.page(
+            request,
+            "run.html",
+            title=f"{run.task} {run.id[-6:]}",
+            active="runs",
+            live=f"/live?run={run.id}",
+            said=_SAID.get(request.query_params.get("said", ""), ""),
+            story=story,
+            run=run,
+            detail=detail,
+            bars=time_bars(detail),
+            scale=SCALE,
+            left_out=max(0, len(detail.spans) - MOST),
+            graph=family_graph(story.lineage, detail),
+            payload=show_body(detail.payload),
+            result=show_body(detail.result),
+            traceback=clip(detail.traceback[-_TRACE:], _TRACE),
+            ended=run.ended_at is not None,
+            tokens=[
+                (token, fields_of(token.schema), asks_for_nothing(token.schema)) for token in story.tokens
+            ],
+        )
+
+    async def show_raw(self, request: Request) -> Response:
+        """The bytes of an input or a result, as a file, as far as they are kept."""
+        run, which = run_id(request), request.path_params["body"]
+        if which not in NAMES:
+            raise HTTPException(404)
+        body = await find_body(self.services, run, which)
+        if body.data is None:
+            raise NotFoundError(f"the {which} of {run} isn't kept any more")
+        name = f"{run}-{which}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(body.data, headers=headers, media_type="application/octet-stream")
