@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from tidemill.kernel.settings.sections import ROLES
+
 HERE = Path(__file__).parent
 SECRET = "It's a Secret to Everybody"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -120,6 +122,12 @@ class Site:
         assert child.stdout is not None
         if not child.stdout.readline():
             raise RuntimeError(f"tidemill {' '.join(words)} ended with code {child.wait()}")
+
+    def start_engine(self, *, history: bool = False) -> None:
+        """Start the engine's roles in one process, and with `history` that one in a process of its own."""
+        self.start("engine", "engine", "--roles", ",".join(role for role in ROLES if role != "history"))
+        if history:
+            self.start("history", "engine", "--roles", "history")
 
     def cpu(self) -> dict[str, float]:
         """Return the CPU time that each process has used."""

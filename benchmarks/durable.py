@@ -40,7 +40,7 @@ PEERS = Path(__file__).parent / "peers"
 async def ours(durability: str, runs: int) -> dict[str, float]:
     """Measure Tidemill."""
     with site(durability) as running:
-        await asyncio.to_thread(running.start, "engine", "engine")
+        await asyncio.to_thread(running.start_engine)
         await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
         async with open_broker(Settings.load(running.config), name="benchmark") as broker:
             with use(Client(NatsTransport(Runs(broker)))):

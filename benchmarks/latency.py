@@ -58,7 +58,7 @@ def measure(durability: str, rate: int, seconds: float) -> tuple[float, float]:
     """Run one round; return the median and the 99th percentile in milliseconds."""
     with site(durability) as running:
         running.start("gateway", "gateway")
-        running.start("engine", "engine")
+        running.start_engine()
         running.start("worker", "worker", "--no-engine", "bench_handlers")
         notes = running.folder / "latencies.txt"
         uvloop.run(post(running, rate, 2))

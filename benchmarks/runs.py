@@ -1,11 +1,12 @@
 """Events to finished runs per second, for a task that does nothing.
 
-python benchmarks/runs.py [--rounds 3] [--runs 40000] [--durability os fsync]
+python benchmarks/runs.py [--rounds 3] [--runs 40000] [--durability os fsync] [--history off own]
 
 A backlog of events is stored first. Then router (with mailman, closer and sweeper) and worker start as one
 process each, beside the broker. Counted is from a tenth to nine tenths of the backlog, by the
 acknowledgements of the task's tickets. Ended journals are closed after a second, so that closing is part of
-what is measured: `closed/s` is the rate in the same time.
+what is measured: `closed/s` is the rate in the same time. With `--history off own` each round is measured
+without the history and with its writer in a process of its own, in turn.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ async def info(broker: Broker, operation: str) -> dict[str, Any]:
     return await broker.bus.api(operation, timeout=30)
 
 
-async def measure(durability: str, number: int) -> dict[str, float]:
+async def measure(durability: str, number: int, *, history: bool) -> dict[str, float]:
     """Run one round and return its figures."""
     with site(durability) as running:
         settings = Settings.load(running.config)
@@ -79,7 +80,7 @@ async def measure(durability: str, number: int) -> dict[str, float]:
 
             await registry.publish(broker.tasks, empty.definition)
             await store(broker, number)
-            await asyncio.to_thread(running.start, "engine", "engine")
+            await asyncio.to_thread(running.start_engine, history=history)
             await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
             first = await reach(broker, running, number // 10)
             last = await reach(broker, running, number * 9 // 10)
@@ -105,18 +106,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=40_000)
     parser.add_argument("--durability", nargs="+", default=["os", "fsync"], choices=["os", "fsync"])
+    parser.add_argument("--history", nargs="+", default=["off"], choices=["off", "own"])
     options = parser.parse_args()
     print(f"finished runs per second; {machine()}")
     for durability in options.durability:
         number = options.runs if durability == "os" else options.runs // 8
-        rounds = [uvloop.run(measure(durability, number)) for _ in range(options.rounds)]
-        middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
-        rates = sorted(one["rate"] for one in rounds)
-        cpu = ", ".join(f"{name} {middle[name]:.0f}" for name in ("broker", "engine", "worker"))
-        print(
-            f"{durability:6} {middle['rate']:6.0f} runs/s ({rates[0]:.0f} to {rates[-1]:.0f}), "
-            f"{middle['closed']:.0f} closed/s; CPU us per run: {cpu}"
-        )
+        rounds: dict[str, list[dict[str, float]]] = {history: [] for history in options.history}
+        for _ in range(options.rounds):
+            for history, measured in rounds.items():
+                measured.append(uvloop.run(measure(durability, number, history=history == "own")))
+        for history, measured in rounds.items():
+            print(f"{durability:6} history {history:4} {summary(measured)}")
+
+
+def summary(rounds: list[dict[str, float]]) -> str:
+    """Return the medians in words."""
+    middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+    rates = sorted(one["rate"] for one in rounds)
+    names = ("broker", "engine", "worker", "history")
+    cpu = ", ".join(f"{name} {middle[name]:.0f}" for name in names if name in middle)
+    return (
+        f"{middle['rate']:6.0f} runs/s ({rates[0]:.0f} to {rates[-1]:.0f}), "
+        f"{middle['closed']:.0f} closed/s; CPU us per run: {cpu}"
+    )
 
 
 if __name__ == "__main__":

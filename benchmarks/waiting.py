@@ -153,7 +153,7 @@ async def measure(asleep_number: int, due_number: int, families: list[int]) -> N
     parts = {"asleep": asleep_number, "due": due_number, "children": families}
     for part in [part for part, wanted in parts.items() if wanted]:
         with site("os") as running:
-            await asyncio.to_thread(running.start, "engine", "engine")
+            await asyncio.to_thread(running.start_engine)
             await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
             async with open_broker(Settings.load(running.config), name="benchmark") as broker:
                 if part == "asleep":
