@@ -121,7 +121,7 @@ class History:
                 await lease.write(writer)
                 if loop.time() >= look_at:
                     look_at = loop.time() + _LOOK_EVERY
-                    if await self._incarnations() != incarnations or database.gone:
+                    if await self._moved(writer, incarnations):
                         break
                 more = await self._call(keeping.prune) if count < _FEW else False
                 if count < _FEW and not more:
@@ -133,6 +133,12 @@ class History:
             with suppress(asyncio.CancelledError, BrokerError):
                 await reading
         await lease.write(writer, released=True)
+
+    async def _moved(self, writer: HistoryWriter, incarnations: Mapping[str, str]) -> bool:
+        """Say whether streams or database are others than those that the writer began with."""
+        if writer.database.gone or await self._incarnations() != incarnations:
+            return True
+        return not await self._call(writer.stands)
 
     def _read_on(self, seqs: Mapping[str, int]) -> asyncio.Task[dict[str, Sequence[Record]]]:
         return asyncio.create_task(self._read(seqs), name="read for the history")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="history", help="Look after the database of what has happened.", no_args_is_help=True)
 Found = TypeVar("Found")
+_SECONDS = 30.0
 _COLUMNS = ("name", "lag", "left_out", "seen", "place")
 
 
@@ -59,6 +60,8 @@ def rebuild(
     with _opened(context) as database:
         if not yes:
             typer.confirm(f"Empty {database.place}?", abort=True, err=True)
+        # The note first, so that no journal is closed meanwhile that only the old content had.
+        _note(context, database, {})
         copying.rebuild(database)
     say("emptied; the engine's role `history` writes it again")
 
@@ -88,11 +91,15 @@ def restore(
     A backup of SQLite may be restored into PostgreSQL, and the other way round.
     """
     from tidemill.history import copying  # noqa: PLC0415 - the database's driver delays --help
+    from tidemill.history.overview import where_it_stands  # noqa: PLC0415 - the same
 
     with _opened(context, create=True) as database, _progress() as report:
         if not yes:
             typer.confirm(f"Replace {database.place} by {file}?", abort=True, err=True)
         copying.restore(database, file, report)
+        with database.reading(_SECONDS) as connection:
+            stands = {position.stream: position.seq for position in where_it_stands(connection)}
+        _note(context, database, stands)
     say("restored; the engine's role `history` goes on from where the backup ends")
 
 
@@ -135,6 +142,20 @@ def _ask_broker(context: typer.Context, question: Callable[[Broker], Awaitable[F
             return await question(broker)
 
     return asyncio.run(inside())
+
+
+def _note(context: typer.Context, database: Database, seqs: dict[str, int]) -> None:
+    """Say on the broker how far the history is now; a writer that is at work begins anew."""
+    from tidemill.kernel.services.histories import HistoryNote  # noqa: PLC0415 - as above
+
+    note = HistoryNote(
+        database=database.id, place=database.place, writer="command", at=time.time(), released=True, seqs=seqs
+    )
+
+    async def put(broker: Broker) -> None:
+        await broker.history.put(invocation(context).settings().history.name, note.pack())
+
+    _ask_broker(context, put)
 
 
 async def _notes(broker: Broker) -> list[Row]:

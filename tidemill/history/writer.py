@@ -103,6 +103,18 @@ class HistoryWriter:
                 self.places[stream] = Place(incarnation, row["base"] + row["seq"], 0, stored=True)
                 self._renew(stream)
 
+    def stands(self) -> bool:
+        """Say whether the database is where this writer left it: it may have been emptied or restored.
+
+        Raises:
+            HistoryError: the database can't be used.
+        """
+        with self.database.reading(_PATIENCE) as connection:
+            rows = connection.execute(select(positions.c.stream, positions.c.seq))
+            return {row[0]: row[1] for row in rows} == {
+                stream: place.seq for stream, place in self.places.items() if place.stored
+            }
+
     def write(self, found: Mapping[str, Sequence[Stored]]) -> None:
         """Take in what follows in each stream, all of it or nothing.
 
