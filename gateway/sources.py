@@ -79,7 +79,7 @@ def build_intakes(
             access=access_of(name, recipe, source, keys),
             shaper=shaper_of(source.prune, source.rename, where=f"sources.{name}"),
             window=_window(name, source, settings),
-            reply_timeout=_reply_timeout(source, recipe),
+            reply_timeout=reply_timeout(source, recipe),
             verify_tokens=partial(live.verify_tokens, name),
             schemas=schemas,
             public_url=settings.gateway.public_url,
@@ -158,7 +158,7 @@ def _document(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_unset=True)
 
 
-def _reply_timeout(source: SourceSettings, recipe: Recipe) -> float | None:
+def reply_timeout(source: SourceSettings, recipe: Recipe) -> float | None:
     """Return for how many seconds senders wait for what a run answers, None where they don't."""
     if source.reply is None:
         return None

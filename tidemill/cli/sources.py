@@ -57,7 +57,7 @@ def show_source(
 ) -> None:
     """Show a source: secrets, recipe, types of samples; or how to set up a preset that isn't used yet."""
     from gateway.recipes.samples import sample_types  # noqa: PLC0415 - the recipes' models delay --help
-    from gateway.sources import recipe_of  # noqa: PLC0415 - the same
+    from gateway.sources import recipe_of, reply_timeout  # noqa: PLC0415 - the same
     from tidemill.cli.presets import preset_help  # noqa: PLC0415 - the same
 
     settings = invocation(context).settings()
@@ -71,6 +71,7 @@ def show_source(
         "max_body": found.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
         "tolerance": found.tolerance,
         "allow_unsigned": found.allow_unsigned,
+        "reply_timeout": reply_timeout(found, recipe),
         "handshakes": [handshake.name for handshake in recipe.handshake],
         "samples": sample_types(recipe.name),
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
