@@ -88,6 +88,7 @@ class Disabled:
     async def find(self, name: str) -> dict[str, Any] | None:
         """Return why a destination is disabled, None where it isn't, as far as it is known."""
         if time.monotonic() - self._read_at > STALE_SECONDS:
+            self._read_at = time.monotonic()  # others needn't ask beside this one
             try:
                 await self.all()
             except BrokerError as error:
