@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import json
 import time
@@ -189,3 +190,18 @@ def test_a_gateway_that_isnt_there_is_named(call: Call) -> None:
     assert result.code == 1
     assert "POST http://127.0.0.1:1/webhooks/github failed" in result.err
     assert "--to" in result.err
+
+
+@pytest.mark.usefixtures("project")
+def test_a_tenant_s_secret_can_be_given(
+    call: Call, receiver: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_ACME", "the tenant's own")
+    result = call(
+        "send", "github", "push", "--to", receiver.url, "--tenant", "acme", "--secret", "env:OF_ACME"
+    )
+    assert result.code == 0
+    ((_, headers, body),) = receiver.got
+    digest = hmac.digest(b"the tenant's own", body, "sha256").hex()
+    assert headers["X-Hub-Signature-256"] == f"sha256={digest}"
+    assert call("send", "github", "push", "--to", receiver.url, "--secret", "itself").code == 1

@@ -37,6 +37,7 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     body: bytes | None = None,
     event_id: str | None = None,
     url: str = "",
+    secret: Secret | None = None,
 ) -> Posting:
     """Build a delivery of a configured source.
 
@@ -47,6 +48,7 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
         body: what to post as it is; a sample of the type by default.
         event_id: the delivery's id; a fresh one by default.
         url: where it will be posted to, for providers that sign that.
+        secret: what to sign with, like a tenant's; the source's first by default.
 
     Raises:
         NotFoundError: there is no such source, or no sample of the type.
@@ -57,10 +59,10 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     if body is None:
         document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
         body = body_of(recipe, document, event_id=identity, timestamp=now)
-    signing, secret = _signing(settings, source, recipe)
+    signing, own = (recipe, secret) if secret is not None else _signing(settings, source, recipe)
     sent = sign_request(
         signing,
-        secret,
+        own,
         body,
         event_type=wanted,
         event_id=identity,

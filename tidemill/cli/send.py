@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from tidemill.cli.given_secret import given_secret
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json
@@ -47,6 +48,9 @@ def send(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(metavar="URL", help="Public listener; that of the settings by default.")
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Post to /webhooks/SOURCE/TENANT.")] = None,
+    secret: Annotated[
+        str | None, typer.Option(metavar="WHERE", help="Sign with this one: env:NAME, file:PATH or -.")
+    ] = None,
     tamper: Annotated[bool, typer.Option("--tamper", help="Change one byte after signing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +60,8 @@ def send(  # noqa: PLR0913 - one parameter an option
     settings = invocation(context).settings()
     url = _url(settings, source, to, tenant)
     body = _read(data) if data is not None else None
-    posting = build(settings, source, event_type, body=body, event_id=event_id, url=url)
+    given = given_secret(context, secret) if secret is not None else None
+    posting = build(settings, source, event_type, body=body, event_id=event_id, url=url, secret=given)
     sent = _tampered(posting.body) if tamper else posting.body
     response = _post(posting.url, sent, posting.headers)
     document = _document(response)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any, Final
 
 import typer
 
 from tidemill.cli.asking import ask
-from tidemill.cli.invocation import invocation
+from tidemill.cli.given_secret import given_secret
 from tidemill.cli.options import Limit, examples
 from tidemill.cli.output import Json, show_record, show_rows
 from tidemill.kernel.errors import PayloadError
-from tidemill.kernel.settings.secrets import ENVIRONMENT, FILE, SecretRef
 
 app = typer.Typer(
     name="tenants", help="Look at the tenants of a source, and change their secrets.", no_args_is_help=True
@@ -28,7 +26,6 @@ Given = Annotated[
         help="env:NAME, file:PATH or - for standard input. By default a fresh one is made and shown, once.",
     ),
 ]
-_INPUT: Final = "-"
 _COLUMNS: Final = ("id", "state", "created", "until", "key")
 
 
@@ -118,16 +115,6 @@ def revoke(  # noqa: PLR0913 - its options
 def _order(context: typer.Context, *, secret: str | None, **rest: str | None) -> dict[str, Any]:
     """Return what is asked for, with the secret from where it stands: never from the command line."""
     order: dict[str, Any] = {name: value for name, value in rest.items() if value is not None}
-    if secret is None:
-        return order
-    if secret == _INPUT:
-        order["secret"] = sys.stdin.read().rstrip("\r\n")
-    elif secret.startswith((ENVIRONMENT, FILE)):
-        environ = invocation(context).settings().inputs.environ
-        order["secret"] = SecretRef(secret).resolve(environ).reveal()
-    else:
-        raise PayloadError(
-            "--secret isn't the secret itself: everybody on this machine could read it",
-            hint="write env:NAME, file:PATH or - for standard input",
-        )
+    if secret is not None:
+        order["secret"] = given_secret(context, secret).reveal()
     return order

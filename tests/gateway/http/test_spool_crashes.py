@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.subjects import Names
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
-ROUNDS = 8
+ROUNDS = 6
 SENDERS = 8
 
 
@@ -119,7 +119,7 @@ async def test_whatever_dies_nothing_that_was_answered_is_lost_or_doubled(
     )
     await bus.close()
     assert await mill.stop() == 0
-    assert len(answered) > 50
+    assert len(answered) > 20
     assert [guid for guid in answered if found[guid] != 1] == []
     assert [guid for guid, count in found.items() if count > 1] == []
 

@@ -10,6 +10,7 @@ import pytest
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError, StreamFullError, WrongSequenceError
 from tidemill.kernel.jetstream.api import error_of
 from tidemill.kernel.jetstream.bus import Bus, Message, Stored
+from tidemill.kernel.jetstream.link import Login
 from tidemill.kernel.jetstream.messages import STOP_LIMIT
 from tidemill.kernel.subjects import Names
 
@@ -286,3 +287,47 @@ async def test_nobody_waits_long_for_a_frozen_broker_on_the_way_out(own_broker: 
         assert bus.closed.is_set()
     finally:
         own_broker.signal(signal.SIGCONT)
+
+
+async def test_an_early_bus_is_there_before_its_broker(own_broker: BrokerProcess) -> None:
+    own_broker.kill()
+    heard = []
+    bus = await Bus.connect_early(Login([own_broker.url], "early"), Names("early"), connect_timeout=0.1)
+    try:
+        bus.on_reconnect(lambda: heard.append("back"))
+        assert not bus.connected
+        with pytest.raises(BrokerUnavailableError, match="nothing was sent"):
+            await bus.publish("early.s.a")
+        own_broker.start()
+        async with asyncio.timeout(20):
+            await bus.opened()
+        assert (bus.connected, heard) == (True, ["back"])
+        await make_stream(bus)
+        assert (await bus.publish(bus.names.subject("s", "a"))).seq == 1
+        own_broker.kill()
+        await until(bus, connected=False)
+        own_broker.start()
+        await until(bus, connected=True)
+        assert heard == ["back", "back"]
+    finally:
+        await bus.close()
+    await bus.opened()
+
+
+async def test_an_early_bus_that_never_opened_can_be_closed(unused_tcp_port: int) -> None:
+    login = Login([f"nats://127.0.0.1:{unused_tcp_port}"], "early")
+    bus = await Bus.connect_early(login, Names(), connect_timeout=0.05)
+    waiting = asyncio.create_task(bus.opened())
+    await asyncio.sleep(0)
+    await bus.drain()
+    await bus.close()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert bus.closed.is_set()
+
+
+async def test_an_early_bus_in_time_is_like_any_other(broker: BrokerProcess, names: Names) -> None:
+    bus = await Bus.connect_early(Login([broker.url], "early"), names)
+    assert bus.connected
+    await bus.opened()
+    await bus.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,3 +48,19 @@ def test_the_id_depends_on_key_and_word() -> None:
     ids = {key_within(key, word) for key in ("a" * 40, "b" * 40) for word in ("0", "1")}
     assert len(ids) == 4
     assert {len(one) for one in ids} == {40}
+
+
+async def test_words_that_were_chosen_in_an_outage_are_settled_afterwards(bucket: Bucket) -> None:
+    windows = Windows(bucket)
+    noted = await windows.word("a" * 40, 60)
+    moment = time.time()
+    assert await windows.settle("a" * 40, 60, "mine", moment + 1) == noted
+    # What came before the note was written isn't in its window, nor is what came after it.
+    assert await windows.settle("a" * 40, 60, "mine", moment - 30) == "mine"
+    assert await windows.settle("a" * 40, 60, "mine", moment + 90) == "mine"
+    # Without a note the word is noted for what is left of the window.
+    assert await windows.settle("b" * 40, 60, "mine", moment - 10) == "mine"
+    assert await windows.word("b" * 40, 60) == "mine"
+    assert await windows.settle("b" * 40, 60, "mine", moment - 10) == "mine"
+    assert await windows.settle("c" * 40, 60, "mine", moment - 70) == "mine"
+    assert await windows.word("c" * 40, 60) != "mine"

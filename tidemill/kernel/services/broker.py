@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from tidemill.kernel.errors import BrokerUnavailableError, SettingsError
 from tidemill.kernel.jetstream.blobs import Blobs
@@ -23,6 +24,9 @@ from tidemill.kernel.services.waiting import Waiting
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.sections import TlsSettings
 from tidemill.kernel.subjects import Names
+
+EARLY_SECONDS: Final = 1.0
+"""Seconds after which who can do without the broker for a while goes on without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Access:
             BrokerError: the broker refused the credentials.
         """
         login = Login(self.servers, name, self.user, self.password, self.credentials, self.tls)
-        return await Bus.connect_early(login, self.names)
+        return await Bus.connect_early(login, self.names, connect_timeout=EARLY_SECONDS)
 
     async def connect(self, name: str, *, connect_timeout: float = 5.0) -> Bus:
         """Open a connection.
