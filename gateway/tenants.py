@@ -36,6 +36,8 @@ KEEP_SECONDS: Final = 30.0
 UNSURE_SECONDS: Final = 1.0
 """Seconds after word of a write in which what is read may be what was there before."""
 LOOKUP_SECONDS: Final = 1.2
+AWAY_SECONDS: Final = 2.0
+"""Seconds until it is tried again to look up what couldn't be."""
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -114,6 +116,9 @@ class TenantRings:
         except BrokerError:
             if stale is None:
                 raise
+            # A broker that doesn't answer isn't waited for at each request.
+            shelf = self._known if stale.secrets else self._unknown
+            shelf[key] = stale._replace(until=self._monotonic() + AWAY_SECONDS)
             return stale
         except (SettingsError, PayloadError) as error:
             self._complain(key, str(error))

@@ -71,7 +71,7 @@ def test_no_secret_stands_in_it_and_a_missing_one_stops_the_start() -> None:
         for variable in SECRETS.keys() & service["environment"].keys():
             assert f"${{{variable}:?" in service["environment"][variable]
     example = (ROOT / "deploy" / "env.example").read_text().splitlines()
-    wanted = {*SECRETS, "CONTROL_KEY_HASH"}
+    wanted = {*SECRETS, "CONTROL_KEY_HASH", "SECRET_KEY"}
     assert {line for line in example if not line.startswith("#")} == {f"{variable}=" for variable in wanted}
 
 

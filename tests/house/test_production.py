@@ -40,6 +40,7 @@ PATIENCE: Final = 40.0
 KEY: Final = create_key()
 DOTENV: Final = {
     "NATS_PASSWORD": "007",
+    "SECRET_KEY": "00" * 32,
     "GITHUB_WEBHOOK_SECRET": "a secret of GitHub's",
     "CONTROL_KEY_HASH": hash_key(KEY),
 }

@@ -27,7 +27,8 @@ class DirectSecrets(SecretsRemote):
 
     @cached_property
     def _vault(self) -> Vault:
-        return Vault.of(self._settings, self._broker.secrets)
+        # A broker elsewhere has its gateways elsewhere, which couldn't read what a key of here encrypts.
+        return Vault.of(self._settings, self._broker.secrets, makes=self._settings.nats.embedded)
 
     @cached_property
     def _learned(self) -> LearnedSecrets:

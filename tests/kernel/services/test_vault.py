@@ -112,6 +112,9 @@ async def test_a_folder_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="no key can be made"):
         await Vault((), tmp_path / "file" / "data").seal("a", Secret("s"))
+    with pytest.raises(SettingsError, match="wouldn't be the gateways'"):
+        await Vault((), tmp_path / "data", makes=False).seal("a", Secret("s"))
+    assert not (tmp_path / "data").exists()
     with pytest.raises(SettingsError, match="no key to encrypt"):
         await Vault().seal("a", Secret("s"))
 

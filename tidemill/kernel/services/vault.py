@@ -40,20 +40,27 @@ class Vault:
         configured: the keys of the settings, the first encrypts.
         folder: where the key file is looked for, and made where the settings name no key; None: nowhere.
         bucket: where it is agreed which generated key is the installation's.
+        makes: whether a key may be made here, where the gateways will find it.
     """
 
     def __init__(
-        self, configured: tuple[DataKey, ...] = (), folder: Path | None = None, bucket: Bucket | None = None
+        self,
+        configured: tuple[DataKey, ...] = (),
+        folder: Path | None = None,
+        bucket: Bucket | None = None,
+        *,
+        makes: bool = True,
     ) -> None:
         self._configured = configured
         self._file = KeyFile(folder) if folder is not None else None
         self._bucket = bucket
+        self._makes = makes
         self._agreed = ""
         self._keys = {key.id: key for key in configured}
         self._decoy = secrets.token_bytes(32)
 
     @classmethod
-    def of(cls, settings: Settings, bucket: Bucket | None = None) -> Vault:
+    def of(cls, settings: Settings, bucket: Bucket | None = None, *, makes: bool = True) -> Vault:
         """Return the vault of an installation.
 
         Raises:
@@ -61,7 +68,7 @@ class Vault:
         """
         environ = settings.inputs.environ
         configured = tuple(read_key(ref.resolve(environ), str(ref)) for ref in settings.gateway.secret_key)
-        return cls(configured, settings.nats.data_dir, bucket)
+        return cls(configured, settings.nats.data_dir, bucket, makes=makes)
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -149,7 +156,13 @@ class Vault:
             return self._configured[0]
         if self._file is None:
             raise SettingsError("there is no key to encrypt with", hint="set gateway.secret_key")
-        key = self._file.load() or self._file.make()
+        key = self._file.load()
+        if key is None and not self._makes:
+            raise SettingsError(
+                "there is no key here to encrypt with, and one made here wouldn't be the gateways'",
+                hint="set gateway.secret_key as it is there, or let a gateway do it: --url",
+            )
+        key = key or self._file.make()
         if self._agreed != key.id and self._bucket is not None:
             await self._agree(self._bucket, key)
         self._agreed = key.id
