@@ -74,7 +74,10 @@ def parts(
     if not isinstance(verdict, Accepted):
         raise SystemExit(f"the sample isn't accepted: {verdict}")
     document, schema = orjson.loads(inbound.body), store.find(("github",), ("push",))
-    normaliser, delivery = Normaliser(intake.recipe.event), Delivery(inbound, Content(document), Verified(0))
+    normaliser, delivery = (
+        Normaliser(intake.recipe.event, intake.derived.of),
+        Delivery(inbound, Content(document), Verified(0), document),
+    )
     verification = Verification(intake.recipe)
     return {
         "Intake.receive, all of it": lambda: intake.receive(inbound),

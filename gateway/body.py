@@ -8,7 +8,7 @@ time can't exhaust the memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -47,12 +47,12 @@ class Budget:
         self._left += size
 
 
-def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the request's Content-Length, 0 where it declares none."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value) if len(value) <= _MAX_DIGITS else 10**_MAX_DIGITS
-    return 0
+def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    """Return the request's Content-Length, 0 where it declares none; the HTTP server refuses a second one."""
+    value = dict(headers).get(b"content-length", b"")
+    if not value.isdigit():
+        return 0
+    return int(value) if len(value) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 async def read_body(receive: Receive, declared: int, limit: int, budget: Budget) -> bytes | Fault:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import KeysView
+
 
 class Inbound:
     """A request whose body has been read.
@@ -36,18 +41,22 @@ class Inbound:
         self.body = body
         self.received_at = received_at
         self.named = named
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            if name in by_name:
+        by_name = {name: [value] for name, value in headers}
+        if len(by_name) < len(headers):
+            by_name = {name: [] for name in by_name}
+            for name, value in headers:
                 by_name[name].append(value)
-            else:
-                by_name[name] = [value]
         self._by_name = by_name
 
     @property
     def repeats(self) -> bool:
         """Whether a header was sent more than once."""
         return len(self._by_name) < len(self.headers)
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """The names of its headers."""
+        return self._by_name.keys()
 
     def values(self, name: bytes) -> list[bytes]:
         """Return a header's values, one for each time it was sent."""

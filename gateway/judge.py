@@ -41,11 +41,13 @@ class Judge(NamedTuple):
             KeysAwayError: the keys to verify with can't be fetched just now.
             BrokerError: they aren't known here, and the broker can't be asked.
         """
-        ring = await self._ring(intake, tenant)
-        receive = partial(intake.receive, inbound, tenant, ring)
-        first = receive()
+        ring = await self._ring(intake, tenant) if intake.tenants or intake.learns else None
+        first = intake.receive(inbound, tenant, ring)
         verdict: Judged
-        verdict = await with_keys(self.keys, first, receive) if isinstance(first, Wanted) else first
+        if isinstance(first, Wanted):
+            verdict = await with_keys(self.keys, first, partial(intake.receive, inbound, tenant, ring))
+        else:
+            verdict = first
         if not isinstance(verdict, Refused):
             return verdict, ""
         return verdict, TENANT_UNKNOWN if ring is not None and not ring.known else verdict.check

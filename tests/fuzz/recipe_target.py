@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.keys.wanted import Wanted
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.proofs import Jwt, SignedProof
@@ -37,6 +38,8 @@ YEAR = 365 * 86400.0
 ORIGIN = "https://hooks.example.com"
 LIMIT = 64 * 1024
 NAMES = Names("fuzz")
+_BESIDE = frozenset({"unsigned_part", "identity_unknown"})
+"""What a signed request is refused for: a form's field that isn't signed, a token of somebody unknown."""
 DICTIONARY = (
     *("signed", "stale", "bare", "content-encoding: gzip\\x0a", "content-encoding: deflate\\x0a"),
     *(
@@ -100,10 +103,10 @@ def check(data: bytes) -> str:
     inbound = _inbound(case, request)
     verified = _verification(case.preset).verify(inbound, _secrets(case.preset, case.way))
     if request is not None and _certain(case):
-        extra = isinstance(verified, Refused) and verified.check == "unsigned_part"  # of a form
-        assert extra or isinstance(verified, Verified), f"signed, and refused: {verified}"
+        beside = isinstance(verified, Refused) and verified.check in _BESIDE
+        assert beside or isinstance(verified, Verified | Wanted), f"signed, and refused: {verified}"
     if request is None:
-        assert isinstance(verified, Refused | None), f"let in without a signature: {verified}"
+        assert isinstance(verified, Refused | Wanted | None), f"let in without a signature: {verified}"
     verdict = _intake(case.preset).receive(inbound)
     forged = request is None and bool(preset(case.preset).verify)
     assert not (forged and isinstance(verdict, Accepted | Batch | Quarantined)), f"forged: {verdict}"
@@ -116,8 +119,10 @@ def _certain(case: Input) -> bool:
     return bool(proofs) and not touched and isinstance(proofs[case.way], SignedProof | Jwt)
 
 
-def _stored(verdict: Verdict) -> str:
+def _stored(verdict: Verdict | Wanted) -> str:
     """Do what is done before anything goes to the broker; return what a request came to."""
+    if isinstance(verdict, Wanted):
+        return "published key wanted"
     if isinstance(verdict, Refused):
         assert 400 <= verdict.status < 500
         return verdict.check

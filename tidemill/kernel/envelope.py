@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -69,11 +70,8 @@ class Envelope(BaseModel):
             "time": self.time.isoformat(),
         }
         # By hand: three times as fast as pydantic's dump, and every event passes here.
-        for name, default in _OPTIONAL:
-            value = getattr(self, name)
-            if value != default:
-                facts[name] = value
-        return facts
+        values = zip(_OPTIONAL, _DEFAULTS, _VALUES(self.__dict__), strict=False)
+        return facts | {name: value for name, default, value in values if value != default}
 
     @classmethod
     def from_frame(cls, frame: bytes) -> Envelope:
@@ -112,8 +110,9 @@ class Envelope(BaseModel):
         return cls.model_validate({**facts, "raw": raw})
 
 
-_OPTIONAL: Final[tuple[tuple[str, Any], ...]] = tuple(
-    (name, info.get_default(call_default_factory=True))
-    for name, info in Envelope.model_fields.items()
-    if name not in ("id", "source", "type", "specversion", "time", "raw")
+_REQUIRED: Final = ("id", "source", "type", "specversion", "time", "raw")
+_OPTIONAL: Final = tuple(name for name in Envelope.model_fields if name not in _REQUIRED)
+_DEFAULTS: Final[tuple[Any, ...]] = tuple(
+    Envelope.model_fields[name].get_default(call_default_factory=True) for name in _OPTIONAL
 )
+_VALUES: Final = itemgetter(*_OPTIONAL)
