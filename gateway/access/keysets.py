@@ -33,7 +33,8 @@ class KeySource:
         self._url = url
         self._monotonic = monotonic
         self._keys: KeySet | None = None
-        self._at = float("-inf")
+        self._at = self._tried = float("-inf")
+        self._failure: ProviderError | None = None
         self._fetching = asyncio.Lock()
 
     async def claims(self, token: str) -> dict[str, Any]:
@@ -52,16 +53,35 @@ class KeySource:
             return read_token(token, again, ALGORITHMS)
 
     async def _fresh(self, age: float) -> KeySet:
-        """Return keys that were fetched at most so many seconds ago."""
+        """Return keys that were fetched at most so many seconds ago, older ones where there are no others.
+
+        Raises:
+            ProviderError: there are none at all.
+        """
         async with self._fetching:
-            if self._keys is None or self._monotonic() - self._at > age:
-                document = await fetch_json(self._url)
+            now = self._monotonic()
+            if self._failure is not None and now - self._tried <= _PAUSE:
+                return self._older(self._failure)
+            if self._keys is None or now - self._at > age:
+                self._tried, self._failure = now, None
                 try:
-                    self._keys = KeySet.import_key_set(document)  # type: ignore[arg-type] # checked there
-                except _PROBLEMS as error:
-                    raise ProviderError(f"{self._url} holds no keys: {error}") from error
-                self._at = self._monotonic()
+                    self._keys, self._at = await self._fetch(), now
+                except ProviderError as error:
+                    self._failure = error
+                    return self._older(error)
             return self._keys
+
+    def _older(self, error: ProviderError) -> KeySet:
+        if self._keys is None:
+            raise error
+        return self._keys
+
+    async def _fetch(self) -> KeySet:
+        document = await fetch_json(self._url)
+        try:
+            return KeySet.import_key_set(document)  # type: ignore[arg-type] # checked there
+        except _PROBLEMS as error:
+            raise ProviderError(f"{self._url} holds no keys: {error}") from error
 
 
 def read_token(token: str, key: Any, algorithms: tuple[str, ...]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.access.identity import visit_of
+from gateway.access.keysets import KeySource
 from gateway.access.oidc import Oidc
+from tidemill.kernel.errors import ProviderError
 from tidemill.kernel.settings.control import ControlSettings, OidcSettings
 from tidemill.kernel.settings.secrets import Secret, SecretRef
 from tidemill.kernel.settings.values import Address
@@ -241,9 +243,31 @@ def test_logins_at_the_provider_are_limited(person: Person) -> None:
     assert replies == [303] * 10 + [429]
 
 
-async def test_requests_that_come_together_ask_for_the_keys_once(provider: str) -> None:
-    from gateway.access.keysets import KeySource  # noqa: PLC0415 - of this test alone
+async def test_keys_that_cannot_be_fetched_are_asked_for_once_in_a_while(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time, asked = [0.0], []
+    source = KeySource(f"{provider}/jwks", monotonic=lambda: time[0])
 
+    async def fetch(url: str) -> dict[str, Any]:
+        asked.append(url)
+        raise ProviderError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr("gateway.access.keysets.fetch_json", fetch)
+        for _ in range(3):
+            with pytest.raises(ProviderError):
+                await source._fresh(60)
+        assert len(asked) == 1
+    time[0] = 20.0
+    keys = await source._fresh(60)
+    monkeypatch.setattr("gateway.access.keysets.fetch_json", fetch)
+    time[0] = 5000.0
+    assert await source._fresh(60) is keys
+    assert len(asked) == 2
+
+
+async def test_requests_that_come_together_ask_for_the_keys_once(provider: str) -> None:
     source = KeySource(f"{provider}/jwks")
     first, second = await asyncio.gather(source._fresh(60), source._fresh(60))
     assert first is second
