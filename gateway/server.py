@@ -60,15 +60,16 @@ _LONGEST_PAUSE = 5
 
 
 class Gateway:
-    """Two bound listeners, not serving yet.
+    """Two bound listeners, not serving yet; or `only` one of them, `public` or `control`.
 
     Raises:
         SettingsError: an address can't be bound, a source or a data key is wrong, or control would be open
             to anybody.
     """
 
-    def __init__(self, settings: Settings, broker: Broker) -> None:
-        check_exposure(settings.control)
+    def __init__(self, settings: Settings, broker: Broker, only: str | None = None) -> None:
+        if only != "public":
+            check_exposure(settings.control)
         live = LiveSettings(settings)
         self._broker, self._public_url = broker, settings.gateway.public_url
         self.metrics = _metrics_of(broker)
@@ -79,7 +80,8 @@ class Gateway:
         intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
         self._desk = DeliveryDesk(settings, broker, self.metrics, intakes)
         publisher = publisher_of(settings, broker)
-        self._shelter = Shelter(settings, broker, publisher, self._recorder, self.metrics)
+        taking = only != "control"
+        self._shelter = Shelter(settings, broker, publisher, self._recorder, self.metrics, wanted=taking)
         self._definitions = Definitions(broker.tasks)
         self._senders = _senders(settings, broker, self._definitions)
         self._replies = any(intake.reply_timeout is not None for intake in intakes.values())
@@ -117,30 +119,32 @@ class Gateway:
         depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
         routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
         self._site = ControlSite(settings, live, broker, self.metrics, routes, sources=tuple(intakes))
-        control = _traced(self._site.application(ready), broker)
-        public_socket, control_socket = _bound(settings, self._shelter)
-        self._public = Listener(
-            "public",
-            _traced(build_public(ingress, ready, events, _pages(broker), self.metrics.spool), broker),
-            public_socket,
-            self._unreadable("public"),
-            _bounds(settings.gateway),
-        )
-        self._control = Listener("control", control, control_socket, self._unreadable("control"))
+        applications: dict[str, ASGIApp] = {
+            "public": build_public(ingress, ready, events, _pages(broker), self.metrics.spool),
+            "control": self._site.application(ready),
+        }
+        self._listeners = {
+            name: self._listener(name, _traced(applications[name], broker), bound, settings.gateway)
+            for name, bound in _bound(settings, only, self._shelter).items()
+        }
+
+    def _listener(self, name: str, app: ASGIApp, bound: socket.socket, settings: GatewaySettings) -> Listener:
+        bounds = _bounds(settings) if name == "public" else None
+        return Listener(name, app, bound, self._unreadable(name), bounds)
 
     @property
     def public_address(self) -> Address:
         """Where webhooks are taken."""
-        return self._public.address
+        return self._listeners["public"].address
 
     @property
     def control_address(self) -> Address:
         """Where the control API is."""
-        return self._control.address
+        return self._listeners["control"].address
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set; requests in flight come to their ends first."""
-        listeners = (self._public, self._control)
+        listeners = self._listeners.values()
         async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as group:
             opened.callback(self._shelter.close)
             serving = [group.create_task(one.listen(), name=f"{one.name}-listener") for one in listeners]
@@ -184,8 +188,13 @@ class Gateway:
                 await asyncio.sleep(min(failures, _LONGEST_PAUSE))
 
     async def listening(self) -> None:
-        """Wait until both listeners take connections."""
-        await asyncio.gather(self._public.listening.wait(), self._control.listening.wait())
+        """Wait until all listeners take connections."""
+        await asyncio.gather(*(one.listening.wait() for one in self._listeners.values()))
+
+    @property
+    def addresses(self) -> dict[str, Address]:
+        """Where the listeners of this process are, by their names."""
+        return {name: one.address for name, one in self._listeners.items()}
 
     def _unreadable(self, listener: str) -> Callable[[str], None]:
         def count(reason: str) -> None:
@@ -215,14 +224,19 @@ def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Se
     return Senders(broker.bus, Answers(broker.journal, definitions), settings.gateway.max_waiting)
 
 
-def _bound(settings: Settings, shelter: Shelter) -> tuple[socket.socket, socket.socket]:
-    """Return the sockets of both listeners; where there is none, let go what was opened before."""
+def _bound(settings: Settings, only: str | None, shelter: Shelter) -> dict[str, socket.socket]:
+    """Return the sockets by their listeners; where there is none, let go what was opened before."""
+    wanted = {"public": settings.gateway.listen, "control": settings.control.listen}
+    keys = {"public": "gateway.listen", "control": "control.listen"}
     with contextlib.ExitStack() as opened:
         opened.callback(shelter.close)
-        public = opened.enter_context(bind(settings.gateway.listen, "gateway.listen"))
-        control = bind(settings.control.listen, "control.listen")
+        found = {
+            name: opened.enter_context(bind(address, keys[name]))
+            for name, address in wanted.items()
+            if only in (None, name)
+        }
         opened.pop_all()
-        return public, control
+        return found
 
 
 def _limits_of_all(settings: Settings) -> Limits:
@@ -250,15 +264,15 @@ def _watched_schemas(
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, broker: Broker) -> AsyncIterator[Gateway]:
-    """Serve on both listeners inside of the block, beside whatever else runs on this loop.
+async def open_gateway(settings: Settings, broker: Broker, only: str | None = None) -> AsyncIterator[Gateway]:
+    """Serve on both listeners, or `only` one, inside of the block, beside whatever else runs on this loop.
 
     Raises:
         SettingsError: as for `Gateway`.
     """
     # uvicorn logs a line for everything that a stranger gets wrong; metrics count it instead.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    gateway, stopping = Gateway(settings, broker), asyncio.Event()
+    gateway, stopping = Gateway(settings, broker, only), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run(stopping), name="gateway")
         try:
@@ -268,8 +282,8 @@ async def open_gateway(settings: Settings, broker: Broker) -> AsyncIterator[Gate
             stopping.set()
 
 
-async def serve(settings: Settings) -> None:
-    """Be a gateway process until SIGTERM or SIGINT.
+async def serve(settings: Settings, only: str | None = None) -> None:
+    """Be a gateway process until SIGTERM or SIGINT; with `only` of one listener, `public` or `control`.
 
     The only lines on standard output say where the listeners are, so that a script can read them.
 
@@ -280,13 +294,13 @@ async def serve(settings: Settings) -> None:
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    early = settings.gateway.spool is not None
+    early = settings.gateway.spool is not None and only != "control"
     async with (
         open_broker(settings, name="gateway", early=early) as broker,
-        open_gateway(settings, broker) as gateway,
+        open_gateway(settings, broker, only) as gateway,
     ):
-        _announce("public", gateway.public_address)
-        _announce("control", gateway.control_address)
+        for name, address in gateway.addresses.items():
+            _announce(name, address)
         spare_collector()
         await stopping.wait()
         _log.info("stopping: requests in flight come to their ends")

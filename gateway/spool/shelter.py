@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Shelter:
     """Where deliveries go while the broker is away; without a spool in the settings there is no such place.
 
+    Nor is there one where it isn't `wanted`: in a process that takes no deliveries.
+
     Attributes:
         spool: takes them, None where the settings want none.
 
@@ -29,12 +31,19 @@ class Shelter:
         SettingsError: the spool's folder can't be used, or another gateway uses it.
     """
 
-    def __init__(
-        self, settings: Settings, broker: Broker, publisher: Publisher, recorder: Recorder, metrics: Metrics
+    def __init__(  # noqa: PLR0913 - what deliveries pass on their way
+        self,
+        settings: Settings,
+        broker: Broker,
+        publisher: Publisher,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        wanted: bool = True,
     ) -> None:
         self.spool: Spool | None = None
         size, folder = settings.gateway.spool, settings.gateway.spool_dir
-        if size is None:
+        if size is None or not wanted:
             return
         self.spool = Spool(SegmentLog(folder or settings.nats.data_dir / "spool", size))
         windows = Windows(broker.windows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import typer
 
 from tidemill.cli.invocation import invocation
@@ -13,9 +15,16 @@ app = typer.Typer()
 
 @app.command(
     "gateway",
-    epilog=examples("gateway", "--config prod.toml gateway", "worker tasks.py    # in another terminal"),
+    epilog=examples("gateway", "--config prod.toml gateway", "gateway --only public"),
 )
-def gateway(context: typer.Context) -> None:
+def gateway(
+    context: typer.Context,
+    *,
+    only: Annotated[
+        Literal["public", "control"] | None,
+        typer.Option(help="Serve one of the two listeners; the other one in another process."),
+    ] = None,
+) -> None:
     """Take webhooks in and serve the control API, until SIGTERM or Ctrl-C.
 
     The public listener answers 2xx only after the broker has stored the event. Both addresses are
@@ -24,4 +33,4 @@ def gateway(context: typer.Context) -> None:
     from gateway.server import serve as serve_gateway  # noqa: PLC0415 - the HTTP server delays --help
 
     settings = invocation(context).settings()
-    serve(settings, serve_gateway(settings))
+    serve(settings, serve_gateway(settings, only))

@@ -202,7 +202,7 @@ async def test_releasing_twice_makes_one_event(house: House) -> None:
 
 
 async def test_everything_that_is_served_is_documented_and_the_other_way_round(house: House) -> None:
-    control = house.gateway._control.config.app
+    control = house.gateway._listeners["control"].config.app
     while not hasattr(control, "routes"):
         control = getattr(control, "app", None) or control._app  # through the guard to the application
     served = {(m, r.path.replace(":path", "")) for r in control.routes for m in r.methods if m != "HEAD"}

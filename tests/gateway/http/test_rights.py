@@ -35,7 +35,7 @@ STATUSES = {"login", "role", "csrf", "api-key"}
 
 
 def application_of(house: Any) -> Any:
-    found = house.gateway._control.config.app
+    found = house.gateway._listeners["control"].config.app
     while not hasattr(found, "routes"):
         found = getattr(found, "app", None) or found._app
     return found

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from gateway.ingress import Ingress
 from gateway.listener import bind
+from gateway.server import open_gateway
 from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.services.broker import open_broker
 from tidemill.kernel.services.events import Events
 from tidemill.kernel.settings import live as settings_live
 from tidemill.kernel.settings.model import Settings
@@ -269,3 +272,25 @@ async def test_the_process_says_where_it_listens_and_finishes_what_is_in_flight(
 def test_the_ingress_is_told_nothing_of_starlette() -> None:
     """The hot path is a plain ASGI callable."""
     assert "starlette" not in sys.modules[Ingress.__module__].__dict__
+
+
+@pytest.mark.parametrize("only", ["public", "control"])
+async def test_one_listener_may_have_a_process_of_its_own(
+    broker: BrokerProcess, names: Names, settled: Callable[..., Settings], only: str
+) -> None:
+    settings = settled(broker.url, names)
+    if only == "public":  # whose process doesn't mind what would be refused of the other one
+        exposed = settings.control.model_copy(update={"listen": Address("0.0.0.0", 0)})
+        settings = settings.model_copy(update={"control": exposed})
+    async with (
+        open_broker(settings, name="gateway") as opened,
+        open_gateway(settings, opened, only) as gateway,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert set(gateway.addresses) == {only}
+        url = f"http://{gateway.addresses[only]}"
+        assert (await client.get(f"{url}/readyz")).status_code == 200
+        api = await client.get(f"{url}/api/v1/runs")
+        assert api.status_code == (404 if only == "public" else 200)
+        webhook = await client.post(f"{url}/webhooks/github", content=b"{}")
+        assert webhook.status_code == (401 if only == "public" else 404)
