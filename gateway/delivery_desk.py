@@ -1,10 +1,11 @@
-"""All that a gateway has to do with requests that were answered: their log, and those it refused and kept."""
+"""All that a gateway has to do with requests that were answered: their log, their feed, and what is kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gateway.api.deliveries import DeliveriesApi
+from gateway.api.listening import ListenApi
 from gateway.api.reverify import ReverifyApi
 from gateway.events.endpoint import SOURCE as EVENTS
 from gateway.keeping import Keeper
@@ -40,6 +41,8 @@ class DeliveryDesk:
     ) -> None:
         self._broker = broker
         self._redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
+        self._events = Events(broker.bus, broker.blobs)
+        self._listen = ListenApi(broker.bus, self._events)
         sizes = kept_sizes(settings)
         self._keeping = {name: intakes[name] for name in sizes}
         self.logbook = Logbook(broker.bus, metrics, self._redaction, (*intakes, EVENTS))
@@ -51,10 +54,13 @@ class DeliveryDesk:
 
     def routes(self, judge: Judge, depot: Depot) -> list[Route]:
         """Return the routes of the control API."""
-        broker = self._broker
-        deliveries = Deliveries(broker.bus, Events(broker.bus, broker.blobs), self._redaction.show)
+        deliveries = Deliveries(self._broker.bus, self._events, self._redaction.show)
         again = ReverifyApi(self.reverification(judge, depot))
-        return [*again.routes(), *DeliveriesApi(deliveries).routes()]
+        return [*again.routes(), *self._listen.routes(), *DeliveriesApi(deliveries).routes()]
+
+    def stop(self) -> None:
+        """End the streams of those who listen."""
+        self._listen.stop()
 
 
 def kept_sizes(settings: Settings) -> dict[str, int]:

@@ -164,6 +164,7 @@ class Gateway:
             await stopping.wait()
             self._senders.stop()
             self._site.stop()
+            self._desk.stop()
             for one in listeners:
                 one.stop()
             await asyncio.wait(serving)

@@ -32,6 +32,7 @@ _READ: Final = (
     "/api/v1/dead",
     "/api/v1/dead/{key}",
     "/api/v1/deliveries",
+    "/api/v1/deliveries/stream",
     "/api/v1/deliveries/{id:path}",
     "/api/v1/destinations",
     "/api/v1/events",

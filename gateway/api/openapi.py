@@ -172,6 +172,7 @@ def _of_events() -> Schema:
                 schemas=shapes.OF_DELIVERIES,
             )
         },
+        "/api/v1/deliveries/stream": {"get": _stream()},
         "/api/v1/deliveries/reverify": {
             "post": _operation("Verify refused requests that were kept again", body=shapes.REVERIFY)
         },
@@ -209,6 +210,18 @@ def _of_tenants() -> Schema:
         },
         "/api/v1/secrets/rewrap": {"post": _operation("Encrypt all secrets anew with the first key")},
     }
+
+
+def _stream() -> Schema:
+    """Return the operation of the feed."""
+    operation = _operation(
+        "Follow the deliveries of a source, a line of JSON each",
+        query=["source", "type", "since", "after"],
+        schemas=shapes.OF_THE_FEED,
+    )
+    lines: Schema = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    answers = {"200": {"description": "lines", "content": lines}, **_problems("429")}
+    return operation | {"responses": operation["responses"] | answers}
 
 
 def _of_runs() -> Schema:

@@ -57,6 +57,11 @@ OF_HISTORY: Final[dict[str, Schema]] = {
     "seconds": {"type": "integer", "minimum": 1, "maximum": LIFETIME, "default": LIFETIME},
     "streams": {"type": "string", "description": f"some of {', '.join(STREAMS)}, with commas between them"},
 }
+OF_THE_FEED: Final[dict[str, Schema]] = {
+    "type": QUERY["type"],
+    "since": OF_DELIVERIES["since"],
+    "after": {"type": "integer", "minimum": 0, "description": "the `seq` of the last delivery"},
+}
 PROBLEM: Final[Schema] = {
     "description": "RFC 9457 problem details",
     "type": "object",

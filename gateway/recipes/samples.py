@@ -49,10 +49,10 @@ def body_of(recipe: Recipe, document: Any, *, event_id: str, timestamp: float) -
         _set(copy, template.lone_selector(text), event_id, place)
     for moment in recipe.event.time[:1]:
         _set(copy, selector.parse(moment.at), _written(timestamp, moment.unit), place)
-    return _encoded(recipe, _batch(recipe.event.split, copy))
+    return _encoded(recipe, batch_of(recipe.event.split, copy))
 
 
-def _batch(split: Sequence[str], item: Any) -> Any:
+def batch_of(split: Sequence[str], item: Any) -> Any:
     """Return the delivery that brings an item alone, where its provider sends batches."""
     if not split:
         return item

@@ -22,7 +22,7 @@ from tidemill.kernel.clock import rfc3339
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
-    from gateway.recipes.proofs import Signature, SignedHeaders, SignedProof
+    from gateway.recipes.proofs import Proof, Signature, SignedHeaders, SignedProof
     from gateway.recipes.recipe import Recipe
     from gateway.recipes.vendors.vendor import Tokens
     from tidemill.kernel.settings.secrets import Secret
@@ -44,8 +44,8 @@ class SignedRequest(NamedTuple):
     url: str
 
 
-class _Facts(NamedTuple):
-    """What is known of the event that is sent."""
+class Facts(NamedTuple):
+    """What is known of the event that is sent: its provider's type, its id, and the moment."""
 
     event_type: str
     event_id: str
@@ -85,16 +85,26 @@ def sign_request(  # noqa: PLR0913 - what a provider decides about one request, 
     headers |= _named(recipe.event.id, event_id)
     draft = Draft(headers, body, url, timestamp, indented=recipe.sender.indented)
     if recipe.verify:
-        proof = recipe.verify[way]
-        if isinstance(proof, SharedSecret):
-            _show(proof, secret, draft)
-        elif isinstance(proof, Jwt):
-            TokenVerifier(proof, tokens=tokens).sign(draft, secret, event_id, timestamp)
-        elif isinstance(proof, Vendor):
-            vendor_verifier(proof, tokens).sign(draft, secret)
-        else:
-            _Signer(recipe, proof, _Facts(event_type, event_id, timestamp)).sign(draft, secret)
+        prove(recipe, recipe.verify[way], secret, draft, Facts(event_type, event_id, timestamp), tokens)
     return SignedRequest(draft.headers, draft.body, draft.url)
+
+
+def prove(  # noqa: PLR0913, PLR0917 - what a proof is made of
+    recipe: Recipe, proof: Proof, secret: Secret, draft: Draft, facts: Facts, tokens: Tokens = tuple
+) -> None:
+    """Write one of a recipe's proofs into a request.
+
+    Raises:
+        SettingsError: as for `sign_request`.
+    """
+    if isinstance(proof, SharedSecret):
+        _show(proof, secret, draft)
+    elif isinstance(proof, Jwt):
+        TokenVerifier(proof, tokens=tokens).sign(draft, secret, facts.event_id, facts.timestamp)
+    elif isinstance(proof, Vendor):
+        vendor_verifier(proof, tokens).sign(draft, secret)
+    else:
+        _Signer(recipe, proof, facts).sign(draft, secret)
 
 
 def sign(  # noqa: PLR0913 - the same
@@ -127,7 +137,7 @@ def sign(  # noqa: PLR0913 - the same
 class _Signer:
     """Writes one kind of signature into drafts."""
 
-    def __init__(self, recipe: Recipe, proof: SignedProof, facts: _Facts) -> None:
+    def __init__(self, recipe: Recipe, proof: SignedProof, facts: Facts) -> None:
         self._recipe, self._proof, self._facts = recipe, proof, facts
         self._form = proof.signature[0]
         self._reader = SignatureReader(self._form)

@@ -15,7 +15,7 @@ from tidemill.cli.shadows import check_shadows
 from tidemill.kernel.errors import DefinitionError, SettingsError, TidemillError
 
 COMMANDS: Final = (
-    "init", "dev", "gateway", "worker", "engine", "send", "trigger",
+    "init", "dev", "gateway", "worker", "engine", "send", "listen", "trigger",
     "events", "deliveries", "runs", "tokens", "tasks", "quarantine", "dead",
     "sources", "tenants", "destinations", "schemas", "keys", "audit", "history", "workers", "top", "doctor",
 )  # fmt: skip

@@ -59,7 +59,7 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     if body is None:
         document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
         body = body_of(recipe, document, event_id=identity, timestamp=now)
-    signing, own = (recipe, secret) if secret is not None else _signing(settings, source, recipe)
+    signing, own = (recipe, secret) if secret is not None else signing_of(settings, source, recipe)
     sent = sign_request(
         signing,
         own,
@@ -83,7 +83,7 @@ def _sampled(settings: Settings, source: str, recipe: Recipe) -> str:
     return source if sample_types(source, directories(settings)) else recipe.name
 
 
-def _signing(settings: Settings, source: str, recipe: Recipe) -> tuple[Recipe, Secret]:
+def signing_of(settings: Settings, source: str, recipe: Recipe) -> tuple[Recipe, Secret]:
     """Return what to sign with: the first secret that counts; nothing where the source wants nothing."""
     secrets = settings.secrets_of(source)
     if secrets or not recipe.verify:

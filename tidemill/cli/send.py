@@ -58,23 +58,28 @@ def send(  # noqa: PLR0913 - one parameter an option
     from tidemill.cli.posting import build  # noqa: PLC0415 - the recipes' models delay --help
 
     settings = invocation(context).settings()
-    url = _url(settings, source, to, tenant)
+    url = webhook_url(settings, source, to, tenant)
     body = _read(data) if data is not None else None
     given = given_secret(context, secret) if secret is not None else None
     posting = build(settings, source, event_type, body=body, event_id=event_id, url=url, secret=given)
     sent = _tampered(posting.body) if tamper else posting.body
     response = _post(posting.url, sent, posting.headers)
-    document = _document(response)
+    document = document_of(response)
     if as_json:
         sent_as = {"url": url, "sent_id": posting.event_id, "status_code": response.status_code}
         show_json(sent_as | {"answer": document})
     else:
-        say(_told(response, document))
+        say(told(response, document))
     if not response.is_success:
         raise typer.Exit(1)
 
 
-def _url(settings: Settings, source: str, to: str | None, tenant: str | None) -> str:
+def webhook_url(settings: Settings, source: str, to: str | None, tenant: str | None) -> str:
+    """Return where deliveries of a source are posted to.
+
+    Raises:
+        SettingsError: the settings don't say where the public listener is.
+    """
     listen = settings.gateway.listen
     if to is None and listen.port == 0:
         raise SettingsError("gateway.listen has no fixed port", hint="say where to post with --to URL")
@@ -105,14 +110,15 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         ) from error
 
 
-def _document(response: httpx.Response) -> Any:
+def document_of(response: httpx.Response) -> Any:
+    """Return an answer's JSON, else its text."""
     try:
         return response.json()
     except ValueError:
         return response.text
 
 
-def _told(response: httpx.Response, document: Any) -> str:
+def told(response: httpx.Response, document: Any) -> str:
     """Return the answer in one line: status, what became of it, its event's id and type."""
     if not isinstance(document, dict):
         return f"{response.status_code} {document}"

@@ -143,6 +143,7 @@ def test_every_answer_is_what_the_document_says(
     command = [
         *(str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run"),
         *(f"{getattr(mill, listener)}/openapi.json", "--phases", "examples,coverage,fuzzing"),
+        *("--exclude-path", "/api/v1/deliveries/stream"),  # it goes on until its client has enough
         *("--max-examples", examples, "--continue-on-failure", "--warnings", "off"),
         *(random or ["--generation-deterministic"]),
         *(["-H", f"Authorization: Bearer {KEY}"] if listener == "public" else []),

@@ -14,15 +14,16 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.inbound import Inbound
-from gateway.intake import Intake
+from gateway.intake import Intake, kept_headers
 from gateway.keys.wanted import Wanted
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.proofs import EcdsaP256, Ed25519, Jwt, Proof, Rsa, SharedSecret, SignedProof, Vendor
+from gateway.recipes.resign import resign
 from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.recipes.vendors.sns import signed_fields
-from gateway.recipes.verify import Verification, Verified
+from gateway.recipes.verify import Verification, Verified, secret_headers
 from gateway.schemas import SchemaStore
 from gateway.tenants import Ring
 from gateway.verdict import Refused
@@ -184,6 +185,30 @@ def test_what_the_engine_signs_it_verifies(name: str, way: int) -> None:
     assert isinstance(outcome, Verified), outcome
     assert outcome.secret == 0
     assert judge(name, sent, Secret("other"), SECRETS[name, way][0]).secret == 1
+
+
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_what_was_verified_is_signed_again_for_another_gateway(name: str, way: int) -> None:
+    recipe, sent, other = preset(name), signed(name, way), new_secret(preset(name).verify[way])
+    raw = [(key.lower().encode(), value.encode("latin-1")) for key, value in sent.headers.items()]
+    kept = kept_headers(Inbound("POST", "/", "", raw, sent.body, NOW), secret_headers(recipe))
+    later = NOW + 30 * 86400
+    again = resign(
+        recipe,
+        other,
+        kept | {"host": "mill.example", "x-forwarded-for": "192.0.2.1"},
+        sent.body,
+        event_type="contact.created",
+        event_id="evt_1",
+        timestamp=later,
+        url=f"{ORIGIN}/webhooks/{name}",
+        tokens=lambda: (TOPIC,),
+    )
+    outcome = judge(name, again, other, at=later)
+    assert isinstance(outcome, Verified), outcome
+    assert outcome.id in (None, "evt_1")
+    assert not accepted(judge(name, again, SECRETS[name, way][0], at=later))
+    assert all(key == key.lower() and not key.startswith(("x-forwarded", "host")) for key in again.headers)
 
 
 @pytest.mark.parametrize(("name", "way"), WAYS)
