@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import Callable, Sequence
@@ -14,14 +15,15 @@ from typing import Final, TypeVar
 from tidemill.durable.port import Child, Listening, LostRun, OpenToken, Port
 from tidemill.durable.script import LINGER
 from tidemill.kernel import clock
-from tidemill.kernel.errors import BrokerError, NotFoundError
+from tidemill.kernel.errors import BrokerError, NotFoundError, WrongSequenceError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.protocol.attempt import Commit, Session, remember
 from tidemill.kernel.protocol.creation import create_child
 from tidemill.kernel.protocol.operations import CancelRuns
 from tidemill.kernel.protocol.records import Created, Item, News, Record
 from tidemill.kernel.protocol.state import State
-from tidemill.kernel.reply import TAKEN, Reply
+from tidemill.kernel.reply import KEEP_SECONDS, TAKEN, Reply
 from tidemill.kernel.services.link_key import Links
 from tidemill.kernel.services.performer import Performer
 from tidemill.kernel.services.registry import Definitions
@@ -45,6 +47,7 @@ class Surroundings:
         waiting: where runs let others know what they wait for.
         submit: calls a function in one of the worker's threads.
         links: makes the addresses at which tokens are answered.
+        replies: where answers are kept for senders that come again; None keeps none.
         linger: seconds for which a run that only waits for time stays in memory.
         traces: records what steps do, and says below what children belong.
     """
@@ -55,6 +58,7 @@ class Surroundings:
     submit: Callable[[Callable[[], object]], asyncio.Future[object]]
     links: Links
     linger: float = LINGER
+    replies: Bucket | None = None
     traces: Traces = field(default_factory=Traces)
 
 
@@ -208,13 +212,17 @@ class JournalPort(Port):
         return said.body == TAKEN
 
     async def reply_again(self, answer: Reply) -> None:
-        """Send an answer that is written down to those who asked for it before it was, and waited since."""
+        """Keep an answer for senders that come again; send it to those who looked for it before, and wait."""
         if (address := self._reply_address()) is None:
             return
+        key, frame = self._around.performer.names.tokens(address)[-1], answer.encode()
         try:
-            await self._around.performer.bus.send(address, answer.encode())
+            if self._around.replies is not None:
+                with contextlib.suppress(WrongSequenceError):  # another task of this event was first
+                    await self._around.replies.create(key, frame, keep=KEEP_SECONDS)
+            await self._around.performer.bus.send(address, frame)
         except BrokerError as error:
-            _log.debug("the reply of %s wasn't repeated: %s", self.run_id, error.sentence)
+            _log.debug("the reply of %s wasn't kept: %s", self.run_id, error.sentence)
 
     def _reply_address(self) -> str | None:
         """Return where answers go: it is made of the delivery's key, nobody sends it."""

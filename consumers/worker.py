@@ -117,6 +117,7 @@ class Worker:
             lambda call: asyncio.wrap_future(self._threads.submit(call)),
             broker.links,
             self._settings.linger,
+            broker.replies,
             broker.traces,
         )
 

@@ -222,7 +222,9 @@ def _pages(broker: Broker) -> list[Route]:
 
 def _senders(settings: Settings, broker: Broker, definitions: Definitions) -> Senders:
     """Return those who wait for what runs answer."""
-    return Senders(broker.bus, Answers(broker.journal, definitions), settings.gateway.max_waiting)
+    return Senders(
+        broker.bus, Answers(broker.replies, broker.journal, definitions), settings.gateway.max_waiting
+    )
 
 
 def _bound(settings: Settings, only: str | None, shelter: Shelter) -> dict[str, socket.socket]:

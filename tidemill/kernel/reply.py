@@ -24,6 +24,8 @@ TAKEN: Final = b"+OK"
 """What a gateway says to a reply that it hands to its sender."""
 MAX_BODY: Final = 64 * 1024
 """Bytes: the most that Twilio takes of TwiML, and more than any other provider that waits."""
+KEEP_SECONDS: Final = 86400.0
+"""How long an answer is kept for senders that come again, as long as deliveries are recognised by default."""
 STEP: Final = "reply:sender"
 """By which a run remembers what it has answered."""
 _BODY: Final = "body"

@@ -35,6 +35,7 @@ _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
 _UNLIMITED: Final = -1
 _WINDOWS_BYTES: Final = 64 * 1024 * 1024
+_REPLIES_BYTES: Final = 64 << 20
 _LOGS_OF_A_RUN: Final = 4096
 _ROLE_ACK_WAIT: Final = 30.0
 _ROLE_ACK_PENDING: Final = 20_000
@@ -254,6 +255,10 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         # Logins that were ended: each until it would have ended by itself.
         _bucket(names, "SESSIONS", limits, max_age=0, allow_msg_ttl=True),
         _bucket(names, "HISTORY", limits, max_age=0),
+        # What runs have answered, each for a day: where there is too much the oldest goes first.
+        _bucket(
+            names, "REPLIES", limits, max_age=0, discard="old", max_bytes=_REPLIES_BYTES, allow_msg_ttl=True
+        ),
         # Notes of deliveries, each with a TTL of its own: where there are too many the oldest go first.
         _bucket(
             names, "WINDOWS", limits, max_age=0, discard="old", max_bytes=_WINDOWS_BYTES, allow_msg_ttl=True

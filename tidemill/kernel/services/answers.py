@@ -1,4 +1,4 @@
-"""What runs have answered the senders of their events, as their journals have it."""
+"""What runs have answered the senders of their events: as it was kept, or as their journals have it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Final, NamedTuple
 
 from tidemill.kernel.errors import BrokerError
+from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.journal import Journal
 from tidemill.kernel.protocol.records import Entry, decode
 from tidemill.kernel.protocol.state import Phase, State, fold
@@ -27,7 +28,8 @@ class Known(NamedTuple):
 class Answers:
     """Looks for the answers of a delivery's runs: of the tasks with `reply=True` that want its event."""
 
-    def __init__(self, journal: Journal, definitions: Definitions) -> None:
+    def __init__(self, kept: Bucket, journal: Journal, definitions: Definitions) -> None:
+        self._kept = kept
         self._journal = journal
         self._definitions = definitions
 
@@ -46,8 +48,12 @@ class Answers:
         """Return what the runs of a delivery have answered.
 
         Raises:
-            BrokerError: their journals can't be read.
+            BrokerError: it can't be looked up.
+            PayloadError: what was kept is no answer.
         """
+        kept = await self._kept.get(key)
+        if kept is not None:
+            return Known(Reply.decode(kept.value), open=False)
         undecided = False
         for task in self._tasks(event_type):
             state = await self._state(run_of_event(key, task))

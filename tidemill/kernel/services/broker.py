@@ -84,6 +84,7 @@ class Broker:
         self.sessions = Bucket(bus, "SESSIONS")
         self.windows = Bucket(bus, "WINDOWS")
         self.history = Bucket(bus, "HISTORY")
+        self.replies = Bucket(bus, "REPLIES")
         self.destinations = Bucket(bus, "DESTINATIONS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()
