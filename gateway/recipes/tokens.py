@@ -168,7 +168,9 @@ class TokenVerifier:
     def _audience(self, message: Message) -> str | None:
         if self.recipe.audience != _ENDPOINT:
             return self.recipe.audience
-        return None if self._public_url is None else self._public_url.decode() + message.inbound.path
+        if self._public_url is None:
+            return ""  # nobody knows the address, so no token is for it
+        return self._public_url.decode() + message.inbound.path
 
     def _identity_problem(self, claimed: Any) -> Refused | None:
         shown = claimed.encode("utf-8", "surrogatepass") if isinstance(claimed, str) else b""

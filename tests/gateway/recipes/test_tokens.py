@@ -153,6 +153,36 @@ def test_public_keys_are_pem_or_a_key_set(algorithm: str) -> None:
         sign_request(found, Secret(pem), BODY, event_type="a", event_id="1", timestamp=NOW)
 
 
+def test_a_token_may_have_to_be_for_the_source_s_address() -> None:
+    found = recipe(audience="{endpoint}")
+    assert check(found, bearer({"aud": "https://h.example/w"})) == "accepted"
+    for other in ("https://h.example/w/", "https://h.example", "{endpoint}", "", None):
+        assert check(found, bearer({"aud": other})) == "audience_mismatch"
+    headers = [(b"authorization", bearer({"aud": ""}).encode()), (b"host", b"h.example")]
+    for claims in ({"aud": "https://h.example/w"}, {"aud": None}, {}):
+        headers[0] = (b"authorization", bearer(claims).encode())
+        outcome = Verification(found).verify(Inbound("POST", "/w", "", headers, BODY, NOW), (Secret(KEY),))
+        assert isinstance(outcome, Refused), "without a public URL no token is for it"
+
+
+def test_claims_must_be_what_the_recipe_says() -> None:
+    found = recipe(claims={"email_verified": True, "tier": "1"}, token_claim="email")
+    good = {"email_verified": True, "tier": "1", "email": "a@b.example"}
+
+    def outcome(claims: Any, *tokens: str) -> str:
+        request = Inbound("POST", "/w", "", [(b"authorization", bearer(claims).encode())], BODY, NOW)
+        given = tuple(Secret(token) for token in tokens)
+        verdict = Verification(found, tokens=lambda: given).verify(request, (Secret(KEY),))
+        return verdict.check if isinstance(verdict, Refused) else "accepted"
+
+    assert outcome(good, "x", "a@b.example") == "accepted"
+    for wrong in ({"email_verified": 1}, {"email_verified": "true"}, {"tier": 1}, {"tier": None}):
+        assert outcome(good | wrong, "a@b.example") == "claim_mismatch"
+    for email in ("A@b.example", "", None, ["a@b.example"], 7, "a@b.example "):
+        assert outcome(good | {"email": email}, "a@b.example") == "identity_unknown"
+    assert outcome(good) == "identity_unknown"
+
+
 def test_a_public_key_never_passes_for_a_secret() -> None:
     with pytest.raises(SettingsError, match="pass for a secret"):
         recipe(algorithms=["HS256", "RS256"])
