@@ -23,6 +23,8 @@ MAX_KID: Final = 256
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
 """Larger ones are none that anybody uses, and verifying with them is slow."""
+MAX_EXPONENT_BITS: Final = 33
+"""The same."""
 _PROBLEMS: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm)
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
@@ -125,7 +127,8 @@ def key_of_certificate(certificate: Certificate, now: float) -> PublicKey | None
 def is_strong(raw: object) -> bool:
     """Say whether a key is of a kind and size that is let in."""
     if isinstance(raw, rsa.RSAPublicKey):
-        return MIN_RSA_BITS <= raw.key_size <= MAX_RSA_BITS
+        fits = MIN_RSA_BITS <= raw.key_size <= MAX_RSA_BITS
+        return fits and raw.public_numbers().e.bit_length() <= MAX_EXPONENT_BITS
     return isinstance(raw, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
 
 

@@ -241,12 +241,16 @@ def _public(proof: Proof) -> bool:
 
 def wants_verify_tokens(recipe: Recipe) -> bool:
     """Say whether a source needs verify tokens, for its handshake or to tell whose requests count."""
-    named = any(
+    return tells_by_tokens(recipe) or any(_wants_token(handshake) for handshake in recipe.handshake)
+
+
+def tells_by_tokens(recipe: Recipe) -> bool:
+    """Say whether verify tokens tell whose requests count, since the provider signs all alike."""
+    return any(
         (isinstance(proof, Jwt) and proof.token_claim is not None)
         or (isinstance(proof, Vendor) and proof.name in ("paypal", "sns"))
         for proof in recipe.verify
     )
-    return named or any(_wants_token(handshake) for handshake in recipe.handshake)
 
 
 def variable(recipe: Recipe, kind: str) -> str:

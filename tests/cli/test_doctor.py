@@ -93,6 +93,9 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path, monkeypatch: pytes
             "problem",
             "no secret that still counts",
         ),
+        ({"sources": {"a": {"preset": "google-pubsub"}}}, "sources", "problem", "lets nobody in"),
+        ({"sources": {"a": {"preset": "neon"}}}, "sources", "problem", "a.keys is missing"),
+        ({"sources": {"a": {"preset": "github"}}}, "sources", "problem", "a.secrets is missing"),
         ({"nats": {"durability": "os"}}, "durability", "warning", "a power cut loses messages"),
         ({"control": {"listen": "0.0.0.0:8081"}}, "control", "problem", "anybody there could start runs"),
     ],
@@ -101,6 +104,18 @@ def test_what_the_settings_give_away(tables: dict[str, Any], subject: str, level
     (finding,) = of(checks_local.configuration(load(**tables)), subject)
     assert (finding.level, what in finding.what) == (level, True), finding
     assert finding.hint
+
+
+def test_sources_whose_keys_are_fetched_need_no_secrets() -> None:
+    tables: dict[str, Any] = {
+        "google-pubsub": {"verify_tokens": ["push@example.com"]},
+        "sns": {"verify_tokens": ["arn:aws:sns:eu-west-1:1:a"]},
+        "neon": {"keys": "https://auth.example.com/.well-known/jwks.json"},
+        "plaid": {"secrets": ["id:secret"]},
+    }
+    sources = {name: {"preset": name, **table} for name, table in tables.items()}
+    found = of(checks_local.configuration(load(sources=sources)), "sources")
+    assert [(finding.level, finding.what) for finding in found] == [("ok", name) for name in tables]
 
 
 @pytest.mark.parametrize(("free", "level"), [(1 << 40, "ok"), (500 << 20, "warning"), (1 << 20, "problem")])

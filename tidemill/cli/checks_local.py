@@ -9,7 +9,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from gateway.access.guard import check_exposure
-from gateway.sources import recipe_of
+from gateway.keys.store import KeyStore
+from gateway.recipes.catalogue import tells_by_tokens, wants_secrets
+from gateway.sources import access_of, recipe_of
 from tidemill.cli import checks_secrets, checks_spool
 from tidemill.cli.finding import Finding, Findings, ok, problem, warning
 from tidemill.cli.shadows import check_shadows
@@ -18,8 +20,10 @@ from tidemill.kernel.errors import TidemillError
 from tidemill.kernel.jetstream import embedded_binary
 
 if TYPE_CHECKING:
+    from gateway.recipes.recipe import Recipe
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.secrets import SecretRef
+    from tidemill.kernel.settings.sections import SourceSettings
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_CLIENT: Final = (2, 16)
@@ -101,19 +105,28 @@ def _sources(settings: Settings) -> Findings:
     for name, source in settings.sources.items():
         try:
             recipe = recipe_of(name, source)
+            access_of(name, recipe, source, KeyStore())
         except TidemillError as error:
             yield problem("sources", f"{name}: {error.sentence}", error.hint)
-            continue
-        if source.allow_unsigned:
-            yield warning(
-                "sources", f"{name} takes unsigned deliveries", "set its secrets and drop allow_unsigned"
-            )
-        elif not source.learn and not any(secret.active(clock.now()) for secret in source.secrets):
-            yield problem("sources", f"{name} has no secret that still counts", "add the present one")
-        elif any(handshake.token for handshake in recipe.handshake) and not source.verify_tokens:
-            yield warning("sources", f"{name} can't answer its provider's handshake", "set its verify_tokens")
         else:
-            yield ok("sources", name)
+            yield _source(name, source, recipe)
+
+
+def _source(name: str, source: SourceSettings, recipe: Recipe) -> Finding:
+    """Say what is wrong with a source that can be served."""
+    if source.allow_unsigned:
+        return warning(
+            "sources", f"{name} takes unsigned deliveries", "set its secrets and drop allow_unsigned"
+        )
+    others = source.learn or source.tenants or (not source.secrets and not wants_secrets(recipe))
+    if not others and not any(secret.active(clock.now()) for secret in source.secrets):
+        return problem("sources", f"{name} has no secret that still counts", "add the present one")
+    if tells_by_tokens(recipe) and not source.verify_tokens:
+        what = f"{name} lets nobody in: nothing says whose requests count"
+        return problem("sources", what, "set its verify_tokens")
+    if any(handshake.token for handshake in recipe.handshake) and not source.verify_tokens:
+        return warning("sources", f"{name} can't answer its provider's handshake", "set its verify_tokens")
+    return ok("sources", name)
 
 
 def _control(settings: Settings) -> str:
