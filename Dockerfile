@@ -15,7 +15,7 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist \
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin tidemill \
-    && install --directory --owner tidemill --group tidemill --mode 0700 /app /var/lib/nats
+    && install --directory --owner tidemill --group tidemill --mode 0700 /app /var/lib/nats /var/lib/tidemill
 COPY --from=build /opt/tidemill /opt/tidemill
 ENV PATH=/opt/tidemill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app

@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gateway.access.guard import check_exposure
+from tidemill.history.database import locate
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.keys import find_key, hash_key
 from tidemill.kernel.settings.model import Settings
@@ -98,6 +99,17 @@ def test_what_is_acknowledged_outlives_the_container() -> None:
     volume, folder = mount.split(":")
     assert volume in COMPOSE["volumes"]
     assert SERVICES["broker"]["environment"]["NATS_STORE"] == folder
+    assert folder in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_engine_writes_the_history_that_the_gateway_shows() -> None:
+    (mount,) = SERVICES["engine"]["volumes"]
+    assert SERVICES["gateway"]["volumes"] == [mount]
+    volume, folder = mount.split(":")
+    assert volume in COMPOSE["volumes"]
+    assert (
+        locate(Settings.load(ROOT / "deploy" / "tidemill.toml", SECRETS)).database == f"{folder}/history.db"
+    )
     assert folder in (ROOT / "Dockerfile").read_text()
 
 
