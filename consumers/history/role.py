@@ -22,6 +22,7 @@ from tidemill.kernel.settings.model import Settings
 
 _BATCH: Final = 4096
 """Messages of a stream that one transaction takes in at most."""
+_BYTES: Final = 16 << 20
 _FEW: Final = 512
 _PAUSE: Final = 0.1
 _QUIET: Final = 0.25
@@ -152,11 +153,12 @@ class History:
         names = self._broker.names
         subject = names.subject(stream.lower(), ">")
         found: list[Record] = []
-        more = True
-        while more and len(found) < _BATCH:
+        more, size = True, 0
+        while more and len(found) < _BATCH and size < _BYTES:
             start = found[-1].seq + 1 if found else seq + 1
             page, more = await records.page(self._broker.bus, names.stream(stream), subject, start=start)
             found += page
+            size += sum(len(record.body) for record in page)
             more = more and bool(page)
         return found
 

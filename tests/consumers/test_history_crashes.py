@@ -43,14 +43,14 @@ def _same(number: int) -> int:
     return number
 
 
-async def _trigger_all(mill: Mill, number: int) -> None:
+async def _trigger(mill: Mill, begin: int, number: int) -> None:
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def one(value: int) -> None:
         async with places:
             await mill.trigger("stepped" if value % 4 == 0 else "plain", value)
 
-    await asyncio.gather(*(one(value) for value in range(number)))
+    await asyncio.gather(*(one(value) for value in range(begin, begin + number)))
 
 
 async def _all_ended(mill: Mill) -> bool:
@@ -82,7 +82,8 @@ async def test_a_writer_that_is_killed_at_any_moment_loses_and_repeats_nothing(
     request.param = kind
     url = make_url_of(request, tmp_path)
     kills = int(request.config.getoption("--kills"))
-    number = kills * (500 if kills >= 100 else 40)
+    share = 500 if kills >= 100 else 40
+    number = kills * share
     environ = {
         "TIDEMILL_NATS__URL": mill.settings.nats.url,
         "TIDEMILL_NATS__NAMESPACE": mill.settings.nats.namespace,
@@ -97,15 +98,15 @@ async def test_a_writer_that_is_killed_at_any_moment_loses_and_repeats_nothing(
         return Process(words, environ=environ, folder=tmp_path, name=name)
 
     async with mill.engine("router", "mailman"), mill.worker(plain, stepped):
-        making = asyncio.create_task(_trigger_all(mill, number))
         for kill in range(kills):
             process = start(f"writer-{kill}")
-            await process.says("writing the history")
+            making = asyncio.create_task(_trigger(mill, kill * share, share))
+            await process.says("writing the history", within=120)
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             process.signal(signal.SIGKILL)
             await process.exits()
             process.close()
-        await making
+            await making
         last = start("writer-last")
         try:
             await until(lambda: _all_ended(mill), within=120 + number / 50)

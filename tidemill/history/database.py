@@ -19,10 +19,10 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from tidemill.history.tables import facts
-from tidemill.kernel.errors import HistoryError, SettingsError
+from tidemill.kernel.errors import HistoryError, PayloadError, SettingsError
 from tidemill.kernel.settings.model import Settings
 
 __all__ = ["Database", "locate", "open_database"]
@@ -47,6 +47,7 @@ class Database:
         self.id = ""
         self._held: contextlib.ExitStack = contextlib.ExitStack()
         self._inode = 0
+        self._writer = engine.execution_options(tidemill_writes=True)
 
     @property
     def sqlite(self) -> bool:
@@ -69,11 +70,14 @@ class Database:
 
         Raises:
             HistoryError: the database is away, or took too long.
+            PayloadError: a value that was asked for can't stand in the database at all.
         """
         with translated(), self.engine.connect() as connection:
             restore = _limit(connection, seconds)
             try:
                 yield connection
+            except DataError as error:
+                raise PayloadError(f"that can't be asked for: {error.orig}", hint="mend the value") from error
             finally:
                 connection.rollback()
                 restore()
@@ -85,7 +89,7 @@ class Database:
         Raises:
             HistoryError: the database is away, full or busy; nothing was written.
         """
-        with translated(), self.engine.begin() as connection:
+        with translated(), self._writer.begin() as connection:
             yield connection
 
     def claim(self) -> bool:
@@ -95,7 +99,6 @@ class Database:
             HistoryError: the database can't be used.
         """
         if self.file is not None:
-            self._inode = self.file.stat().st_ino
             file = self.file.with_name(self.file.name + ".writer").open("w")
             self._held.callback(file.close)
             try:
@@ -109,9 +112,14 @@ class Database:
             connection.commit()
         return bool(taken)
 
+    def settle(self) -> None:
+        """Remember which file this is, now that there is one."""
+        if self.file is not None:
+            self._inode = self.file.stat().st_ino
+
     @property
     def gone(self) -> bool:
-        """Whether the file that was claimed stands there no more, or another one does."""
+        """Whether the file that was opened stands there no more, or another one does."""
         try:
             return self.file is not None and self.file.stat().st_ino != self._inode
         except FileNotFoundError:
@@ -169,6 +177,7 @@ def open_database(url: URL, *, create: bool = True) -> Database:
                     _upgrade(database)
             else:
                 _check(database)
+            database.settle()
             database.id = _id(database)
     except BaseException:
         database.close()
@@ -223,7 +232,9 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # Who is going to write takes the lock at once: with what it has read before, it might be too late.
+    writes = connection.get_execution_options().get("tidemill_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _limit(connection: Connection, seconds: float) -> Any:

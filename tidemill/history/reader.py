@@ -186,6 +186,9 @@ class HistoryReader:
 
     async def _open(self) -> Database:
         async with self._opening:
+            if self._database is not None and self._database.gone:
+                self._database.close()
+                self._database = None
             if self._database is None:
                 loop: Any = asyncio.get_running_loop()
                 self._database = await loop.run_in_executor(

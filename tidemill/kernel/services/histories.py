@@ -100,7 +100,15 @@ class HistoryFloor:
             BrokerError: the broker is away.
         """
         if self._clock() - self._looked_at >= _LOOK_EVERY:
-            found = (await all_notes(self._bucket)).values()
-            self._floor = min((note.seqs.get("JOURNAL", 0) for note in found), default=NOBODY)
+            found = (await self._bucket.items()).values()
+            self._floor = min(map(_journals_of, found), default=NOBODY)
             self._looked_at = self._clock()
         return self._floor
+
+
+def _journals_of(stored: bytes) -> int:
+    """Return up to which sequence a history has the journals; a note that can't be read says nothing."""
+    try:
+        return int(HistoryNote.unpack(stored).seqs.get("JOURNAL", 0))
+    except (AttributeError, PayloadError, TypeError, ValueError):
+        return 0
