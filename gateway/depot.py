@@ -79,7 +79,7 @@ class Depot:
                 verdict, window = await self._worded(verdict, window), None
                 return await self._publish(verdict, client, waiting)
             except BrokerUnavailableError as error:
-                _note(error)
+                _note(self._spool, error)
         if waiting is not None:
             await waiting.close()  # no run answers while its event is here
         (taken,) = await self._spool.take((verdict,), client, window)
@@ -114,7 +114,7 @@ class Depot:
             try:
                 return await self._publish_all(items, client, window, body)
             except BrokerUnavailableError as error:
-                _note(error)
+                _note(spool, error)
         return await spool.take(items, client, window, body)
 
     async def _publish_all(
@@ -171,8 +171,10 @@ class Depot:
         return Taken(envelope, status, stored.seq, reason)
 
 
-def _note(error: BrokerUnavailableError) -> None:
-    _log.warning("the broker doesn't take events, they go to the spool: %s", error.sentence)
+def _note(spool: Spool, error: BrokerUnavailableError) -> None:
+    """Log the first of those that fail together."""
+    if not spool.holds:
+        _log.warning("the broker doesn't take events, they go to the spool: %s", error.sentence)
 
 
 async def _within(verdict: Accepted | Quarantined, windows: Windows, window: float) -> Accepted | Quarantined:

@@ -227,6 +227,8 @@ class SegmentLog:
         with suppress(OSError):
             os.ftruncate(self._active, segment.size)
             os.fsync(self._active)
+            if not segment.size:
+                self._remove(segment)
         self._retire()
 
     def _retire(self) -> None:
