@@ -9,7 +9,7 @@ from typing import Final
 
 import httpcore
 
-from consumers.forwarding.addresses import Address, is_public, parse_address
+from tidemill.kernel.addresses import Address, is_public, parse_address
 
 _TRIES: Final = 4
 """Addresses of one name that are tried, one after the other."""

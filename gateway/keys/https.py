@@ -12,13 +12,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from gateway.clients import parse_address
 from gateway.keys.places import FetchError, Reply
+from tidemill.kernel.addresses import is_public, parse_address
 
 if TYPE_CHECKING:
     from gateway.keys.places import Ask
@@ -72,7 +71,7 @@ class HttpsFetch:
         if url.scheme != "https" or url.userinfo:
             raise FetchError("only https addresses are asked")
         addresses = await self._resolve(url.host, url.port or 443)
-        if ask.public and not self._inside and not all(is_public(one) for one in addresses):
+        if ask.public and not self._inside and not all(_is_public(one) for one in addresses):
             raise FetchError("its address is inside of a network")
         problem: Exception = FetchError("the host has no address")
         for address in addresses[:_MAX_ADDRESSES]:
@@ -130,9 +129,6 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-def is_public(address: str) -> bool:
-    """Say whether an address is one of the internet's: not this machine's, nor inside of a network."""
-    found = parse_address(address)
-    return (
-        found is not None and found.is_global and not found.is_multicast and not ip_address(found).is_reserved
-    )
+def _is_public(text: str) -> bool:
+    address = parse_address(text)
+    return address is not None and is_public(address)

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.forwarding import pace
-from consumers.forwarding.addresses import is_public, parse_address
 from consumers.forwarding.breaker import Breaker
 from consumers.forwarding.pace import Pace
 from consumers.forwarding.verdict import LONGEST_WAIT, retry_after
 from tidemill.kernel import clock
+from tidemill.kernel.addresses import is_public, parse_address
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 OTHERS = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.keys import https
-from gateway.keys.https import MAX_BYTES, HttpsFetch, is_public
-from gateway.keys.places import Ask, FetchError, PinnedUrls
+from gateway.keys.https import MAX_BYTES, HttpsFetch
+from gateway.keys.places import Ask, FetchError, PinnedUrls, Reply
 from gateway.recipes.vendors import paypal, sns
 
 if TYPE_CHECKING:
@@ -92,11 +92,21 @@ async def test_nobody_listens(authority: Authority) -> None:
     "address",
     [
         *("127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
-        *("::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1", "x", ""),
+        *(
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "224.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::",
+            "x",
+            "",
+        ),
     ],
 )
 async def test_addresses_inside_of_networks_are_refused(address: str, key_server: KeyServer) -> None:
-    assert not is_public(address)
     for addresses in ((address,), ("93.184.216.34", address)):
         with pytest.raises(FetchError, match="inside of a network"):
             await HttpsFetch(resolve=resolver(*addresses))(Ask(key_server.url()))
@@ -111,8 +121,20 @@ async def test_an_address_of_the_operator_s_may_be_inside(
     assert (await fetch(Ask(key_server.url(), public=False))).status == 200
 
 
-def test_public_addresses_are_public() -> None:
-    assert all(is_public(one) for one in ("93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"))
+@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+async def test_public_addresses_are_asked(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def ask(self: HttpsFetch, url: Any, place: str, ask: Ask) -> Reply:
+        assert self
+        assert url
+        assert ask
+        asked.append(place)
+        return Reply(200, b"")
+
+    monkeypatch.setattr(HttpsFetch, "_ask_at", ask)
+    assert (await HttpsFetch(resolve=resolver(address))(Ask("https://keys.example.com/"))).status == 200
+    assert asked == [address]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Which addresses a destination may be: public ones, unless its settings allow others.
+"""Which addresses are the internet's, and which are this machine's or inside of a network.
 
-What is judged is the address that is connected to, behind the look-up of the name, so that no name can
+Whoever asks judges the address that is connected to, behind the look-up of the name, so that no name can
 lead elsewhere than it did when it was checked (DNS rebinding).
 """
 
