@@ -107,7 +107,7 @@ async def _read_on(response: httpcore.Response) -> None:
 
 
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context()
 
 
 __all__ = ["Client", "PrivateAddressError", "UnreachableError"]

@@ -83,6 +83,7 @@ async def deploy(push: Push, ctx: Context) -> bool:
     assert_type(await ctx.wait_for_event("a.b", Push, match={"id": 1}, timeout="1h"), Event[Push])
     assert_type(await ctx.wait_for_event("a.b", Push, timeout=1, default=None), Event[Push] | None)
     assert_type(await ctx.wait_for_signal("stop", Ship, timeout=timedelta(hours=1)), Ship)
+    assert_type(await ctx.reply({"text": "on it"}, status=200, media_type="application/json"), bool)
     assert_type(await ctx.sleep("10m"), None)
     await ctx.sleep(until=datetime.now(UTC), name="until")
     await waits(ctx)
@@ -127,6 +128,7 @@ def legacy(push: Push, ctx: SyncContext) -> int:
     assert_type(ctx.sleep("1h"), None)
     assert_type(ctx.wait_for_approval("ship", timeout="24h"), Approval[None])
     assert_type(ctx.wait_for_signal("stop", Ship, timeout="24h"), Ship)
+    assert_type(ctx.reply("<Response/>", media_type="text/xml"), bool)
     assert_type(ctx.gather(run_suite.call("a"), run_suite.call("b")), list[int])
     return 1
 
