@@ -118,8 +118,9 @@ class Live:
 
     async def _follow_run(self, run: str, seconds: float) -> AsyncIterator[bytes]:
         woken = asyncio.Event()
-        subject = self._broker.names.journal(run)
-        subscription = await self._broker.bus.subscribe(subject, lambda _: woken.set())
+        names, bus = self._broker.names, self._broker.bus
+        journal = await bus.subscribe(names.journal(run), lambda _: woken.set())
+        logs = await bus.subscribe(names.subject("logs", run), lambda _: woken.set())
         try:
             async for due in self._beats(woken, seconds):
                 if due:
@@ -129,7 +130,8 @@ class Live:
                 else:
                     yield _BEAT
         finally:
-            await subscription.stop()
+            await journal.stop()
+            await logs.stop()
 
     async def _beats(self, woken: asyncio.Event, seconds: float) -> AsyncIterator[bool]:
         """Yield True when woken, False from time to time, for as long as a listener may stay."""

@@ -91,7 +91,7 @@ class ControlSite:
         self._api = [*_api_routes(self._services, sources), *PulseApi(pulses).routes(), *others]
         self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
         self._stopping = asyncio.Event()
-        self._api += RunLogsApi(RunLogReader(broker.bus), self._services.runs, self._stopping).routes()
+        self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
         self._api += AuditApi(self._access.audit).routes()
 
     def application(self, ready: Check) -> ASGIApp:
@@ -123,6 +123,7 @@ def _services(broker: Broker, frame: Frame, history: HistoryReader, pulses: Puls
         broker=broker,
         history=history,
         runs=runs,
+        logs=RunLogReader(broker.bus),
         definitions=definitions,
         tokens=Tokens(broker),
         letters=DeadLetters(broker, runs),

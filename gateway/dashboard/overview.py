@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from starlette.routing import Route
 
 from gateway.dashboard.charts import Chart, chart
-from gateway.dashboard.history_lag import history_lag
 from gateway.dashboard.part import Part, part
 from gateway.dashboard.run_table import find_runs
 from tidemill.history.overview import ErrorQuery
@@ -63,13 +62,12 @@ class Overview:
     async def show_overview(self, request: Request) -> Response:
         """How the installation is, and what it needs."""
         services, now = self.services, time.time()
-        pulse, needs, runs, ended, requests, lag = await asyncio.gather(
+        pulse, needs, runs, ended, requests = await asyncio.gather(
             part(services.pulses.take()),
             self._needs(now),
             find_runs(services, RunQuery(), limit=_RECENT),
             part(services.history.run_rates(span=60, since=now - _HOUR)),
             part(services.history.delivery_rates(span=60, since=now - _HOUR)),
-            part(history_lag(services)),
         )
         return services.frame.page(
             request,
@@ -87,7 +85,6 @@ class Overview:
             created=sum(one.count for one in ended.content or () if one.what == "created"),
             took=_mean(ended.content or ()),
             rates_missing=ended.missing,
-            lag=lag,
             now=now,
         )
 

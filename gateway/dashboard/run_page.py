@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ from starlette.routing import Route
 from gateway.api.parameters import run_id
 from gateway.dashboard.bodies import NAMES, find_body
 from gateway.dashboard.family_graph import family_graph
+from gateway.dashboard.log_lines import log_lines
+from gateway.dashboard.part import part
 from gateway.dashboard.run_story import find_story
 from gateway.dashboard.shown import clip, show_body
 from gateway.dashboard.timebars import MOST, SCALE, time_bars
@@ -49,7 +52,10 @@ class RunPage:
 
     async def show_run(self, request: Request) -> Response:
         """Everything about one run."""
-        story = await find_story(self.services, run_id(request))
+        wanted = run_id(request)
+        story, logs = await asyncio.gather(
+            find_story(self.services, wanted), part(log_lines(self.services.logs, wanted))
+        )
         detail = story.detail
         run = detail.run
         return self.services.frame.page(
@@ -68,6 +74,7 @@ class RunPage:
             graph=family_graph(story.lineage, detail),
             payload=show_body(detail.payload),
             result=show_body(detail.result),
+            logs=logs,
             traceback=clip(detail.traceback[-_TRACE:], _TRACE),
             ended=run.ended_at is not None,
             tokens=[

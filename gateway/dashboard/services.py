@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.pulse import Pulses
     from tidemill.kernel.services.quarantine import Quarantine
     from tidemill.kernel.services.registry import Definitions
+    from tidemill.kernel.services.run_logs import RunLogReader
     from tidemill.kernel.services.runs import Runs
     from tidemill.kernel.services.tokens import Tokens
 
@@ -28,6 +29,7 @@ class Services:
     broker: Broker
     history: HistoryReader
     runs: Runs
+    logs: RunLogReader
     definitions: Definitions
     tokens: Tokens
     letters: DeadLetters

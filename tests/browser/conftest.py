@@ -1,0 +1,185 @@
+"""A real Chromium before a whole installation, as `tidemill dev` starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Service
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+ROOT: Final = Path(__file__).parents[2]
+ENVIRON: Final = os.environ  # noqa: TID251 - the tests' own switches, nothing of the product's
+SHOTS: Final = Path(ENVIRON.get("TIDEMILL_SCREENSHOTS") or ROOT / ".screenshots")
+PATIENCE: Final = 30_000.0
+"""Milliseconds after which something that a page has to show has failed to come."""
+SETTINGS: Final = """\
+[gateway]
+listen = "127.0.0.1:0"
+[nats]
+durability = "os"
+[sources.github]
+preset = "github"
+secrets = ["one of them"]
+"""
+TASKS: Final = '''\
+"""Tasks of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill import Context, Retry, task
+
+
+@dataclass
+class Cargo:
+    name: str
+    crates: int
+
+
+@task
+async def weigh(crate: int, ctx: Context) -> int:
+    async def look() -> int:
+        return crate * 7
+
+    return await ctx.step("look", look)
+
+
+@task(on="github.push")
+async def announce(push: dict[str, Any]) -> str:
+    return "<script>alert(1)</script>"
+
+
+@task
+async def ship(cargo: Cargo, ctx: Context) -> dict[str, Any]:
+    async def load() -> str:
+        ctx.log.info("loading %s", cargo.name)
+        return f"{cargo.crates} crates of {cargo.name}"
+
+    loaded = await ctx.step("load", load)
+    weights = await ctx.gather(*[weigh.call(crate) for crate in range(cargo.crates)])
+    approval = await ctx.wait_for_approval("leave", timeout="1h")
+    return {"loaded": loaded, "weights": weights, "approved": approval.approved, "by": approval.by}
+
+
+@task(retry=Retry(max_attempts=2, min_delay=0.01, max_delay=0.01))
+async def leak(number: int) -> None:
+    raise ValueError(f"<b>water</b> in hold {number}")
+
+
+@task(concurrency=2)
+async def sail(hours: int) -> None:
+    await asyncio.sleep(hours * 3600)
+'''
+
+
+def missing(reason: str) -> None:
+    """Skip what can't be tested here; in CI it has to be."""
+    pytest.fail(reason) if ENVIRON.get("CI") else pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Harbour:
+    """The installation, as programs see it."""
+
+    control: str
+    public: str
+    client: httpx.Client
+
+    def trigger(self, task: str, payload: Any) -> str:
+        answer = self.client.post(f"/api/v1/tasks/{task}/trigger", json={"payload": payload})
+        return str(answer.raise_for_status().json()["run_id"])
+
+    def until(self, path: str, condition: Callable[[Any], object]) -> Any:
+        """Wait until an answer of the API is as it has to be, and return it."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while True:
+            answer = self.client.get(path)
+            if answer.is_success and condition(answer.json()):
+                return answer.json()
+            assert time.monotonic() < deadline, f"{path}: {answer.text}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
+    folder = tmp_path_factory.mktemp("harbour")
+    (folder / "tidemill.toml").write_text(SETTINGS)
+    (folder / "tasks.py").write_text(TASKS)
+    dev = Service(("dev", "tasks.py", "--port", "0", "--no-reload"), folder)
+    try:
+        control = dev.wait_for(r"control API  (http://\S+)/api/v1")[1]
+        public = re.sub(
+            r"/webhooks.*", "", next(line for line in dev.lines if "webhooks" in line).split()[-1]
+        )
+        with httpx.Client(base_url=control, timeout=20) as client:
+            running = Harbour(control, public, client)
+            running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 5)
+            yield running
+    finally:
+        assert dev.end() == 0, "\n".join(dev.lines)
+        assert "Traceback" not in "\n".join(dev.lines)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium; where it isn't installed its tests are skipped, in CI they fail."""
+    program = shutil.which("chromium")
+    if program is None:
+        missing("Chromium is missing: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def is_fault(message: ConsoleMessage) -> bool:
+    """Say whether a page logged a fault; answers of 404 and 422 are none, as the tests ask for them."""
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
+@pytest.fixture
+def open_page(chromium: Browser, harbour: Harbour) -> Iterator[Callable[..., Page]]:
+    """Opens pages; at the end none may have logged an error, a blocked script or style least of all."""
+    contexts, said = [], []
+
+    def opened(path: str, *, theme: str = "light", **given: Any) -> Page:
+        context = chromium.new_context(base_url=harbour.control, **given)
+        context.set_default_timeout(PATIENCE)
+        context.add_cookies([{"name": "tidemill-theme", "value": theme, "url": harbour.control}])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text) if is_fault(message) else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core from npm, under tests/npm/node_modules or the folder that TIDEMILL_TEST_NPM names."""
+    modules = Path(ENVIRON.get("TIDEMILL_TEST_NPM") or ROOT / "tests/npm/node_modules")
+    file = modules / "axe-core/axe.min.js"
+    if not file.exists():
+        missing(f"{file} isn't there: npm ci --prefix tests/npm fetches it")
+    return file.read_text(encoding="utf-8")
