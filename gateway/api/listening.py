@@ -9,10 +9,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.parameters import MAX_SEQUENCE
-from gateway.lines import Lines
+from gateway.lines import MEDIA_TYPE, Lines
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.services.deliveries import parse_since
 from tidemill.kernel.services.feed import Feed, Interest
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.services.events import Events
 
 MOST_LISTENERS: Final = 16
+LIFETIME: Final = 600.0
+"""Seconds after which a stream ends, so that a key that was taken away soon counts no more."""
 HEARTBEAT: Final = 10.0
 """Seconds in which at least one line is sent."""
 POLL: Final = 0.25
@@ -54,14 +56,16 @@ class ListenApi:
     async def stream(self, request: Request) -> Response:
         """The deliveries of a source from now on, or from a place on, a line of JSON each.
 
-        It goes on until somebody ends it. A line that only has a `position` comes first, and whenever there
-        is nothing else to say.
+        It goes on for ten minutes, or until somebody ends it. A line that only has a `position` comes first,
+        and whenever there is nothing else to say.
         """
         given = request.query_params
         interest = Interest(given.get("source", ""), given.get("type"))
         feed = Feed(self.bus, self.events, interest)
         since = parse_since(given["since"]) if "since" in given else None
         after = _sequence(given["after"]) if "after" in given else None
+        if request.method == "HEAD":
+            return Response(media_type=MEDIA_TYPE)
         await feed.begin(after, since)
         if self.listeners >= MOST_LISTENERS:
             detail = f"{MOST_LISTENERS} others listen here already."
@@ -73,8 +77,8 @@ class ListenApi:
         try:
             yield {"position": feed.seq, "missed": feed.missed}
             loop = asyncio.get_running_loop()
-            said = loop.time()
-            while not self.stopping.is_set():
+            said, until = loop.time(), loop.time() + LIFETIME
+            while not self.stopping.is_set() and loop.time() < until:
                 before, pause = feed.seq, POLL
                 try:
                     async for delivery in feed.next():

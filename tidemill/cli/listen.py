@@ -106,7 +106,7 @@ async def _follow(listening: Listening, *, as_json: bool) -> None:
 def _line(delivery: Delivery, response: httpx.Response | None) -> str:
     """Return one delivery in one line: when, its number, what it is, and what the local gateway said."""
     moment = datetime.fromisoformat(str(delivery["received_at"])).astimezone().strftime("%H:%M:%S")
-    answer = "its body is gone" if response is None else told(response, document_of(response))
+    answer = "not posted" if response is None else told(response, document_of(response))
     return f"{moment}  {delivery['seq']}  {delivery['type']}  {delivery['id']}  ->  {answer}"
 
 

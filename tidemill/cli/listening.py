@@ -33,6 +33,8 @@ _POST_SECONDS: Final = 60.0
 _FRESH: Final = 30.0
 """Seconds for which a delivery is signed with the time at which it came, so that twice is the same."""
 _OLDEST: Final = 60.0
+_SHORT: Final = 5.0
+"""Seconds: a stream that ends sooner is taken for broken."""
 _COME_AGAIN: Final = frozenset({429, 502, 503, 504})
 _PARTS: Final = frozenset({"seq", "id", "type", "received_at"})
 Delivery = dict[str, Any]
@@ -88,7 +90,8 @@ class LocalGateway:
         )
         query = urlsplit(signed.url).query
         url = f"{target}?{query}" if query else target
-        return await client.post(url, content=signed.body, headers=signed.headers)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in signed.headers.items()]
+        return await client.post(url, content=signed.body, headers=headers)
 
     def _body(self, delivery: Delivery) -> bytes:
         if "body64" in delivery:
@@ -132,7 +135,7 @@ class Listening:
     position: int | None = None
 
     async def deliveries(self) -> AsyncIterator[tuple[Delivery, httpx.Response | None]]:
-        """Yield each delivery with the local answer; None where its body is gone.
+        """Yield each delivery with the local answer; None where it can't be posted, or its body is gone.
 
         A connection that ends is opened again where it ended, after a growing pause.
 
@@ -144,10 +147,11 @@ class Listening:
         failures, met, count = 0, False, 0
         async with httpx.AsyncClient(timeout=_POST_SECONDS, trust_env=False) as client:
             while True:
-                reason = "it ended"
+                reason: str | None = None
+                began = time.monotonic()
                 try:
                     async for line in self.feed.lines(self._place()):
-                        failures, met = 0, True
+                        met = True
                         if not line.keys() >= _PARTS:
                             self._note(line)
                             continue
@@ -159,8 +163,12 @@ class Listening:
                     if not met:
                         raise
                     reason = error.sentence
+                lasted = time.monotonic() - began >= _SHORT
+                failures = 0 if lasted else failures
+                if reason is None and lasted:
+                    continue  # it ended as streams do, after a while: the next one goes on
                 failures += 1
-                await self._pause(failures, f"the stream of {self.feed.url} broke: {reason}")
+                await self._pause(failures, f"the stream of {self.feed.url} broke: {reason or 'it ended'}")
 
     def _place(self) -> dict[str, str | int]:
         if self.position is None:
@@ -182,7 +190,10 @@ class Listening:
         while True:
             try:
                 response = await self.gateway.post(client, delivery)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.LocalProtocolError, httpx.InvalidURL) as error:
+                self.tell(f"{delivery['id']} can't be posted: {error}")
+                return None
+            except httpx.HTTPError as error:
                 reason = str(error) or type(error).__name__
             else:
                 if response.status_code not in _COME_AGAIN:

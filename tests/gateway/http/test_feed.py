@@ -172,6 +172,28 @@ async def test_what_cannot_be_listened_to_is_said(house: House, query: str) -> N
 
 
 @pytest.mark.integration
+async def test_a_stream_ends_after_a_while_and_a_head_request_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "LIFETIME", 0.05)
+    async with listening_to(house, "source=github") as reader:
+        await reader.line()
+        assert await reader.ended()
+    async with asyncio.timeout(10):
+        answer = await house.client.head(f"{house.control}/deliveries/stream?source=github")
+    assert answer.status_code == 200
+
+
+@pytest.mark.integration
+async def test_what_somebody_else_put_there_stops_nothing(house: House) -> None:
+    async with listening_to(house, "source=github") as reader:
+        await reader.line()
+        await house.broker.bus.publish(house.broker.names.event("github", "github.odd"), b"no frame at all")
+        await house.deliver(push(1), guid="behind")
+        assert (await reader.line())["id"] == "behind"
+
+
+@pytest.mark.integration
 async def test_a_gateway_that_stops_ends_its_streams(house: House) -> None:
     async with listening_to(house, "source=github") as reader:
         await reader.line()

@@ -286,13 +286,13 @@ def parse_since(text: str) -> float:
     hint = "write an instant like 2026-11-22T12:00:00Z, or how long ago, like 90m or 2d"
     try:
         if text[:1].isdigit() and "T" not in text.upper():
-            return clock.now().timestamp() - clock.seconds(text)
+            return max(0.0, clock.now().timestamp() - clock.seconds(text))
         moment = datetime.fromisoformat(text)
     except (ValueError, SettingsError) as error:
         raise PayloadError(f"since={text!r} can't be used", hint=hint) from error
     if moment.tzinfo is None:
         raise PayloadError(f"since={text!r} names no time zone", hint=hint)
-    return moment.timestamp()
+    return max(0.0, moment.timestamp())
 
 
 def _as_json(body: bytes) -> dict[str, str]:

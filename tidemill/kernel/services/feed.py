@@ -113,7 +113,11 @@ class Feed:
         """
         found, _ = await records.page(self._bus, self._stream, self._subject, start=self.seq + 1, limit=PAGE)
         for record in found:
-            event = read_event(StoredMessage.of(record))
+            try:
+                event = read_event(StoredMessage.of(record))
+            except PayloadError:  # somebody else's message: it must not stop what comes behind it
+                self.seq = record.seq
+                continue
             batch = _batch_of(event)
             if self._interest.fits(event) and batch not in self._batches:
                 yield await self._document(event, batch)
