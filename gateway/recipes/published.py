@@ -134,11 +134,11 @@ Found = list[tuple[int, "PublicKey"]] | Wanted
 
 
 def _fixed_place(published: PublishedKeys, url: str | None) -> KeyPlace | None:
-    if url is not None:
-        return KeySetPlace(url, public=False)
-    if published.url is not None:
-        return KeySetPlace(published.url)
-    return IssuerPlace(published.issuer) if published.issuer is not None else None
+    """Return the place that no request chooses; the operator's own may be inside of a network."""
+    address = url or published.url
+    if address is not None:
+        return KeySetPlace(address, public=False)
+    return IssuerPlace(published.issuer, public=False) if published.issuer is not None else None
 
 
 def kid_text(value: Any) -> str | None:

@@ -340,6 +340,17 @@ async def test_what_can_t_be_right_is_refused_and_nobody_is_asked(provider: Prov
     assert stage.web.asked == []
 
 
+async def test_what_a_request_or_a_credential_chooses_is_asked_on_public_addresses_alone(
+    stage: Stage,
+) -> None:
+    for provider in PROVIDERS:
+        stage.web.answers.update(provider.answers)
+        await stage.judge(provider, provider.signed())
+    inside = {urlsplit(ask.url).hostname for ask in stage.web.asked if not ask.public}
+    named = {"www.googleapis.com", "auth.neon.example", "login.example.com", "keys.example.com"}
+    assert inside == named  # what presets and settings name; no request has a say in it
+
+
 async def test_a_stranger_s_certificate_is_never_fetched(stage: Stage) -> None:
     paypal = next(one for one in PROVIDERS if one.name == "paypal")
     sent = paypal.signed()
