@@ -129,7 +129,7 @@ class TenantRings:
     def _keep(self, key: str, secrets: tuple[tuple[Secret, datetime | None], ...], begun: float) -> _Kept:
         told = self._told.get(key)
         unsure = told is not None and begun < told + UNSURE_SECONDS
-        kept = _Kept(secrets, begun + (UNSURE_SECONDS / 4 if unsure else KEEP_SECONDS))
+        kept = _Kept(secrets, begun if unsure else begun + KEEP_SECONDS)
         self._forget(key)
         shelf = self._known if secrets else self._unknown
         shelf[key] = kept

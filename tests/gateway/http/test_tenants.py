@@ -82,6 +82,32 @@ async def test_a_tenant_s_life(shops: Callable[..., Settings], housed: Callable[
         assert (await house.ask("sources/shop/tenants")).json() == {"tenants": []}
 
 
+async def test_a_rotation_under_load_refuses_nobody(
+    shops: Callable[..., Settings], housed: Callable[..., Any]
+) -> None:
+    async with housed(shops()) as house, housed(shops()) as other:
+        await make(house, "acme", "number 0")
+        await until(other, "acme", "number 0", 202)
+        present, statuses = ["number 0"], []
+
+        async def post(gateway: House) -> None:
+            while len(present) < 6:
+                statuses.append(await status(gateway, "acme", present[-1]))
+
+        async def turn() -> None:
+            for number in range(1, 6):
+                answer = await make(house, "acme", f"number {number}", "/rotate", overlap="60s")
+                assert answer.status_code == 201
+                before = len(statuses)
+                present.append(f"number {number}")
+                while len(statuses) < before + 20 and number < 5:  # noqa: ASYNC110 - what was answered has no event
+                    await asyncio.sleep(0.01)
+
+        await asyncio.gather(turn(), *(post(gateway) for gateway in (house, other) for _ in range(3)))
+        assert set(statuses) == {202}
+        assert len(statuses) >= 80
+
+
 async def test_nobody_s_secret_counts_for_somebody_else(
     shops: Callable[..., Settings], housed: Callable[..., Any]
 ) -> None:
