@@ -2,9 +2,9 @@
 
     git worktree add /tmp/before COMMIT && python benchmarks/since.py /tmp/before
 
-Each tree's gateway is a process of its own beside a broker of its own, and gets the same load in turn. What
-is compared is the CPU time of the gateway's process for each request, which neighbours disturb least. The
-first round warms up and doesn't count.
+Each tree's gateway is a process of its own beside a broker of its own, and both get the same load at the same
+time, so that neighbours disturb them alike. What is compared is the CPU time of the gateway's process for
+each request. The first round warms up and doesn't count.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -54,17 +55,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, default=32)
     options = parser.parse_args()
     trees = {NOW: HERE.parent, BEFORE: options.folder.absolute()}
     costs: dict[str, list[float]] = {name: [] for name in trees}
-    with tempfile.TemporaryDirectory(prefix="tidemill-since-") as name, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="tidemill-since-") as name,
+        ExitStack() as stack,
+        ThreadPoolExecutor(2) as pool,
+    ):
         running = {
             tree: stack.enter_context(gateway(path, Path(name) / tree)) for tree, path in trees.items()
         }
         for number in range(options.rounds + 1):
-            for tree, (port, pid) in running.items():
-                sample = measure(port, pid, options, options.seconds)
+            samples = pool.map(lambda one: measure(*one, options, options.seconds), running.values())
+            for tree, sample in zip(running, samples, strict=True):
                 if sample["failed"]:
                     raise SystemExit(f"{tree}: {sample['failed']:.0f} requests weren't answered 202")
                 if number:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -30,6 +31,7 @@ MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 200
 SECONDS: Final = 30.0
 MIN_RATE: Final = 64 * 1024
+_NAME: Final = itemgetter(0)
 _FRAMING_FACTOR: Final = 8
 
 Refusal = tuple[HTTPStatus, str]
@@ -163,7 +165,7 @@ class Connection(HttpToolsProtocol):
             raise HeadError
         if self.parser.should_upgrade():
             return  # the parser will begin with this request again
-        if sum(name == b"host" for name, _ in self.headers) != 1 and self._needs_host():
+        if list(map(_NAME, self.headers)).count(b"host") != 1 and self._needs_host():
             self._refusal = _NO_HOST
             raise HeadError
         super().on_headers_complete()

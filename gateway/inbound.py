@@ -21,7 +21,7 @@ class Inbound:
         named: the delivery's id, where nothing that it says tells it from others; empty for a fresh one.
     """
 
-    __slots__ = ("_by_name", "body", "headers", "method", "named", "path", "query", "received_at")
+    __slots__ = ("_every", "_single", "body", "headers", "method", "named", "path", "query", "received_at")
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a request
         self,
@@ -41,28 +41,33 @@ class Inbound:
         self.body = body
         self.received_at = received_at
         self.named = named
-        by_name = {name: [value] for name, value in headers}
-        if len(by_name) < len(headers):
-            by_name = {name: [] for name in by_name}
+        self._single = dict(headers)
+        self._every: dict[bytes, list[bytes]] | None = None
+        if len(self._single) < len(headers):
+            self._every = {name: [] for name in self._single}
             for name, value in headers:
-                by_name[name].append(value)
-        self._by_name = by_name
+                self._every[name].append(value)
 
     @property
     def repeats(self) -> bool:
         """Whether a header was sent more than once."""
-        return len(self._by_name) < len(self.headers)
+        return self._every is not None
 
     @property
     def names(self) -> KeysView[bytes]:
         """The names of its headers."""
-        return self._by_name.keys()
+        return self._single.keys()
 
     def values(self, name: bytes) -> list[bytes]:
         """Return a header's values, one for each time it was sent."""
-        return self._by_name.get(name, [])
+        if self._every is not None:
+            return self._every.get(name, [])
+        value = self._single.get(name)
+        return [] if value is None else [value]
 
     def header(self, name: bytes) -> bytes | None:
         """Return a header's value; one that was sent repeatedly is joined by a comma (RFC 9110, 5.3)."""
-        values = self.values(name)
-        return (values[0] if len(values) == 1 else b", ".join(values)) if values else None
+        if self._every is None:
+            return self._single.get(name)
+        values = self._every.get(name)
+        return b", ".join(values) if values else None

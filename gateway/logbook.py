@@ -244,8 +244,10 @@ def _facts(
 def _line(entry: Mapping[str, Any]) -> bytes:
     """Return an entry as a line; one that is too long for a message names fewer events, and how many."""
     line = orjson.dumps(entry, default=str)
+    if len(line) <= MOST_LINE:
+        return line
     events = entry.get("events", ())
-    if len(line) <= MOST_LINE or len(events) < 2:  # noqa: PLR2004 - there is nothing to leave out
+    if len(events) < 2:  # noqa: PLR2004 - there is nothing to leave out
         return line
     kept = max(1, len(events) * MOST_LINE // (2 * len(line)))
     return _line({**entry, "events": events[:kept], "of": entry.get("of", len(events))})
