@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("ingress.py", "runs.py", "latency.py", "durable.py", "waiting.py")
+SCRIPTS = ("ingress.py", "stages.py", "runs.py", "latency.py", "durable.py", "waiting.py")
 
 
 def main() -> int:
