@@ -23,12 +23,13 @@ import orjson
 from sqlalchemy import Connection, select, text
 from sqlalchemy.engine import make_url
 
-from tidemill.history import tables
+from tidemill.history import search, tables
 from tidemill.history.database import Database, open_database
 from tidemill.history.delivery_queries import DeliveryQuery, list_dead, list_deliveries
 from tidemill.history.event_queries import EventQuery, event_detail, list_events
 from tidemill.history.lineage import lineage
 from tidemill.history.overview import ErrorQuery, delivery_rates, list_errors, run_rates, totals
+from tidemill.history.reading import first_since
 from tidemill.history.run_details import run_detail
 from tidemill.history.run_lists import RunQuery, list_runs
 from tidemill.history.writer import STREAMS, HistoryWriter
@@ -166,15 +167,25 @@ def write(database: Database, made: Made) -> None:
     print(f"writer: {made.runs / spent:,.0f} runs/s, {cpu / made.runs * 1e6:.0f} us of processor time a run")
 
 
+def forget_words(database: Database) -> None:
+    """Keep the words of seven days, as the settings' defaults do; one step forgets one day, or some runs."""
+    before = time.time() - 7 * 86_400
+    more = True
+    while more:
+        with database.writing() as connection:
+            below = first_since(connection, tables.runs, before)
+            more = search.forget(connection, before=before, below=below, limit=50_000) > 0
+
+
 def pages(query: RunQuery) -> Callable[[Connection, random.Random], object]:
     """Ask for the first page of a list, and for the next two."""
 
     def ask(connection: Connection, _: random.Random) -> object:
         cursor = None
         for _number in range(3):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.thread_time()
             page = list_runs(connection, query, cursor=cursor)
-            taken.append(time.perf_counter() - began)
+            taken.append((time.perf_counter() - began, time.thread_time() - busy))
             cursor = page.cursor
             if cursor is None:
                 break
@@ -183,7 +194,7 @@ def pages(query: RunQuery) -> Callable[[Connection, random.Random], object]:
     return ask
 
 
-taken: list[float] = []
+taken: list[tuple[float, float]] = []
 NOW = time.time()
 QUESTIONS: dict[str, Callable[[Connection, random.Random], object]] = {
     "runs": pages(RunQuery()),
@@ -235,22 +246,28 @@ def _some_run(connection: Connection, chance: random.Random) -> str:
 
 
 def ask(database: Database) -> None:
-    """Ask every question, and print the 95th percentile of its answers' times."""
+    """Ask every question; print the 95th percentiles of its answers: time on the clock, and of the processor.
+
+    Where the machine has other work too, the time of the processor says more; that of a server of its
+    own (PostgreSQL) isn't in it.
+    """
     chance = random.Random(2)
-    worst = 0.0
+    worst = (0.0, 0.0)
+    print(f"{'':32} {'median':>10} {'p95':>10} {'p95, CPU':>10}")
     for name, question in QUESTIONS.items():
         taken.clear()
         for _ in range(ASKED):
             with database.reading(60) as connection:
-                began, known = time.perf_counter(), len(taken)
+                began, busy, known = time.perf_counter(), time.thread_time(), len(taken)
                 question(connection, chance)
                 if len(taken) == known:
-                    taken.append(time.perf_counter() - began)
-        times = sorted(taken)
-        p95 = times[int(len(times) * 0.95)]
-        worst = max(worst, p95)
-        print(f"{name:32} p50 {times[len(times) // 2] * 1e3:7.1f} ms   p95 {p95 * 1e3:7.1f} ms")
-    print(f"slowest p95: {worst * 1e3:.1f} ms")
+                    taken.append((time.perf_counter() - began, time.thread_time() - busy))
+        clock, cpu = (sorted(times) for times in zip(*taken, strict=True))
+        place = int(len(taken) * 0.95)
+        worst = max(worst[0], clock[place]), max(worst[1], cpu[place])
+        shown = (clock[len(taken) // 2], clock[place], cpu[place])
+        print(f"{name:32} " + " ".join(f"{seconds * 1e3:7.1f} ms" for seconds in shown), flush=True)
+    print(f"slowest p95: {worst[0] * 1e3:.1f} ms on the clock, {worst[1] * 1e3:.1f} ms of the processor")
 
 
 def size(database: Database) -> float:
@@ -278,6 +295,7 @@ def main() -> None:
             there = connection.execute(select(tables.positions.c.seq).limit(1)).first() is not None
         if not (given.keep and there):
             write(database, Made(given.runs))
+        forget_words(database)
         if not database.sqlite:
             with database.writing() as connection:
                 connection.execute(text("ANALYZE"))

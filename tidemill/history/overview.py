@@ -59,14 +59,14 @@ def run_rates(
     """
     table, begin, end = run_counts, *_range(span, since, until)
     query = (
-        select(table)
+        select(table.c.at, table.c.status, table.c.count, table.c.seconds)
         .where(table.c.span == span, table.c.task == (task or ALL), table.c.at >= begin, table.c.at < end)
         .order_by(table.c.at)
         .limit(_MOST)
     )
     return [
-        Bucket(at=row["at"], name=task or "", what=row["status"], count=row["count"], seconds=row["seconds"])
-        for row in connection.execute(query).mappings()
+        Bucket(at=at, name=task or "", what=status, count=count, seconds=seconds)
+        for at, status, count, seconds in connection.execute(query)
     ]
 
 
@@ -84,14 +84,14 @@ def delivery_rates(
     table, begin, end = delivery_counts, *_range(span, since, until)
     name = source if source is not None else ALL
     query = (
-        select(table)
+        select(table.c.at, table.c.verdict, table.c.count)
         .where(table.c.span == span, table.c.source == name, table.c.at >= begin, table.c.at < end)
         .order_by(table.c.at)
         .limit(_MOST)
     )
     return [
-        Bucket(at=row["at"], name=source or "", what=row["verdict"], count=row["count"])
-        for row in connection.execute(query).mappings()
+        Bucket(at=at, name=source or "", what=verdict, count=count)
+        for at, verdict, count in connection.execute(query)
     ]
 
 

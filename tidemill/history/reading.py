@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
 
 from tidemill.history.rows import (
     DeadRow,
@@ -119,10 +119,11 @@ def first_since(connection: Connection, table: Table, moment: float) -> int:
     if low is None:
         return 0
     high = connection.execute(select(func.max(table.c.number))).scalar_one() + 1
+    look = select(table.c.number, at).where(table.c.number >= bindparam("middle"))
+    look = look.order_by(table.c.number).limit(1)
     while low < high:
         middle = (low + high) // 2
-        look = select(table.c.number, at).where(table.c.number >= middle).order_by(table.c.number).limit(1)
-        found = connection.execute(look).first()
+        found = connection.execute(look, {"middle": middle}).first()
         if found is None or found[1] >= moment:
             high = middle
         else:

@@ -128,10 +128,11 @@ def _by_words(  # noqa: PLR0913 - as `_part`
     driver, rest = _split(query, status)
     wanted, looked = driver | rest, 0
     rows: list[RunRow] = []
+    chunk = _CHUNK if wanted else min(_CHUNK, limit + 1)
     while looked < _WORD_SCAN_LIMIT and len(rows) <= limit:
-        numbers = find_numbers(connection, query.text or "", low=low, below=below, limit=_CHUNK)
+        numbers = find_numbers(connection, query.text or "", low=low, below=below, limit=chunk)
         rows += _fitting(connection, numbers, wanted)
-        if len(numbers) < _CHUNK:
+        if len(numbers) < chunk:
             return rows, None
         looked, below = looked + len(numbers), numbers[-1]
     return rows, below
