@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tidemill.kernel.services.destinations import PREFIX
-from tidemill.kernel.subjects import run_of_event
+from tidemill.kernel.subjects import escape, run_of_event
 
 if TYPE_CHECKING:
     from conftest import Mill, Receiver, StartWorker
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 NOTHING = "from tidemill import task\n\n@task\nasync def nothing() -> None: ...\n"
+
+
+async def defined(mill: Mill) -> None:
+    """Wait until events find the destination: its task is published behind the worker's own."""
+    async with asyncio.timeout(20):
+        while await mill.broker.tasks.get(escape(PREFIX + "crm")) is None:  # noqa: ASYNC110 - another process does it
+            await asyncio.sleep(0.02)
 
 
 async def test_the_event_is_sent_again_under_the_same_id(
@@ -32,6 +39,7 @@ async def test_the_event_is_sent_again_under_the_same_id(
         "TIDEMILL_DESTINATIONS__CRM__TIMEOUT": "60s",
     }
     first = await start_worker(NOTHING, **environ)
+    await defined(mill)
     key = await mill.post("test.done", {"a": 1})
     await receiver.wait_for(1)
     first.signal(signal.SIGKILL)
