@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -18,6 +19,8 @@ _HIGH: Final = 46
 _ACROSS: Final = 60
 _DOWN: Final = 14
 _LABEL: Final = 24
+_TOKEN: Final = re.compile(r"(?:^|/)(?:approval|token):(.+)", re.DOTALL)
+"""A name in the key of a wait, behind its branch of the code."""
 _ASKING: Final = ("approval", "token")
 
 
@@ -124,7 +127,8 @@ def _decided(detail: RunDetail) -> Iterable[tuple[str, str]]:
 
 def _named(key: str) -> str:
     """Return a token's name by the key of its wait, or by its mailbox."""
-    return key.rpartition("/")[2].partition(":")[2] or key
+    found = _TOKEN.search(key)
+    return found[1] if found is not None else key
 
 
 def _add_asked(plan: _Plan, run: str, asked: Iterable[tuple[str, str]]) -> None:

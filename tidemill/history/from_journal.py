@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from tidemill.history.changes import Changes
 from tidemill.history.journal_projection import JournalProjection, JournalRecord
 from tidemill.history.reading import run_of, timeline_of
-from tidemill.history.rows import Body, RunDetail, RunRow
+from tidemill.history.rows import Body, RunDetail
 from tidemill.history.run_details import TIMELINE_LIMIT
 from tidemill.history.tables import Row
 from tidemill.history.waterfall import waterfall
@@ -37,7 +37,8 @@ def detail_from_journal(run_id: str, entries: Sequence[Entry]) -> RunDetail | No
     if run_id not in rows:
         return None
     run = run_of(cast("RowMapping", rows[run_id]))
-    told = [timeline_of(cast("RowMapping", row)) for row in changes.timeline[:TIMELINE_LIMIT]]
+    rows_told = sorted(changes.timeline, key=lambda row: (row["number"], row["part"]))[:TIMELINE_LIMIT]
+    told = [timeline_of(cast("RowMapping", row)) for row in rows_told]
     bodies: dict[str, Any] = {"traceback": None} | (changes.bodies[0] if changes.bodies else {})
     return RunDetail(
         run=run,
@@ -52,12 +53,6 @@ def detail_from_journal(run_id: str, entries: Sequence[Entry]) -> RunDetail | No
         replays=(),
         more=len(changes.timeline) > TIMELINE_LIMIT,
     )
-
-
-def row_from_journal(run_id: str, entries: Sequence[Entry]) -> RunRow | None:
-    """Return what a list shows of a run; None where its journal was closed."""
-    found = detail_from_journal(run_id, entries)
-    return found.run if found is not None else None
 
 
 def _record(run_id: str, entry: Entry) -> JournalRecord:
