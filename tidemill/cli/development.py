@@ -110,6 +110,7 @@ class Development:
     def _greeting(self) -> list[str]:
         public = self._urls["public"]
         lines = [f"webhooks     {public}/webhooks/{name}" for name in self._settings.sources]
+        lines.append(f"dashboard    {self._urls['control']}/")
         lines.append(f"control API  {self._urls['control']}/api/v1")
         hint = _hint(self._settings, public)
         return [*lines, f"try          {hint}"] if hint else [*lines, "add a [sources.<name>] for webhooks"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.sections import LogSettings
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CHATTY: Final = ("asyncio", "httpcore", "httpx", "watchfiles")
+_CHATTY: Final = ("alembic", "asyncio", "httpcore", "httpx", "watchfiles")
 """Libraries that log each of their own doings: only their warnings are ours."""
 
 
