@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tidemill.history.reader import HistoryReader
     from tidemill.kernel.services.broker import Broker
 
-STREAMS: Final = ("EVENTS", "RECORDS", "QUARANTINE", "JOURNAL", "DEAD")
+STREAMS: Final = ("EVENTS", "RECORDS", "DELIVERIES", "REFUSALS", "QUARANTINE", "JOURNAL", "DEAD")
 MOST: Final = 256
 """Listeners of one gateway at most."""
 LIFETIME: Final = 60

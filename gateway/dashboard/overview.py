@@ -115,7 +115,7 @@ class Overview:
                 len(fresh) > _ASKED,
             ),
             Need(stores.get("DEAD", 0), "dead letters", "/dead"),
-            Need(stores.get("QUARANTINE", 0), "entries in the quarantine", ""),
+            Need(stores.get("QUARANTINE", 0), "entries in the quarantine", "/quarantine"),
         ]
         missing = asked.missing or totals.missing or errors.missing or pulse.missing
         return Part([need for need in needs if need.count], missing)

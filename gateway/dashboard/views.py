@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from gateway.dashboard.approvals import Approvals
 from gateway.dashboard.dead import Dead
+from gateway.dashboard.deliveries import DeliveryPages
 from gateway.dashboard.errors import Errors
+from gateway.dashboard.events import EventPages
 from gateway.dashboard.overview import Overview
+from gateway.dashboard.quarantined import QuarantinePages
 from gateway.dashboard.run_actions import RunActions
 from gateway.dashboard.run_page import RunPage
 from gateway.dashboard.runs import RunList
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
     from gateway.dashboard.services import Services
 
-VIEWS = (Overview, RunList, RunActions, RunPage, Errors, Approvals, Tasks, Workers, Dead)
+VIEWS = (
+    Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
+    Tasks, Workers, Dead,
+)  # fmt: skip
 
 
 def dashboard_routes(services: Services, *, https: bool) -> list[Route]:

@@ -1,0 +1,80 @@
+"""The quarantine: what was genuine and couldn't be processed, why, and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from gateway.api.parameters import before_of
+from gateway.dashboard.part import part
+from gateway.dashboard.shown import show_body, show_value
+from tidemill.history.rows import Body
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway.dashboard.services import Services
+
+PATH: Final = "/quarantine"
+_PAGE: Final = 50
+_SHOWN: Final = 64 << 10
+_SEE_OTHER: Final = 303
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinePages:
+    """Pages under `/quarantine`."""
+
+    services: Services
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route(PATH, self.list_quarantine),
+            Route("/quarantine/{key:path}/release", self.release, methods=["POST"]),
+            Route("/quarantine/{key:path}", self.show_entry),
+        ]
+
+    async def list_quarantine(self, request: Request) -> Response:
+        """A page of what stands there now, the newest first."""
+        before = before_of(request)
+        found = await part(self.services.quarantine.list(before=before, limit=_PAGE + 1))
+        entries = found.content or []
+        return self.services.frame.page(
+            request,
+            "quarantine.html",
+            title="Quarantine",
+            active="quarantine",
+            live="" if before else "/live?streams=QUARANTINE",
+            found=found,
+            entries=[entry.summary() for entry in entries[:_PAGE]],
+            next=f"{PATH}?before={entries[_PAGE - 1].seq}" if len(entries) > _PAGE else "",
+        )
+
+    async def show_entry(self, request: Request) -> Response:
+        """One entry: what is wrong with it, beside its body."""
+        entry = await self.services.quarantine.find(request.path_params["key"])
+        read = await part(self.services.quarantine.body(entry)) if not entry.pair else None
+        raw = read.content if read is not None and read.content is not None else b""
+        return self.services.frame.page(
+            request,
+            "quarantined.html",
+            title="In quarantine",
+            active="quarantine",
+            entry=entry.summary(),
+            reason=show_value(entry.reason),
+            missing=read.missing if read is not None else "",
+            body=show_body(Body(size=len(raw), data=raw[:_SHOWN])),
+            facts=show_value(entry.event),
+        )
+
+    async def release(self, request: Request) -> Response:
+        """Send it on."""
+        entry = await self.services.quarantine.find(request.path_params["key"])
+        sent = await self.services.quarantine.release(entry)
+        run = sent.get("run_id")
+        return RedirectResponse(f"/runs/{run}" if run else PATH, _SEE_OTHER)
