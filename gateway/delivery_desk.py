@@ -34,18 +34,19 @@ class DeliveryDesk:
     Attributes:
         logbook: where entries are made.
         keeper: keeps refused requests, None where no source wants that.
+        redaction: hides what is secret of requests' headers.
     """
 
     def __init__(
         self, settings: Settings, broker: Broker, metrics: Metrics, intakes: Mapping[str, Intake]
     ) -> None:
         self._broker = broker
-        self._redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
+        self.redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
         self._events = Events(broker.bus, broker.blobs)
         self._listen = ListenApi(broker.bus, self._events)
         sizes = kept_sizes(settings)
         self._keeping = {name: intakes[name] for name in sizes}
-        self.logbook = Logbook(broker.bus, metrics, self._redaction, (*intakes, EVENTS))
+        self.logbook = Logbook(broker.bus, metrics, self.redaction, (*intakes, EVENTS))
         self.keeper = Keeper(broker.bus, sizes) if sizes else None
 
     def reverification(self, judge: Judge, depot: Depot) -> Reverification:
@@ -54,7 +55,7 @@ class DeliveryDesk:
 
     def routes(self, judge: Judge, depot: Depot) -> list[Route]:
         """Return the routes of the control API."""
-        deliveries = Deliveries(self._broker.bus, self._events, self._redaction.show)
+        deliveries = Deliveries(self._broker.bus, self._events, self.redaction.show)
         again = ReverifyApi(self.reverification(judge, depot))
         return [*again.routes(), *self._listen.routes(), *DeliveriesApi(deliveries).routes()]
 

@@ -32,6 +32,11 @@ class Redaction:
     def __init__(self, recipes: Mapping[str, Recipe]) -> None:
         self._hidden = {name: hidden_headers(recipe) for name, recipe in recipes.items()}
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the configured sources."""
+        return tuple(self._hidden)
+
     def show(self, source: str | None, headers: Mapping[str, str]) -> dict[str, str]:
         """Return headers of a source's event as they may be shown, shortened where they are many or long."""
         return self._shown(source, headers.items())

@@ -118,7 +118,7 @@ class Gateway:
         judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
         depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
         routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
-        self._site = ControlSite(settings, live, broker, self.metrics, routes, sources=tuple(intakes))
+        self._site = ControlSite(settings, live, broker, self.metrics, routes, self._desk.redaction)
         applications: dict[str, ASGIApp] = {
             "public": build_public(ingress, ready, events, _pages(broker), self.metrics.spool),
             "control": self._site.application(ready),

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from gateway.health import Check
     from gateway.metrics import Metrics
+    from gateway.redaction import Redaction
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
@@ -60,21 +61,20 @@ class ControlSite:
         broker: what everything stands on.
         metrics: what `/metrics` shows.
         others: routes of the API that are built elsewhere.
-        sources: the names of the configured senders.
+        redaction: knows the configured senders, and hides what is secret of their requests' headers.
 
     Raises:
         SettingsError: a secret of a login can't be resolved, or is too weak.
     """
 
-    def __init__(  # noqa: PLR0913 - what the site is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - what the site is made of
         self,
         settings: Settings,
         live: LiveSettings,
         broker: Broker,
         metrics: Metrics,
         others: Sequence[Route],
-        *,
-        sources: Sequence[str],
+        redaction: Redaction,
     ) -> None:
         self._broker = broker
         self._metrics = metrics
@@ -87,8 +87,8 @@ class ControlSite:
         self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses)
-        self._services = _services(broker, self._frame, self._history, pulses)
-        self._api = [*_api_routes(self._services, sources), *PulseApi(pulses).routes(), *others]
+        self._services = _services(broker, self._frame, self._history, pulses, redaction)
+        self._api = [*_api_routes(self._services, redaction.sources), *PulseApi(pulses).routes(), *others]
         self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
         self._stopping = asyncio.Event()
         self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
@@ -115,7 +115,9 @@ class ControlSite:
             await self._history.close()
 
 
-def _services(broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses) -> Services:
+def _services(
+    broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses, redaction: Redaction
+) -> Services:
     definitions = Definitions(broker.tasks)
     runs = Runs(broker, definitions)
     return Services(
@@ -129,6 +131,7 @@ def _services(broker: Broker, frame: Frame, history: HistoryReader, pulses: Puls
         letters=DeadLetters(broker, runs),
         quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
         pulses=pulses,
+        redaction=redaction,
     )
 
 

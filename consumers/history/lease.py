@@ -42,7 +42,7 @@ class Lease:
         Raises:
             BrokerError: the broker is away.
         """
-        seen, since = -1, time.monotonic()
+        found, seen, since = None, -1, time.monotonic()
         while not stopping.is_set():
             found = await self._bucket.get(self._name)
             other = HistoryNote.unpack(found.value) if found is not None else None

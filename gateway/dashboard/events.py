@@ -80,7 +80,9 @@ class EventPages:
             detail=detail,
             event=detail.event,
             facts=show_value(facts),
-            headers=show_value(detail.facts.get("headers")),
+            headers=show_value(
+                self.services.redaction.show(detail.event.source, detail.facts.get("headers") or {})
+            ),
             body=show_body(detail.body),
             verdicts=[(verdict, show_value(verdict.data)) for verdict in detail.event.verdicts],
         )

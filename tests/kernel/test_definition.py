@@ -13,7 +13,7 @@ from tidemill.kernel.definition import RetryPolicy, TaskDefinition, TaskEntry, i
 from tidemill.kernel.errors import DefinitionError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-IDS = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
+IDS = st.from_regex(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}", fullmatch=True)
 POLICIES = st.builds(
     RetryPolicy,
     max_attempts=st.integers(1, 100),

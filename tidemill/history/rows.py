@@ -166,7 +166,6 @@ class EventDetail:
     body: Body
     deliveries: tuple[DeliveryRow, ...]
     quarantine: tuple[QuarantineRow, ...]
-    replays: tuple[EventRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

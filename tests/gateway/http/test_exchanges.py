@@ -294,7 +294,7 @@ ACKNOWLEDGED = {
     "dropbox-sign": ("text/plain", b"Hello API Event Received"),
     "wechat-pay": (JSON, b'{"code":"SUCCESS","message":"OK"}'),
     "shiphero": (JSON, b'{"code":"200","Status":"Success"}'),
-    "salesforce": ("text/xml; charset=utf-8", b"<Ack>true</Ack>"),
+    "salesforce": ("text/xml", b"<Ack>true</Ack>"),
     "xero": (None, b""),
 }
 SIGNED = [exchange for exchange in EXCHANGES if exchange.signed]
