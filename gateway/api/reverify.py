@@ -59,6 +59,7 @@ def _flag(document: dict[str, Any], name: str) -> bool:
 
 def _limit(document: dict[str, Any]) -> int:
     value = document.get("limit", MOST)
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST:
-        return value
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    if whole and 1 <= value <= MOST:  # in JSON 5.0 is a whole number too
+        return int(value)
     raise PayloadError("limit can't be used", hint=f"send a whole number from 1 to {MOST}")

@@ -222,10 +222,25 @@ async def test_a_broker_that_is_away_keeps_nothing_and_hinders_nobody(
 @pytest.mark.integration
 @pytest.mark.parametrize(
     "document",
-    [{"after": "x"}, {"after": 7}, {"limit": 0}, {"limit": True}, {"dry_run": "yes"}, {"sauce": "shop"}],
+    [
+        {"after": "x"},
+        {"after": 7},
+        {"limit": 0},
+        {"limit": 1.5},
+        {"limit": "5"},
+        {"limit": 1e300},
+        {"limit": True},
+        {"dry_run": "yes"},
+        {"sauce": "shop"},
+    ],
 )
 async def test_what_cannot_be_asked_for_is_said(house: House, document: dict[str, Any]) -> None:
     assert (await house.ask("deliveries/reverify", document)).status_code == 422
+
+
+@pytest.mark.integration
+async def test_a_whole_number_may_be_written_with_a_point(house: House) -> None:
+    assert (await house.ask("deliveries/reverify", {"limit": 5.0})).status_code == 200
 
 
 @pytest.mark.parametrize(
