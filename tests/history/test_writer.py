@@ -53,6 +53,18 @@ def test_portions_do_not_matter(database: Database, portion: int) -> None:
         assert run_detail(connection, "run_4").result.data == b"1"
 
 
+def test_words_of_an_error_that_comes_later_are_found_beside_those_of_the_payload(database: Database) -> None:
+    stream = Stream()
+    stream.run("run_1", payload=b'{"word": "tide"}', outcome="failed")
+    writer = writer_of(database)
+    for message in stream.messages:
+        writer.write({"JOURNAL": [message]})
+    with database.reading(5) as connection:
+        for search in ("tide", "place", "tide place", "ti* plac*"):
+            assert [row.id for row in list_runs(connection, RunQuery(text=search)).rows] == ["run_1"], search
+        assert list_runs(connection, RunQuery(text="tide nowhere")).rows == ()
+
+
 def test_of_two_writers_the_slower_one_fails_and_writes_nothing(database: Database) -> None:
     stream = Stream()
     stream.run("run_1")

@@ -6,8 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import Connection, Table, bindparam, func, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tidemill.history import search
 from tidemill.history.tables import (
@@ -98,22 +100,19 @@ class Changes:
             (quarantine, self.quarantine),
             (dead, self.dead),
         ):
-            if rows:
-                connection.execute(insert(table), rows)
+            _insert(connection, table, rows)
         search.index(connection, self.words)
         self._write_errors(connection)
         self._write_counts(connection)
 
     def _write_runs(self, connection: Connection) -> None:
-        if self.new_runs:
-            connection.execute(insert(runs), self.new_runs)
+        _insert(connection, runs, self.new_runs)
         if self.changed_runs:
             rows = [
                 {name: row[name] for name in _UPDATED} | {"of": row["number"]} for row in self.changed_runs
             ]
             connection.execute(_update_runs, rows)
-        if self.bodies:
-            connection.execute(insert(run_bodies), self.bodies)
+        _insert(connection, run_bodies, self.bodies)
         if self.results:
             adding = _upsert(connection, run_bodies)
             names = ("result", "result_bytes", "result_blob", "traceback")
@@ -160,6 +159,30 @@ class Changes:
                 {"span": span, "at": at, "source": source, "verdict": verdict, "count": number}
                 for (at, source, verdict), number in came.items()
             ])  # fmt: skip
+
+
+def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
+    """Insert rows; into PostgreSQL by COPY, which is several times as fast as a statement for each.
+
+    Raises:
+        IntegrityError: one of them is there already.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(insert(table), rows)
+        return
+    names = [column.name for column in table.c]
+    listed = ", ".join(f'"{name}"' for name in names)
+    cursor: Any = connection.connection.cursor()
+    try:
+        with cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as copy:
+            for row in rows:
+                copy.write_row([row[name] for name in names])
+    except psycopg.IntegrityError as error:
+        raise IntegrityError(f"COPY {table.name}", None, error) from error
+    except psycopg.Error as error:
+        raise DBAPIError(f"COPY {table.name}", None, error) from error
 
 
 def _add(connection: Connection, table: Table, key: tuple[str, ...], rows: list[Row]) -> None:

@@ -48,12 +48,17 @@ def index(connection: Connection, entries: Sequence[tuple[int, float, list[str]]
     if not entries:
         return
     if connection.dialect.name != "sqlite":
-        rows = [{"number": number, "words": words} for number, _, words in entries]
+        # Words hold letters, digits and underscores alone: in quotes each is one lexeme.
+        given = {
+            "numbers": [number for number, _, _ in entries],
+            "words": [" ".join(f"'{word}'" for word in words) for _, _, words in entries],
+        }
         add = (
-            "INSERT INTO run_words (number, words)"
-            " VALUES (:number, array_to_tsvector(CAST(:words AS text[]))) ON CONFLICT DO NOTHING"
+            "INSERT INTO run_words (number, words) SELECT number, CAST(words AS tsvector)"
+            " FROM unnest(CAST(:numbers AS bigint[]), CAST(:words AS text[])) AS given (number, words)"
+            " ON CONFLICT (number) DO UPDATE SET words = run_words.words || excluded.words"
         )
-        connection.execute(text(add), rows)
+        connection.execute(text(add), given)
         return
     by_day: dict[int, list[tuple[int, str]]] = {}
     for number, at, words in entries:
