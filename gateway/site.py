@@ -14,6 +14,7 @@ from gateway.api.destinations import DestinationsApi
 from gateway.api.events import EventsApi
 from gateway.api.history import HistoryApi
 from gateway.api.live import LiveApi
+from gateway.api.logins import LoginsApi
 from gateway.api.pulse import PulseApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
@@ -92,6 +93,7 @@ class ControlSite:
         self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
         self._stopping = asyncio.Event()
         self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
+        self._api += LoginsApi(self._access.sessions).routes()
         self._api += AuditApi(self._access.audit).routes()
 
     def application(self, ready: Check) -> ASGIApp:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from tidemill.kernel.errors import BrokerError, WrongSequenceError
+from tidemill.kernel.subjects import escape
 
 if TYPE_CHECKING:
     from tidemill.kernel.jetstream.buckets import Bucket
@@ -18,7 +20,12 @@ _POLL_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 _LONGEST: Final = 31 * 86400.0
 """Seconds after which no login counts any more: see `control.session`."""
+_PERSON: Final = "person."
 _log = logging.getLogger(__name__)
+
+
+def _entry(name: str) -> str:
+    return _PERSON + escape(name)
 
 
 class Revocations:
@@ -27,9 +34,11 @@ class Revocations:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._ended: dict[str, float] = {}
+        self._people: dict[str, float] = {}
 
-    def __contains__(self, session: object) -> bool:
-        return session in self._ended
+    def has_ended(self, session: str, name: str, began: float) -> bool:
+        """Say whether a login was ended, or all that somebody had until a moment after it began."""
+        return session in self._ended or began <= self._people.get(_entry(name), -inf)
 
     async def end(self, session: str, keep: float) -> None:
         """End a login; `keep` is for how many seconds it would have counted.
@@ -40,6 +49,15 @@ class Revocations:
         self._hear(session)
         with contextlib.suppress(WrongSequenceError):  # it has ended already
             await self._bucket.create(session, b"", keep=keep)
+
+    async def end_all(self, name: str, now: float) -> None:
+        """End all logins that somebody has at this moment.
+
+        Raises:
+            BrokerError: it couldn't be kept.
+        """
+        await self._bucket.put(_entry(name), repr(now).encode())
+        self._people[_entry(name)] = now
 
     async def follow(self) -> None:
         """Keep the view up to date, until cancelled."""
@@ -59,10 +77,16 @@ class Revocations:
                 await hints.stop()
 
     async def _refresh(self) -> None:
-        for session in await self._bucket.keys():
-            self._hear(session)
+        for key, value in (await self._bucket.items()).items():
+            if key.startswith(_PERSON):
+                self._people[key] = float(value)
+            else:
+                self._hear(key)
         oldest = time.monotonic() - _LONGEST
         self._ended = {session: at for session, at in self._ended.items() if at > oldest}
 
     def _hear(self, session: str) -> None:
+        if session.startswith(_PERSON):
+            self._people[session] = time.time()  # it is being written now; what exactly is read soon
+            return
         self._ended.setdefault(session, time.monotonic())

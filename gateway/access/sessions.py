@@ -82,6 +82,7 @@ class Sessions:
             "roles": sorted(identity.roles),
             "key": key.hash if key is not None else "",
             "issuer": self._issuer if key is None else "",
+            "from": self.now(),
             "until": self.now() + self.control.session,
         }
         self.keep(response, _COOKIE, self.seal.sign(_PURPOSE, document), self.control.session)
@@ -99,10 +100,12 @@ class Sessions:
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Session | None:
         """Return the login that a request's cookie proves, None where there is none or it has ended."""
         found = self.seal.read(_PURPOSE, self.value(headers))
-        if found is None or found["until"] <= self.now() or found["id"] in self.revoked:
+        if found is None or found["until"] <= self.now():
             return None
         identity = self._identity(found)
-        return None if identity is None else Session(identity, found["id"], found["until"])
+        if identity is None or self.revoked.has_ended(found["id"], identity.name, found["from"]):
+            return None
+        return Session(identity, found["id"], found["until"])
 
     def value(self, headers: Iterable[tuple[bytes, bytes]], name: str = _COOKIE) -> str:
         """Return a cookie's value, empty where the request brings none."""

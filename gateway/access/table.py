@@ -78,6 +78,7 @@ TABLE: Final[Mapping[tuple[str, str], Right]] = {
     ("GET", "/login/callback"): Right.OPEN,
     ("POST", "/logout"): Right.READ,
     ("GET", "/api/v1/audit"): Right.ADMINISTER,
+    ("DELETE", "/api/v1/logins/{name:path}"): Right.ADMINISTER,
     **{("GET", path): Right.READ for path in _READ},
     ("POST", "/theme"): Right.READ,
     ("POST", "/approvals/{id:path}"): Right.APPROVE,

@@ -115,6 +115,9 @@ def control_document() -> Schema:
         "/metrics": {
             "get": {"summary": "Metrics for Prometheus", "responses": {"200": {"description": "samples"}}}
         },
+        "/api/v1/logins/{name}": {
+            "delete": _operation("End all logins that somebody has in browsers", path=["name"])
+        },
         "/api/v1/audit": {"get": _operation("List changes", query=["who", "action", "target", *_LISTING])},
         "/api/v1/dead": {"get": _operation("List dead letters", query=["task", *_LISTING])},
         "/api/v1/dead/{key}": {"get": _operation("Show a dead letter", path=["key"])},

@@ -20,6 +20,7 @@ from gateway.access.revocations import Revocations
 from gateway.access.seal import Seal
 from gateway.access.sessions import Sessions
 from gateway.api.control import build_control
+from gateway.api.logins import LoginsApi
 from gateway.clients import Clients
 from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
@@ -84,8 +85,11 @@ class MemoryBucket:
             raise WrongSequenceError("taken")
         self.entries[key] = value
 
-    async def keys(self) -> list[str]:
-        return list(self.entries)
+    async def put(self, key: str, value: bytes) -> None:
+        self.entries[key] = value
+
+    async def items(self) -> dict[str, bytes]:
+        return dict(self.entries)
 
 
 async def a_key() -> bytes:
@@ -121,6 +125,7 @@ class ControlBench:
         assets = Assets()
         self.frame = Frame(assets, logins=self.control.logins)
         own = [*assets.routes(), *Login(self.frame, self.access, oidc).routes()]
+        own += LoginsApi(sessions).routes()
         own += Theme(self.access.https).routes()
         app = build_control([*own, *routes(self.frame)], self.metrics, well, self.access, self.frame)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -34,6 +34,9 @@ class Remote(SecretsRemote, Protocol):
     async def task(self, task: str) -> Row:
         """Return one definition, by its id or an alias."""
 
+    async def end_logins(self, name: str) -> Row:
+        """End all logins that somebody has in browsers."""
+
     async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
         """Return a run's lines after a sequence, of so many messages: `logs`, `after` and `more`."""
 

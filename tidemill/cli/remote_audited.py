@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,14 @@ class AuditedRemote(DirectRemote):
     async def audit(self, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Row]:
         """Return the newest changes."""
         return await self._audit.list(before=before, limit=limit, **wanted)
+
+    async def end_logins(self, name: str) -> Row:
+        """End all logins that somebody has in browsers."""
+        from gateway.access.revocations import Revocations  # noqa: PLC0415 - the gateway delays other commands
+
+        async with self._change("logins.delete", name):
+            await Revocations(self._broker.sessions).end_all(name, time.time())
+        return {"ended": name}
 
     async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
         """Start a run of a task."""

@@ -33,6 +33,10 @@ class HttpRemote(HttpSecrets, Remote):
         """Return one definition."""
         return await self._get("tasks", task)
 
+    async def end_logins(self, name: str) -> Row:
+        """End all logins that somebody has in browsers."""
+        return await self._request("DELETE", _path("logins", name))
+
     async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
         """Return a run's lines after a sequence."""
         path = f"{_path('runs', run, 'logs')}?{urlencode({'after': after, 'limit': limit})}"

@@ -147,6 +147,23 @@ def test_a_logout_ends_the_login_everywhere(browser: Browser) -> None:
     assert browser.ask("/").status_code == 303
 
 
+def test_an_administrator_ends_all_logins_of_somebody(browser: Browser) -> None:
+    browser.log_in()
+    reply = browser.ask("/api/v1/logins/ada", "DELETE", headers={"authorization": f"Bearer {ADMIN}"})
+    assert reply.json() == {"ended": "ada"}
+    assert browser.ask("/").status_code == 303
+    browser.time += 1
+    browser.log_in()
+    assert browser.ask("/").status_code == 200
+    refused = browser.ask("/api/v1/logins/ada", "DELETE", headers={"authorization": f"Bearer {VIEWER}"})
+    assert refused.status_code == 403
+    assert [change.action for change, _, _ in browser.bench.audit.changes] == [
+        "login",
+        "logins.delete",
+        "login",
+    ]
+
+
 @pytest.mark.parametrize("spoil", ["x", ".", "A" * 5000, "e30.e30", "é"])
 def test_a_cookie_that_was_made_elsewhere_opens_nothing(browser: Browser, spoil: str) -> None:
     header = f"tidemill-session={spoil}".encode()
