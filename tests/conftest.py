@@ -26,7 +26,7 @@ _START_LIMIT = 10.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let more be killed, and asked, than CI has the time for."""
     parser.addoption("--kills", default="12", help="how many workers a crash test of durable runs kills")
-    parser.addoption("--api-examples", default="30", help="how many requests are made up for an operation")
+    parser.addoption("--api-examples", default="12", help="how many requests are made up for an operation")
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ from gateway.events.attributes import REQUIRED
 Schema = dict[str, Any]
 
 _RAW: Final[Schema] = {"application/octet-stream": {}}
+_STREAM: Final[Schema] = {"text/event-stream": {}}
 _LISTING: Final = ("limit", "before")
 _HEADERS: Final[Schema] = {
     name: {"schema": {"type": "string"}} for name in ("Tidemill-Event-Id", "Tidemill-Status")
@@ -237,6 +238,7 @@ def _of_runs() -> Schema:
                 "Show what a run has logged, or with `follow` an event stream of it",
                 path=["run"],
                 query=["after", "limit", "follow"],
+                schemas=shapes.OF_LOGS,
             )
         },
         "/api/v1/runs/{run}/cancel": {"post": _operation("Cancel a run", path=["run"], body=shapes.REASON)},
@@ -327,7 +329,12 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            status: {"description": "done", "content": _json(answer) | (_RAW if "raw" in query else {})},
+            status: {
+                "description": "done",
+                "content": _json(answer)
+                | (_RAW if "raw" in query else {})
+                | (_STREAM if "follow" in query else {}),
+            },
             **_problems("401", "403", "404", "409", "410", "413", "422", "503"),
         },
     }

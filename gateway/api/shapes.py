@@ -35,6 +35,7 @@ QUERY: Final[dict[str, Schema]] = {
         "description": "a pattern as a task's `on`: github.issues.*",
     },
 }
+OF_LOGS: Final[dict[str, Schema]] = {**QUERY, "after": QUERY["before"]}
 OF_DELIVERIES: Final[dict[str, Schema]] = {
     "limit": QUERY["limit"],
     "before": {"type": "string", "description": "where the listing before this one says that it goes on"},
