@@ -12,7 +12,6 @@ from starlette.routing import Route
 from gateway.dashboard.charts import Chart, chart
 from gateway.dashboard.part import Part, part
 from gateway.dashboard.run_table import find_runs
-from tidemill.history.overview import ErrorQuery
 from tidemill.history.run_lists import RunQuery
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ _QUEUES: Final = 12
 _ASKED: Final = 20
 _HOUR: Final = 3600
 _FRESH: Final = 86_400
+_UNMARKED: Final = ("open", "reopened")
 _ENDED: Final = {
     "completed": "good",
     "cancelled": "else",
@@ -94,11 +94,12 @@ class Overview:
         asked, totals, errors, pulse = await asyncio.gather(
             part(services.tokens.list(limit=_ASKED + 1)),
             part(services.history.totals()),
-            part(services.history.errors(ErrorQuery(state="open"), limit=_ASKED + 1)),
+            part(services.history.errors(limit=_ASKED + 1)),
             part(services.pulses.take()),
         )
         parked = sum(one.get("parked", 0) for one in (totals.content or {}).values())
-        fresh = [one for one in (errors.content.rows if errors.content else ()) if one.last_at > now - _FRESH]
+        groups = errors.content.rows if errors.content is not None else ()
+        fresh = [one for one in groups if one.state in _UNMARKED and one.last_at > now - _FRESH]
         stores = {store.name: store.messages for store in pulse.content.stores} if pulse.content else {}
         needs = [
             Need(
@@ -110,8 +111,8 @@ class Overview:
             Need(parked, "parked runs", "/runs?status=parked"),
             Need(
                 min(len(fresh), _ASKED),
-                "new errors in the last day",
-                "/errors?state=open",
+                "errors of the last day that nobody has marked",
+                "/errors",
                 len(fresh) > _ASKED,
             ),
             Need(stores.get("DEAD", 0), "dead letters", "/dead"),
