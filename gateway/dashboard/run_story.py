@@ -35,6 +35,7 @@ class RunStory:
         why: a sentence that says what holds it or what it came to; empty where only the journal knew.
         lineage: all that belongs together with it, as far as it is known.
         tokens: what people are asked for by it now.
+        closed: whether its journal is gone for good, so that nothing can be done with it any more.
         missing: sentences that say what couldn't be looked up.
     """
 
@@ -43,6 +44,7 @@ class RunStory:
     why: str
     lineage: Lineage
     tokens: tuple[TokenView, ...]
+    closed: bool
     missing: tuple[str, ...]
 
 
@@ -76,6 +78,7 @@ async def find_story(services: Services, run_id: str) -> RunStory:
         why=sentence,
         lineage=family.content or Lineage(deliveries=(), events=(), runs=(detail.run,)),
         tokens=tokens.content or (),
+        closed=journal is None and not told.missing,
         missing=tuple(missing),
     )
 

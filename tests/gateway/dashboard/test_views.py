@@ -129,6 +129,18 @@ async def test_a_run_is_cancelled_retried_and_replayed(desk: Desk) -> None:
     assert f"/runs/{failed}" in await desk.when(again, "Replay of")
 
 
+async def test_a_run_whose_journal_is_closed_is_shown_and_offers_nothing(desk: Desk) -> None:
+    run = await desk.mill.trigger("echo", 1)
+    await desk.when(f"/runs/{run}", KEPT, "Replay</button>", "completed")
+    journal = desk.mill.broker.journal
+    entries = await journal.read_leader(run)
+    await journal.close(run, expect=entries[-1].seq, keep=60)
+    page = await desk.when(f"/runs/{run}", KEPT, "Its journal has been closed")
+    assert "Replay</button>" not in page
+    assert (await desk.client.get(f"/runs/{run}/input/raw")).content == b"1"
+    assert (await desk.send(f"/runs/{run}/replay")).status_code == 404
+
+
 async def test_a_replay_takes_another_input_that_fits_the_task(desk: Desk) -> None:
     run = await desk.mill.trigger("typed", 1)
     assert ">\n1</textarea>" in await desk.when(f"/runs/{run}/replay", "textarea")
