@@ -50,6 +50,7 @@ def rebuild(
     context: typer.Context,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Empty the history and let it be written again from what the streams still have.
 
@@ -63,20 +64,23 @@ def rebuild(
         # The note first, so that no journal is closed meanwhile that only the old content had.
         _note(context, database, {})
         copying.rebuild(database)
-    say("emptied; the engine's role `history` writes it again")
+    _tell("emptied; the engine's role `history` writes it again", {"emptied": True}, as_json=as_json)
 
 
 @app.command("backup", epilog=examples("history backup monday.db"))
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that doesn't exist yet.")],
+    *,
+    as_json: Json = False,
 ) -> None:
     """Copy the history into a file, as of one moment, while it is being written."""
     from tidemill.history import copying  # noqa: PLC0415 - the database's driver delays --help
 
     with _opened(context) as database, _progress() as report:
         copying.backup(database, file, report)
-    say(f"{file}: {file.stat().st_size:,} bytes")
+    size = file.stat().st_size
+    _tell(f"{file}: {size:,} bytes", {"file": str(file), "bytes": size}, as_json=as_json)
 
 
 @app.command("restore", epilog=examples("history restore monday.db --yes"))
@@ -85,6 +89,7 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `history backup` has written.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Put a backup in the place of the history, which nobody may be writing.
 
@@ -100,13 +105,16 @@ def restore(
         with database.reading(_SECONDS) as connection:
             stands = {position.stream: position.seq for position in where_it_stands(connection)}
         _note(context, database, stands)
-    say("restored; the engine's role `history` goes on from where the backup ends")
+    sentence = "restored; the engine's role `history` goes on from where the backup ends"
+    _tell(sentence, {"restored": str(file)}, as_json=as_json)
 
 
 @app.command("forget", epilog=examples("history forget old-laptop"))
 def forget(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `history status` shows it.")],
+    *,
+    as_json: Json = False,
 ) -> None:
     """Wait for a history no more that nobody will ever write again. Its database stays as it is."""
 
@@ -118,7 +126,14 @@ def forget(
 
     if not _ask_broker(context, drop):
         raise NotFoundError(f"there is no history {name!r}", hint="`tidemill history status` shows them")
-    say(f"journals no longer wait for {name}")
+    _tell(f"journals no longer wait for {name}", {"forgotten": name}, as_json=as_json)
+
+
+def _tell(sentence: str, facts: Row, *, as_json: bool) -> None:
+    if as_json:
+        show_record(facts, as_json=True)
+    else:
+        say(sentence)
 
 
 def _ask_broker(context: typer.Context, question: Callable[[Broker], Awaitable[Found]]) -> Found:
