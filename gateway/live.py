@@ -59,6 +59,7 @@ class Live:
         self._broker = broker
         self._history = history
         self._listening: set[Listening] = set()
+        self._pages: set[asyncio.Event] = set()
         self._somebody = asyncio.Event()
         self._stopped = asyncio.Event()
         self._marks: Marks = {}
@@ -73,6 +74,8 @@ class Live:
         """Let all listeners go: the process ends."""
         self._stopped.set()
         self._wake()
+        for woken in self._pages:
+            woken.set()
 
     async def run(self) -> None:
         """Look while somebody listens, until cancelled."""
@@ -121,6 +124,7 @@ class Live:
         names, bus = self._broker.names, self._broker.bus
         journal = await bus.subscribe(names.journal(run), lambda _: woken.set())
         logs = await bus.subscribe(names.subject("logs", run), lambda _: woken.set())
+        self._pages.add(woken)
         try:
             async for due in self._beats(woken, seconds):
                 if due:
@@ -130,6 +134,7 @@ class Live:
                 else:
                     yield _BEAT
         finally:
+            self._pages.discard(woken)
             await journal.stop()
             await logs.stop()
 

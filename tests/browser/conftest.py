@@ -132,7 +132,7 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
             yield running
     finally:
         assert dev.end() == 0, "\n".join(dev.lines)
-        assert "Traceback" not in "\n".join(dev.lines)
+        assert "Traceback" not in "\n".join(dev.lines), "\n".join(dev.lines)[-6000:]
 
 
 @pytest.fixture(scope="module")

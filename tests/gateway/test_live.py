@@ -97,11 +97,12 @@ async def test_no_more_listen_than_may(desk: Desk, monkeypatch: pytest.MonkeyPat
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
 
 
+@pytest.mark.parametrize("query", ["", "run=run_00000000000000000000000000"])
 async def test_a_gateway_that_stops_lets_its_listeners_go(
-    broker: BrokerProcess, names: Names, settings_of: Callable[..., Settings]
+    query: str, broker: BrokerProcess, names: Names, settings_of: Callable[..., Settings]
 ) -> None:
     async with asyncio.timeout(8), open_desk(settings_of(broker.url, names)) as desk:
-        listening = contextlib.aclosing(events(desk, ""))
+        listening = contextlib.aclosing(events(desk, query))
         stream = await listening.__aenter__()
         await anext(stream)
         desk.gateway._site.stop()
