@@ -69,7 +69,10 @@ class QuarantinePages:
             reason=show_value(entry.reason),
             missing=read.missing if read is not None else "",
             body=show_body(Body(size=len(raw), data=raw[:_SHOWN])),
-            facts=show_value(entry.event),
+            facts=show_value({name: value for name, value in entry.event.items() if name != "headers"}),
+            headers=show_value(
+                self.services.redaction.show(entry.event.get("source"), entry.event.get("headers") or {})
+            ),
         )
 
     async def release(self, request: Request) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ durability = "os"
 preset = "github"
 secrets = ["one of them"]
 """
+SECRET: Final = "one of them"
 TASKS: Final = '''\
 """Tasks of the tests."""
 
@@ -103,6 +106,18 @@ class Harbour:
     def trigger(self, task: str, payload: Any) -> str:
         answer = self.client.post(f"/api/v1/tasks/{task}/trigger", json={"payload": payload})
         return str(answer.raise_for_status().json()["run_id"])
+
+    def post(self, event: str, body: bytes, *, secret: str = SECRET) -> str:
+        """Deliver a webhook as GitHub does; return its id."""
+        guid = str(uuid.uuid4())
+        headers = {
+            "content-type": "application/json",
+            "x-github-event": event,
+            "x-github-delivery": guid,
+            "x-hub-signature-256": "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex(),
+        }
+        self.client.post(f"{self.public}/webhooks/github", content=body, headers=headers)
+        return guid
 
     def until(self, path: str, condition: Callable[[Any], object]) -> Any:
         """Wait until an answer of the API is as it has to be, and return it."""

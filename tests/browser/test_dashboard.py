@@ -130,7 +130,16 @@ def pages(harbour: Harbour) -> dict[str, str]:
     harbour.until(f"/api/v1/history/runs/{failed}", lambda found: found["run"]["status"] == "failed")
     harbour.until("/api/v1/dead", lambda found: found["dead"])
     (group,) = harbour.until("/api/v1/history/errors?task=leak", lambda found: found["errors"])["errors"]
+    event = harbour.post("zen", b'{"text":"<b>bold</b>"}')
+    harbour.post("zen", b"{}", secret="another one")
+    harbour.post("pull_request", b'{"action":"opened","number":"<i>seven</i>"}')
+    (held,) = harbour.until("/api/v1/quarantine", lambda found: found["quarantine"])["quarantine"]
     return {
+        "events": "/events",
+        "event": f"/events/{event}",
+        "deliveries": "/deliveries",
+        "quarantine": "/quarantine",
+        "quarantined": f"/quarantine/{held['key']}",
         "overview": "/",
         "runs": "/runs",
         "runs-filtered": "/runs?text=hold&status=failed",

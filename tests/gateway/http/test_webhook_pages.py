@@ -113,6 +113,7 @@ async def test_the_quarantine_shows_what_is_wrong_and_lets_go(
     (path,) = set(re.findall(r'href="(/quarantine/[^"]+)"', listed))
     page = await look(watched, path, "What is wrong", "&lt;i&gt;seven")
     assert "<i>seven" not in page
+    assert "sha256=" not in page, "signatures are redacted"
     sent = await press(watched, page, f"{path}/release")
     assert (sent.status_code, sent.headers["location"]) == (303, "/quarantine"), sent.text
     await look(watched, "/quarantine", "It is empty.")
