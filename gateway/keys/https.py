@@ -1,5 +1,6 @@
-"""Fetching keys: over HTTPS alone, no redirection, no address inside a network, few bytes, little time.
+"""Fetching keys: over HTTPS unless what comes proves itself, few bytes, little time.
 
+Nothing is redirected, and no address inside of a network is asked unless the settings name it.
 A host's addresses are looked up once, checked, and the connection goes to the very address that was
 checked; the certificate is held against the host's name all the same. Tests pass a context that trusts
 their own authority and a `resolve` that leads to their own server; no setting does.
@@ -68,9 +69,9 @@ class HttpsFetch:
 
     async def _ask(self, ask: Ask) -> Reply:
         url = httpx.URL(ask.url)
-        if url.scheme != "https" or url.userinfo:
+        if url.scheme not in (("https", "http") if ask.plain else ("https",)) or url.userinfo:
             raise FetchError("only https addresses are asked")
-        addresses = await self._resolve(url.host, url.port or 443)
+        addresses = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
         if ask.public and not self._inside and not all(_is_public(one) for one in addresses):
             raise FetchError("its address is inside of a network")
         problem: Exception = FetchError("the host has no address")

@@ -7,13 +7,12 @@ family, whose members share an allowance of fetches; one that the settings name 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from gateway.keys.ring import UnreadableKeysError, json_of, ring_of_certificate, ring_of_set
+from gateway.keys.ring import UnreadableKeysError, json_of, ring_of_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +29,13 @@ class Ask(NamedTuple):
     """One request for keys.
 
     Attributes:
-        url: always https.
+        url: https, or http where that is let in.
         method: the method.
         headers: by name.
         body: what is posted.
         public: whether only hosts with public addresses may be asked: everywhere but where the operator
             named the address.
+        plain: whether http is let in: for what proves itself, and where the operator named the address.
     """
 
     url: str
@@ -43,6 +43,7 @@ class Ask(NamedTuple):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     public: bool = True
+    plain: bool = False
 
 
 class Reply(NamedTuple):
@@ -130,23 +131,6 @@ class IssuerPlace:
         if document.get("issuer") != self.issuer:
             raise UnreadableKeysError("the configuration is of another issuer")
         return await KeySetPlace(checked_url(document.get("jwks_uri")), self.public).load(fetch)
-
-
-@dataclass(frozen=True, slots=True)
-class CertificatePlace:
-    """A certificate at an address that a request names; whoever makes one has held it against a pattern."""
-
-    url: str
-    family: str
-
-    @property
-    def host(self) -> str:
-        """Return the host that is asked."""
-        return host_of(self.url)
-
-    async def load(self, fetch: Fetch) -> Ring:
-        """Fetch the certificate."""
-        return ring_of_certificate(body_of(await fetch(Ask(self.url))), time.time())
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,20 +99,16 @@ def key_of_jwk(document: Any) -> PublicKey | None:
     return PublicKey(kid, raw, key) if is_strong(raw) else None
 
 
-def ring_of_certificate(raw: bytes, now: float) -> Ring:
-    """Return the key of a certificate, in PEM or DER; of a chain that of the first.
-
-    One that isn't valid at the moment has none.
+def certificates_of(raw: bytes) -> list[Certificate]:
+    """Return the certificates of a document, in PEM or DER: at least one.
 
     Raises:
         UnreadableKeysError: the document is no certificate.
     """
     try:
-        found = load_pem_x509_certificates(raw)[0] if _PEM in raw else load_der_x509_certificate(raw)
-        key = key_of_certificate(found, now)
+        return load_pem_x509_certificates(raw) if _PEM in raw else [load_der_x509_certificate(raw)]
     except _PROBLEMS as error:
         raise UnreadableKeysError("it is no certificate") from error
-    return EMPTY if key is None else (key,)
 
 
 def key_of_certificate(certificate: Certificate, now: float) -> PublicKey | None:

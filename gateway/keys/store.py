@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final
 
+from gateway.keys.chain import Trust
 from gateway.keys.https import HttpsFetch
 from gateway.keys.places import AbsentError, FetchError
 from gateway.keys.ring import EMPTY, UnreadableKeysError
@@ -101,15 +102,23 @@ class KeyStore:
 
     Attributes:
         outcomes: fetches by host and outcome (`ok`, `absent`, `failed`), for metrics.
+        trust: says which fetched certificates count.
     """
 
-    def __init__(self, fetch: Fetch | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Fetch | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        trust: Trust | None = None,
+    ) -> None:
         """Make an empty store.
 
         Args:
             fetch: asks key servers; tests pass one that knows their own.
             monotonic: a clock, in seconds.
+            trust: says which fetched certificates count; tests pass one with an authority of their own.
         """
+        self.trust = trust or Trust()
         self._fetch = fetch or HttpsFetch()
         self._now = monotonic
         self._entries: OrderedDict[KeyPlace, _Entry] = OrderedDict()

@@ -31,7 +31,7 @@ class StampReader:
             return refused("timestamp_missing", "The timestamp that is a part of what is signed is missing.")
         text = value.decode("latin-1")
         if parse_moment(text, self._unit) is None:
-            return refused("timestamp_malformed", "The timestamp isn't written as this source writes it.")
+            return _MALFORMED
         return text
 
     def _value(self, message: Message, found: list[Offer]) -> bytes | None:
@@ -43,9 +43,27 @@ class StampReader:
 
     def window_problem(self, text: str, now: float) -> Refused | None:
         """Say whether a timestamp is too far from now, either way."""
-        signed_at = parse_moment(text, self._unit)
-        if signed_at is None or (self._past is not None and now - signed_at > self._past):
-            return refused("timestamp_stale", "The timestamp is older than this source tolerates.")
-        if self._future is not None and signed_at - now > self._future:
-            return refused("timestamp_future", "The timestamp is further ahead than this source tolerates.")
-        return None
+        return window_problem(parse_moment(text, self._unit), now, self._past, self._future)
+
+
+def window_problem(
+    signed_at: float | None, now: float, past: float | None, future: float | None
+) -> Refused | None:
+    """Say whether an instant is unreadable, or too far from now either way.
+
+    Args:
+        signed_at: the instant, None where it can't be read.
+        now: the present; as the others in seconds.
+        past: how old it may be, None for any age.
+        future: how far ahead it may be, None for any distance.
+    """
+    if signed_at is None:
+        return _MALFORMED
+    if past is not None and now - signed_at > past:
+        return refused("timestamp_stale", "The timestamp is older than this source tolerates.")
+    if future is not None and signed_at - now > future:
+        return refused("timestamp_future", "The timestamp is further ahead than this source tolerates.")
+    return None
+
+
+_MALFORMED = refused("timestamp_malformed", "The timestamp isn't written as this source writes it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.keys.chain import CertificatePlace
 from gateway.keys.store import KeyStore
 from gateway.keys.wanted import Wanted
 from gateway.recipes.published import FETCHED
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 MISMATCH: Final = refused("signature_mismatch", "No signature matches the request with a key of this source.")
 NO_KEY: Final = refused("secret_missing", "This source has no key to verify with.")
 PART_MISSING: Final = refused("signed_part_missing", "Something that is a part of what is signed is missing.")
+UNTRUSTED: Final = refused(
+    "certificate_untrusted",
+    "The certificate is gone, has ended, is another's, or nobody vouches for it.",
+)
 Keys = list[tuple[int, Any]]
 
 
@@ -43,6 +48,21 @@ def fetched_keys(
         return found
     fitting = (scheme.fit(key.raw) for key in found or ())
     return [(index, key) for key in fitting if key is not None]
+
+
+def certified_keys(
+    scheme: PublicKeyScheme[Any], store: KeyStore, address: str, family: str, names: tuple[str, ...]
+) -> Keys | Wanted | Refused:
+    """Return the key of a certificate that a request names, what has to be fetched first, or a refusal.
+
+    Args:
+        scheme: how the key is used.
+        store: where keys are kept.
+        address: where the certificate is; held against a pattern before.
+        family: what shares an allowance of fetches.
+        names: the host names that the certificate may have been issued to.
+    """
+    return fetched_keys(scheme, store, CertificatePlace(address, family, names, store.trust)) or UNTRUSTED
 
 
 def match(scheme: PublicKeyScheme[Any], keys: Keys, signed: bytes, offers: Offers) -> Verified | Refused:

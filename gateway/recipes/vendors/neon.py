@@ -21,6 +21,7 @@ from gateway.recipes.proofs import Ed25519, Signature
 from gateway.recipes.published import KID, kid_text
 from gateway.recipes.refusal import refused
 from gateway.recipes.schemes.public_key import Ed25519Scheme
+from gateway.recipes.stamp import window_problem
 from gateway.recipes.vendors.keys import NO_KEY, PART_MISSING, Keys, fetched_keys, match, own_keys
 from gateway.recipes.verified import Verified
 from gateway.strictjson import UnsoundJsonError, loads
@@ -119,11 +120,4 @@ def _is_header(segment: bytes, kid: str) -> bool:
 
 
 def _time_problem(moment: bytes, now: float) -> Refused | None:
-    signed_at = parse_moment(moment.decode("latin-1"), "ms")
-    if signed_at is None:
-        return refused("timestamp_malformed", "The timestamp isn't written as this source writes it.")
-    if now - signed_at > TOLERANCE:
-        return refused("timestamp_stale", "The timestamp is older than this source tolerates.")
-    if signed_at - now > TOLERANCE:
-        return refused("timestamp_future", "The timestamp is further ahead than this source tolerates.")
-    return None
+    return window_problem(parse_moment(moment.decode("latin-1"), "ms"), now, TOLERANCE, TOLERANCE)

@@ -1,10 +1,12 @@
 """PayPal: the CRC-32 of the body is signed, together with an id, a time and the id of the webhook.
 
 The signing certificate is at an address that the request names, on a host of PayPal's; nothing else is
-asked. All of PayPal's customers are signed for with the same certificates: the webhook's id, which is a
-verify token of the source, says whose requests count. A CRC is no hash: of two requests that PayPal has
-signed one can't take the other's signature, but nobody should rely on it against PayPal itself.
-Source: paypalrestsdk on PyPI, `WebhookEvent.verify`, and PayPal's guide to integrating webhooks.
+asked. It counts where an authority vouches that it was issued to PayPal's webhooks. All of PayPal's customers
+are signed for with the same certificates: the webhook's id, which is a verify token of the source, says whose
+requests count. A CRC is no hash: of two requests that PayPal has signed one can't take the other's signature,
+but nobody should rely on it against PayPal itself.
+Source: paypalrestsdk on PyPI, `WebhookEvent.verify`, PayPal's guide to integrating webhooks, and for the
+certificate's name `SSLUtil.validateCertificateChain` of PayPal's SDK for Java.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import uuid
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from gateway.keys.places import CertificatePlace, PinnedUrls
+from gateway.keys.places import PinnedUrls, host_of
 from gateway.keys.store import KeyStore
 from gateway.keys.wanted import Wanted
 from gateway.recipes.candidates import SignatureReader
@@ -22,7 +24,8 @@ from gateway.recipes.moment import datetime_of, parse_moment
 from gateway.recipes.proofs import Rsa, Signature
 from gateway.recipes.refusal import refused
 from gateway.recipes.schemes.public_key import RsaScheme
-from gateway.recipes.vendors.keys import MISMATCH, NO_KEY, PART_MISSING, Keys, fetched_keys, match, own_keys
+from gateway.recipes.stamp import window_problem
+from gateway.recipes.vendors.keys import MISMATCH, NO_KEY, PART_MISSING, Keys, certified_keys, match, own_keys
 from tidemill.kernel.clock import rfc3339
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.secrets import Secret
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 CERTIFICATES: Final = PinnedUrls(
     r"api(-m)?(\.sandbox)?\.paypal\.com/v1/notifications/certs/CERT-[A-Za-z0-9-]{1,100}"
 )
+_NAMES: Final = ("messageverificationcerts.paypal.com",)
+_SANDBOX_NAMES: Final = ("messageverificationcerts.sandbox.paypal.com", *_NAMES)
 PAST: Final = 4 * 86400.0
 """Seconds that a transmission may be old: PayPal tries for three days."""
 FUTURE: Final = 300.0
@@ -97,7 +102,7 @@ class PaypalVerifier:
             return _FOREIGN
         if not any(_READER.decoded(one) for one in _READER.read(message).candidates):
             return MISMATCH
-        return fetched_keys(self._scheme, self._store, CertificatePlace(address, "paypal"))
+        return certified_keys(self._scheme, self._store, address, "paypal", names_of(host_of(address)))
 
     def sign(self, draft: Draft, secret: Secret) -> None:
         """Sign a request.
@@ -124,6 +129,11 @@ class PaypalVerifier:
         draft.headers["PAYPAL-TRANSMISSION-SIG"] = signature.decode()
 
 
+def names_of(host: str) -> tuple[str, ...]:
+    """Return the names that a certificate of PayPal's may have been issued to, by the host that it is at."""
+    return _SANDBOX_NAMES if ".sandbox." in host else _NAMES
+
+
 def _prefix(message: Message) -> bytes | None:
     """Return what stands before the webhook's id in what is signed, None where something is missing."""
     identity, moment = message.inbound.header(_ID), message.inbound.header(_TIME)
@@ -133,11 +143,4 @@ def _prefix(message: Message) -> bytes | None:
 
 
 def _time_problem(moment: bytes, now: float) -> Refused | None:
-    signed_at = parse_moment(moment.decode("latin-1"), "rfc3339")
-    if signed_at is None:
-        return refused("timestamp_malformed", "The timestamp isn't written as this source writes it.")
-    if now - signed_at > PAST:
-        return refused("timestamp_stale", "The timestamp is older than this source tolerates.")
-    if signed_at - now > FUTURE:
-        return refused("timestamp_future", "The timestamp is further ahead than this source tolerates.")
-    return None
+    return window_problem(parse_moment(moment.decode("latin-1"), "rfc3339"), now, PAST, FUTURE)

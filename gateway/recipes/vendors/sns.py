@@ -3,7 +3,9 @@
 The certificate is fetched from where `SigningCertURL` of a message leads, on a host of AWS alone and only for
 messages that could be genuine; or it is the source's secret, and nothing is fetched. All topics of all of
 AWS's customers are signed alike: the source's verify tokens say whose ARNs count.
-Source: AWS's guide to verifying message signatures, and aws-sns-message-validator on PyPI.
+A fetched certificate counts where an authority vouches that it was issued to SNS.
+Source: AWS's guide to verifying message signatures, aws-sns-message-validator on PyPI, and for the names of
+certificates `SnsHostProvider` of AWS's SDK for Java 2.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import base64
 import hmac
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from gateway.keys.places import CertificatePlace, PinnedUrls
+from gateway.keys.places import PinnedUrls, host_of
 from gateway.keys.store import KeyStore
 from gateway.recipes.candidates import SignatureReader
 from gateway.recipes.proofs import Rsa, Signature
 from gateway.recipes.refusal import refused
 from gateway.recipes.schemes.public_key import RsaScheme
-from gateway.recipes.vendors.keys import MISMATCH, NO_KEY, Keys, fetched_keys, match, own_keys
+from gateway.recipes.vendors.keys import MISMATCH, NO_KEY, Keys, certified_keys, match, own_keys
 from tidemill.kernel.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ CERTIFICATES: Final = PinnedUrls(
     r"sns\.[a-z0-9-]{4,40}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[0-9a-f]{8,64}\.pem"
 )
 _FOREIGN: Final = refused("certificate_foreign", "The certificate's address isn't one of SNS's.")
+_DOMAIN: Final = "amazonaws.com"
+_GOVERNMENT: Final = "sns-us-gov-west-1.amazonaws.com"
 _OPTIONAL: Final = frozenset({"Subject"})
 _OTHER_TOPIC: Final = refused(
     "topic_unknown", "The message is of a topic that isn't among the verify tokens."
@@ -94,7 +98,7 @@ class SnsVerifier:
             return _FOREIGN
         if not any(_READER.decoded(one) for one in _READER.read(message).candidates):
             return MISMATCH
-        return fetched_keys(scheme, self._store, CertificatePlace(address, "sns"))
+        return certified_keys(scheme, self._store, address, "sns", names_of(host_of(address)))
 
     def sign(self, draft: Draft, secret: Secret) -> None:
         """Sign the message that the body is.
@@ -117,6 +121,19 @@ def _scheme(algorithm: Literal["sha1", "sha256"]) -> RsaScheme:
     return RsaScheme(
         Rsa(scheme="rsa", algorithm=algorithm, signature=[place], signed="{body:Type}", body_unsigned=True)
     )
+
+
+def names_of(host: str) -> tuple[str, ...]:
+    """Return the names that a certificate of SNS may have been issued to, by the host that it is at.
+
+    It is `sns.amazonaws.com` in most regions, `sns-signing.REGION.amazonaws.com` in those that customers opt
+    in to, and a name of its own in China and for the government of the USA.
+    """
+    _, region, domain = host.split(".", 2)
+    own = (f"sns-signing.{region}.{domain}", f"sns-{region}.{domain}", host)
+    if domain != _DOMAIN:
+        return own
+    return (f"sns.{_DOMAIN}", *own, *((_GOVERNMENT,) if region.startswith("us-gov-") else ()))
 
 
 def signed_fields(document: Any) -> bytes | None:

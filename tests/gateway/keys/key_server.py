@@ -15,7 +15,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from joserfc import jwk
 
 HOST: Final = "keys.example.com"
@@ -48,10 +48,28 @@ def key_set(**keys: Any) -> bytes:
     return json.dumps({"keys": [public_jwk(key, kid) for kid, key in keys.items()]}).encode()
 
 
-def certificate(key: Any, *, days: int = 1, name: str = HOST, issuer: Any = None) -> x509.Certificate:
-    """Return a certificate for a key, by itself or by an issuer (its key and name)."""
+def certificate(  # noqa: PLR0913 - what certificates differ in
+    key: Any,
+    *,
+    days: int = 1,
+    name: str = HOST,
+    issuer: Any = None,
+    authority: bool | None = None,
+    issuer_at: str | None = None,
+) -> x509.Certificate:
+    """Return a certificate for a key, by itself or by an issuer (its key and name).
+
+    Args:
+        key: whose.
+        days: until it ends.
+        name: of whom.
+        issuer: who vouches for it.
+        authority: whether it may vouch for others; by default if nobody vouches for it.
+        issuer_at: where it says that its issuer's certificate is.
+    """
     now = dt.datetime.now(dt.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    vouches = issuer is None if authority is None else authority
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -60,15 +78,29 @@ def certificate(key: Any, *, days: int = 1, name: str = HOST, issuer: Any = None
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - 2 * DAY)
         .not_valid_after(now + days * DAY)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=vouches, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    if vouches:
+        usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+        made = made.add_extension(x509.KeyUsage(**usage), critical=True)
+    else:
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     if issuer:
         made = made.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[0].public_key()), critical=False
         )
+    if issuer_at:
+        place = x509.UniformResourceIdentifier(issuer_at)
+        found = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
+        made = made.add_extension(x509.AuthorityInformationAccess([found]), critical=False)
     return made.sign(issuer[0] if issuer else key, hashes.SHA256())
+
+
+_USAGES: Final = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 
 
 @dataclass

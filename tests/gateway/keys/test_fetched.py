@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.keys.chain import Trust
 from gateway.keys.judging import with_keys
 from gateway.keys.places import Ask, FetchError, Reply
 from gateway.keys.ring import key_of_jwk, ring_of_set
@@ -137,6 +138,10 @@ RSA, OTHER_RSA = rsa_key("provider"), rsa_key("stranger")
 P256, OTHER_P256 = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 EDWARDS, OTHER_EDWARDS = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
 OTHER: Final = {id(RSA): OTHER_RSA, id(P256): OTHER_P256, id(EDWARDS): OTHER_EDWARDS}
+ROOT_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+ROOT: Final = certificate(ROOT_KEY, name="Test Authority")
+VOUCHED: Final = {"issuer": (ROOT_KEY, ROOT.subject)}
+PAYPAL_NAME: Final = "messageverificationcerts.paypal.com"
 PAYPAL: Final = "https://api.paypal.com/v1/notifications/certs/CERT-0"
 MERCHANT: Final = json.dumps(
     {"mchid": "190000", "serial_no": "5F", "private_key": pem(rsa_key("merchant")), "api_v3_key": API_V3}
@@ -177,8 +182,13 @@ OWN: Final = parse_recipe(
 )
 PROVIDERS: Final = [
     Provider("google-pubsub", RSA, {"https://www.googleapis.com/oauth2/v3/certs": key_set(**{KID: RSA})}),
-    Provider("paypal", RSA, {PAYPAL: cert_pem(RSA) + cert_pem(P256)}),
-    Provider("sns", RSA, {CERTIFICATE: cert_pem(RSA)}, body=json.dumps(MESSAGE).encode()),
+    Provider("paypal", RSA, {PAYPAL: cert_pem(RSA, name=PAYPAL_NAME, **VOUCHED) + cert_pem(P256)}),
+    Provider(
+        "sns",
+        RSA,
+        {CERTIFICATE: cert_pem(RSA, name="sns.amazonaws.com", **VOUCHED)},
+        body=json.dumps(MESSAGE).encode(),
+    ),
     Provider(
         "neon",
         EDWARDS,
@@ -269,7 +279,7 @@ def inbound_of(provider: Provider, sent: SignedRequest) -> Inbound:
 @pytest.fixture
 def stage() -> Stage:
     web, clock = Web(), Clock()
-    return Stage(web, clock, KeyStore(web, clock))
+    return Stage(web, clock, KeyStore(web, clock, Trust([ROOT])))
 
 
 @each
@@ -322,7 +332,8 @@ async def test_a_key_that_there_isn_t_refuses(provider: Provider, stage: Stage) 
     for _ in range(3):
         verdict = await stage.judge(provider, provider.signed())
         assert isinstance(verdict, Refused)
-        assert verdict.check == "signature_mismatch"
+        certified = provider.name in ("paypal", "sns")
+        assert verdict.check == ("certificate_untrusted" if certified else "signature_mismatch")
     assert len(stage.web.asked) == len(provider.answers)
 
 
@@ -488,10 +499,28 @@ async def test_an_expired_key_of_plaid_s_is_none(stage: Stage) -> None:
     assert isinstance(await stage.judge(provider, provider.signed()), Refused)
 
 
-async def test_an_expired_certificate_is_none(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"days": -1, **VOUCHED},
+        {},
+        {"name": "sns.evil.example", **VOUCHED},
+        {"authority": True, **VOUCHED},
+        {"issuer": (OTHER_RSA, ROOT.subject)},
+    ],
+    ids=["expired", "by itself", "another name", "an authority", "forged"],
+)
+async def test_a_certificate_that_no_authority_vouches_for_is_none(
+    stage: Stage, options: dict[str, Any]
+) -> None:
     provider = next(one for one in PROVIDERS if one.name == "sns")
-    stage.web.answers[CERTIFICATE] = cert_pem(RSA, days=-1)
-    assert isinstance(await stage.judge(provider, provider.signed()), Refused)
+    stage.web.answers[CERTIFICATE] = cert_pem(RSA, **{"name": "sns.amazonaws.com", **options})
+    verdict = await stage.judge(provider, provider.signed())
+    assert isinstance(verdict, Refused)
+    assert (verdict.status, verdict.check) == (401, "certificate_untrusted")
+    stage.web.answers[CERTIFICATE] = cert_pem(RSA, name="sns.amazonaws.com", **VOUCHED)
+    stage.clock.now += INTERVAL + 1
+    assert isinstance(await stage.judge(provider, provider.signed()), Accepted)
 
 
 def test_odd_documents_have_no_keys() -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tidemill.kernel import clock
 from tidemill.kernel.errors import DefinitionError, SettingsError
 from tidemill.kernel.settings.secrets import ENVIRONMENT, FILE, SecretRef
-from tidemill.kernel.settings.sections import Section, SourceSecret, secret_table
+from tidemill.kernel.settings.sections import Section, SourceSecret, active_values, secret_table
 from tidemill.kernel.settings.values import Listed, Seconds, SecretValue, Table
 from tidemill.kernel.subjects import pattern_problem
 from tidemill.kernel.where import compile_where
@@ -142,8 +141,7 @@ class DestinationSettings(Section):
         Raises:
             SettingsError: one of them can't be resolved.
         """
-        now = moment or clock.now()
-        return tuple(secret.value.resolve(environ) for secret in self.secrets if secret.active(now))
+        return active_values(self.secrets, environ, moment)
 
     def header_values(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to send besides.

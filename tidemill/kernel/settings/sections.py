@@ -24,7 +24,7 @@ from tidemill.kernel.settings.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 EMBEDDED: Final = "embedded"
@@ -335,8 +335,7 @@ class SourceSettings(Section):
         Raises:
             SettingsError: one of them can't be resolved.
         """
-        now = clock.now()
-        return tuple(one.value.resolve(environ) for one in self.verify_tokens if one.active(now))
+        return active_values(self.verify_tokens, environ)
 
     def resolve_secrets(
         self, environ: Mapping[str, str], moment: datetime | None = None
@@ -346,5 +345,16 @@ class SourceSettings(Section):
         Raises:
             SettingsError: one of them can't be resolved.
         """
-        now = moment or clock.now()
-        return tuple(secret.value.resolve(environ) for secret in self.secrets if secret.active(now))
+        return active_values(self.secrets, environ, moment)
+
+
+def active_values(
+    secrets: Iterable[SourceSecret], environ: Mapping[str, str], moment: datetime | None = None
+) -> tuple[Secret, ...]:
+    """Return the values of the secrets that count at an instant, by default now.
+
+    Raises:
+        SettingsError: one of them can't be resolved.
+    """
+    now = moment or clock.now()
+    return tuple(secret.value.resolve(environ) for secret in secrets if secret.active(now))
