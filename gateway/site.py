@@ -121,7 +121,7 @@ def _services(
     broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses, redaction: Redaction
 ) -> Services:
     definitions = Definitions(broker.tasks)
-    runs = Runs(broker, definitions)
+    runs = Runs(broker, definitions, history)
     return Services(
         frame=frame,
         broker=broker,

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.api.parameters import json_object, limit_of, only, run_id, text_of
-from gateway.api.signalling import signal_run
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.traces import traceparent
@@ -104,7 +103,7 @@ class RunsApi:
         run, document = run_id(request), await json_object(request)
         only(document, "reason")
         reason = text_of(document, "reason")
-        answer = await signal_run(self.runs, run, kind, reason)
+        answer = await self.runs.tell(run, kind, reason)
         return JSONResponse({"run_id": run, "answer": answer}, 200 if answer == "done" else _ACCEPTED)
 
 

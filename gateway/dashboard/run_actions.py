@@ -10,7 +10,6 @@ from starlette.routing import Route
 
 from gateway.access.form import form_of
 from gateway.api.parameters import run_id
-from gateway.api.signalling import signal_run
 from gateway.dashboard.bodies import find_body
 from gateway.dashboard.shown import editable
 from tidemill.kernel.errors import PayloadError
@@ -87,6 +86,6 @@ class RunActions:
     async def _signal(self, request: Request, kind: Kind) -> Response:
         run = run_id(request)
         reason = form_of(request).get("reason").strip()[:_REASON_LIMIT]
-        answer = await signal_run(self.services.runs, run, kind, reason)
+        answer = await self.services.runs.tell(run, kind, reason)
         said = kind if answer == "done" else "queued"
         return RedirectResponse(f"/runs/{run}?said={said}", SEE_OTHER)

@@ -55,8 +55,8 @@ class Remote(SecretsRemote, Protocol):
     async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
         """Ask a run to end or to go on, and say what it answered."""
 
-    async def replay_run(self, run: str) -> Row:
-        """Start a new run with the input of an old one."""
+    async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
+        """Start a new run with the input of an old one, or with another payload, which is JSON text."""
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal with data, which are JSON text."""

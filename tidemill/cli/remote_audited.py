@@ -53,10 +53,10 @@ class AuditedRemote(DirectRemote):
         async with self._change(f"runs.{verb}", run):
             return await super().tell_run(run, verb, reason)
 
-    async def replay_run(self, run: str) -> Row:
-        """Start a new run with the input of an old one."""
+    async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
+        """Start a new run with the input of an old one, or with another payload."""
         async with self._change("runs.replay", run):
-            return await super().replay_run(run)
+            return await super().replay_run(run, payload)
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tidemill.cli.direct_secrets import DirectSecrets
+from tidemill.cli.lazy_history import LazyHistory
 from tidemill.cli.remote import Remote, Row, Verb
-from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
+from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.model import Settings
 
-_PAST: Final[dict[Verb, str]] = {"cancel": "cancelled", "retry": "retried"}
-
 
 class DirectRemote(DirectSecrets, Remote):
     """Speaks to the broker itself."""
@@ -42,7 +41,7 @@ class DirectRemote(DirectSecrets, Remote):
         super().__init__(broker, settings)
         self._sources = tuple(settings.sources)
         self._definitions = Definitions(broker.tasks)
-        self._runs = Runs(broker, self._definitions)
+        self._runs = Runs(broker, self._definitions, LazyHistory(settings))
         self._tokens = Tokens(broker)
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
@@ -89,18 +88,11 @@ class DirectRemote(DirectSecrets, Remote):
 
     async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
         """Ask a run to end or to go on."""
-        view = await self._runs.get(_checked(run))
-        answer = await self._runs.signal(run, verb, reason)
-        if answer in ("gone", "refused"):
-            raise ConflictError(
-                f"{run} can't be {_PAST[verb]}: it is {view.status}",
-                hint="cancel is for runs that go on, retry for runs that failed, replay for all",
-            )
-        return {"run_id": run, "answer": answer}
+        return {"run_id": run, "answer": await self._runs.tell(_checked(run), verb, reason)}
 
-    async def replay_run(self, run: str) -> Row:
-        """Start a new run with the input of an old one."""
-        return _started(await self._runs.replay(_checked(run))) | {"replayof": run}
+    async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
+        """Start a new run with the input of an old one, or with another payload."""
+        return _started(await self._runs.replay(_checked(run), payload)) | {"replayof": run}
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""

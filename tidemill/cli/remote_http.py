@@ -62,9 +62,10 @@ class HttpRemote(HttpSecrets, Remote):
         """Ask a run to end or to go on."""
         return await self._post("runs", run, verb, body=orjson.dumps({"reason": reason}))
 
-    async def replay_run(self, run: str) -> Row:
-        """Start a new run with the input of an old one."""
-        return await self._post("runs", run, "replay")
+    async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
+        """Start a new run with the input of an old one, or with another payload."""
+        body = b'{"payload":' + payload + b"}" if payload is not None else b""
+        return await self._post("runs", run, "replay", body=body)
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""

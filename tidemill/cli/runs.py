@@ -104,10 +104,23 @@ def retry(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json:
     do_each(context, runs, lambda remote, run: remote.tell_run(run, "retry", reason), as_json=as_json)
 
 
-@app.command("replay", epilog=examples("runs replay run_06emc3d..."))
-def replay(context: typer.Context, runs: RunIds, *, as_json: Json = False) -> None:
-    """Start new runs with the inputs of old ones, linked to them."""
-    do_each(context, runs, lambda remote, run: remote.replay_run(run), as_json=as_json)
+@app.command(
+    "replay",
+    epilog=examples("runs replay run_06emc3d...", "runs replay run_06emc3d... --payload '{\"number\": 42}'"),
+)
+def replay(
+    context: typer.Context,
+    runs: RunIds,
+    *,
+    payload: Annotated[
+        str | None,
+        typer.Option(metavar="JSON|@FILE|-", help="Another input instead; - reads standard input."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start new runs with the inputs of old ones, linked to them; of closed ones the history has them."""
+    body = read_payload(payload) if payload is not None else None
+    do_each(context, runs, lambda remote, run: remote.replay_run(run, body), as_json=as_json)
 
 
 @app.command(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, select
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
+from tidemill.history.inbound_projection import WITHOUT_BODY
 from tidemill.history.reading import (
     delivery_of,
     event_of,
@@ -96,13 +97,20 @@ def event_detail(connection: Connection, event_id: str) -> EventDetail:
     kept = body.mappings().first()
     return EventDetail(
         event=event,
-        facts=orjson.loads(kept["facts"]) if kept is not None else {},
+        facts=_attributes(kept["facts"]) if kept is not None else {},
         body=Body(size=event.size, data=kept["body"], blob=kept["blob"])
         if kept is not None
         else Body(size=event.size),
         deliveries=tuple(deliveries_of(connection, [event.number])),
         quarantine=tuple(quarantined_as(connection, event_id, event.source)),
     )
+
+
+def _attributes(stored: str) -> dict[str, Any]:
+    """Return an event's attributes, without its data."""
+    return {
+        name: value for name, value in orjson.loads(stored).items() if name not in ("value", WITHOUT_BODY)
+    }
 
 
 def events_with(connection: Connection, numbers: Sequence[int]) -> list[EventRow]:

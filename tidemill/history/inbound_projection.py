@@ -22,6 +22,10 @@ _MOST_ATTEMPTS: Final = 50
 _OWN_COLUMNS: Final = frozenset({"at", "source", "verdict", "status", "reason", "client"})
 
 
+WITHOUT_BODY: Final = "withoutbody"
+"""Among the attributes of an event: its data came alone, and stand where others have their body."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message of a stream: its number, when it was stored, its subject's tokens and its bytes."""
@@ -58,7 +62,13 @@ class Inbound:
     def event(self, message: Message) -> None:
         """Take an event in."""
         facts, raw = unpack(message.body)
-        given = facts.pop("value", None)
+        # A run that is repeated needs its event's data as they were: beside the body, or without one.
+        given = facts.get("value")
+        if given is not None and not raw:
+            del facts["value"]
+            facts[WITHOUT_BODY] = True
+        elif given is not None and len(orjson.dumps(given)) > self.body_limit:
+            del facts["value"]
         body = raw or (orjson.dumps(given) if given is not None else b"")
         blob = facts.get("blob")
         source = plain(facts["source"]) or ""

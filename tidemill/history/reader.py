@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from tidemill.history import delivery_queries, event_queries, overview, run_details, run_lists
+from tidemill.history import delivery_queries, event_queries, overview, run_details, run_lists, run_origins
 from tidemill.history.cursors import Page
 from tidemill.history.database import Database, open_database
 from tidemill.history.delivery_queries import DeliveryQuery
@@ -31,6 +31,7 @@ from tidemill.history.rows import (
     RunRow,
 )
 from tidemill.history.run_lists import RunQuery
+from tidemill.kernel.services.origins import Origin
 
 QUERY_SECONDS: Final = 5.0
 _THREADS: Final = 4
@@ -72,6 +73,14 @@ class HistoryReader:
             NotFoundError: the history has no such run.
         """
         return await self._ask(run_details.run_detail, run_id)
+
+    async def origin(self, run_id: str) -> Origin:
+        """Return what a run was started with.
+
+        Raises:
+            NotFoundError: the history has no such run.
+        """
+        return await self._ask(run_origins.run_origin, run_id)
 
     async def lineage(self, name: str) -> Lineage:
         """Return everything that belongs together with a run's or an event's id.

@@ -38,7 +38,7 @@ def run_detail(connection: Connection, run_id: str) -> RunDetail:
         NotFoundError: the history has no such run.
     """
     run = find_run(connection, run_id)
-    body = connection.execute(select(run_bodies).where(run_bodies.c.number == run.number)).mappings().first()
+    body = _bodies(connection, run)
     rows = connection.execute(
         select(timeline)
         .where(timeline.c.run == run.number)
@@ -64,6 +64,16 @@ def family(connection: Connection, column: str, run_id: str) -> list[RunRow]:
     """Return the runs that name a run as `parent_id`, `root_id` or `replayof`, the oldest first."""
     query = select(runs).where(runs.c[column] == run_id).order_by(runs.c.number).limit(FAMILY_LIMIT)
     return [run_of(row) for row in connection.execute(query).mappings()]
+
+
+def payload_of(connection: Connection, run: RunRow) -> Body:
+    """Return a run's input, as far as it is kept."""
+    return _payload(connection, run, _bodies(connection, run))
+
+
+def _bodies(connection: Connection, run: RunRow) -> RowMapping | None:
+    query = select(run_bodies).where(run_bodies.c.number == run.number)
+    return connection.execute(query).mappings().first()
 
 
 def _payload(connection: Connection, run: RunRow, body: RowMapping | None) -> Body:

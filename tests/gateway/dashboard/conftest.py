@@ -14,7 +14,7 @@ import pytest
 
 from gateway.server import open_gateway
 from tests.consumers.conftest import Mill, until
-from tidemill import Context, Retry, task
+from tidemill import Context, Event, Retry, task
 from tidemill.kernel.services.broker import open_broker
 from tidemill.kernel.settings.model import Settings
 
@@ -54,7 +54,12 @@ async def opened(_: Any) -> str:
     return HOSTILE
 
 
-TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, opened)
+@task(on="box.whole")
+async def whole(event: Event) -> list[Any]:
+    return [event.id, event.data, len(event.raw), event.type]
+
+
+TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, opened, whole)
 
 
 @dataclass

@@ -129,16 +129,61 @@ async def test_a_run_is_cancelled_retried_and_replayed(desk: Desk) -> None:
     assert f"/runs/{failed}" in await desk.when(again, "Replay of")
 
 
-async def test_a_run_whose_journal_is_closed_is_shown_and_offers_nothing(desk: Desk) -> None:
-    run = await desk.mill.trigger("echo", 1)
-    await desk.when(f"/runs/{run}", KEPT, "Replay</button>", "completed")
+async def _close(desk: Desk, run: str) -> None:
+    """Close an ended run's journal, as the closer does in the end."""
+    await desk.when(f"/runs/{run}", KEPT)
     journal = desk.mill.broker.journal
     entries = await journal.read_leader(run)
     await journal.close(run, expect=entries[-1].seq, keep=60)
-    page = await desk.when(f"/runs/{run}", KEPT, "Its journal has been closed")
-    assert "Replay</button>" not in page
+
+
+async def test_a_run_whose_journal_is_closed_is_replayed_from_the_history(desk: Desk) -> None:
+    run = await desk.mill.trigger("typed", 1, tags=["t"])
+    await desk.mill.ended(run)
+    await _close(desk, run)
+    page = await desk.when(f"/runs/{run}", "Its journal has been closed", "Replay</button>")
+    assert ("Retry</button>" in page, "Cancel</button>" in page) == (False, False)
     assert (await desk.client.get(f"/runs/{run}/input/raw")).content == b"1"
-    assert (await desk.send(f"/runs/{run}/replay")).status_code == 404
+    again = (await desk.follow(f"/runs/{run}/replay")).partition("?")[0]
+    view = await desk.mill.ended(again.rpartition("/")[2])
+    assert (view.result, view.facts()["replayof"], view.facts()["tags"]) == (2, run, ["t"])
+    assert ">\n1</textarea>" in await desk.page(f"/runs/{run}/replay")
+    new = (await desk.follow(f"/runs/{run}/replay", edited="1", payload="41")).partition("?")[0]
+    assert (await desk.mill.ended(new.rpartition("/")[2])).result == 42
+    assert (await desk.send(f"/runs/{run}/replay", edited="1", payload='"x"')).status_code == 422
+    for verb in ("cancel", "retry"):
+        refused = await desk.client.post(f"/api/v1/runs/{run}/{verb}", json={})
+        assert (refused.status_code, "it is closed" in refused.json()["detail"]) == (409, True)
+    assert (await desk.send(f"/runs/{GONE}/replay")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "value"),
+    [
+        (b'{"a": 1}', "application/json", None),
+        (b'{"a": "' + b"x" * 60_000 + b'"}', "application/json", None),
+        (b"a=1&b=2", "application/x-www-form-urlencoded", {"a": "1", "b": "2"}),
+        (b"", "application/json", {"only": "value"}),
+    ],
+)
+async def test_an_events_run_is_replayed_with_the_event(
+    desk: Desk, raw: bytes, content_type: str, value: Any
+) -> None:
+    await desk.mill.post("box.whole", raw, datacontenttype=content_type, value=value)
+    text = await desk.when("/runs?task=whole", "box.whole", "completed")
+    run = "run_" + text.split('href="/runs/run_')[1][:26]
+    first = (await desk.mill.ended(run)).result
+    await _close(desk, run)
+    again = (await desk.follow(f"/runs/{run}/replay")).partition("?")[0].rpartition("/")[2]
+    assert (await desk.mill.ended(again)).result == first
+    stream = desk.mill.names.stream("EVENTS")
+    await desk.mill.broker.bus.api(f"STREAM.PURGE.{stream}", {})
+    answer = await desk.send(f"/runs/{run}/replay")
+    if len(raw) > 32_768:
+        assert (answer.status_code, "kept as a whole" in answer.text) == (404, True)
+        return
+    again = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    assert (await desk.mill.ended(again)).result == first
 
 
 async def test_a_replay_takes_another_input_that_fits_the_task(desk: Desk) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from tidemill.kernel import clock
 from tidemill.kernel.definition import TaskDefinition
-from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
+from tidemill.kernel.errors import ConflictError, HistoryError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.jetstream.bus import Message
 from tidemill.kernel.json_faults import path_text
@@ -26,6 +26,7 @@ from tidemill.kernel.protocol.records import Created, Entry, decode
 from tidemill.kernel.protocol.state import State, Status, fold
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.mail import ANSWER_SECONDS, ask_mailman
+from tidemill.kernel.services.origins import Origin, Origins, input_of, origin_of
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.signals import Kind, write_signal
@@ -36,14 +37,26 @@ STALE_SECONDS: Final = 2.0
 """How old a view of the definitions may be when a run is triggered; who follows them reads nothing here."""
 SCAN_LIMIT: Final = 10_000
 """How many journals one listing looks into at most."""
+_CLOSED: Final = "closed"
+_PAST: Final[dict[Kind, str]] = {"cancel": "cancelled", "retry": "retried"}
 _log = logging.getLogger(__name__)
 
 
 class Runs:
     """Everything that may be asked about runs, or done to them, from outside of a worker."""
 
-    def __init__(self, broker: Broker, definitions: Definitions | None = None) -> None:
+    def __init__(
+        self, broker: Broker, definitions: Definitions | None = None, origins: Origins | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            broker: where they are.
+            definitions: a view of the tasks.
+            origins: who remembers what closed ones were started with; without it they can't be replayed.
+        """
         self.broker = broker
+        self._origins = origins
         self._broker = broker
         self._definitions = definitions or Definitions(broker.tasks)
         self._validators: dict[str, jsonschema_rs.Validator] = {}
@@ -181,38 +194,79 @@ class Runs:
             self._broker, run, lambda reply: write_signal(kind, reason, reply), within=ANSWER_SECONDS
         )
 
-    async def replay(self, run: str, payload: bytes | None = None) -> RunView:
-        """Start a new run with the input of an old one, or with another `payload`, linked to it.
+    async def tell(self, run: str, kind: Kind, reason: str = "") -> str:
+        """Send a run a command; return `done`, or `queued` where it is stored and nobody has answered yet.
 
         Raises:
-            NotFoundError: there is no such run any more, or no such task.
-            PayloadError: the other payload doesn't fit the task.
+            NotFoundError: there is no such run.
+            ConflictError: its state doesn't allow it, or its journal is closed.
+            BrokerError: it wasn't stored, or it is unknown whether it was.
         """
-        old = await self.get(run)
-        created = old.state.created
-        if created is None:
-            raise NotFoundError(
-                f"{run} has been closed: its input is gone", hint="send the event again instead"
+        status = await self._status(run)
+        answer = await self.signal(run, kind, reason) if status != _CLOSED else "gone"
+        if answer in ("gone", "refused"):
+            closed = "replay starts a new run with its input"
+            open_ = "cancel is for runs that go on, retry for runs that failed, replay for all"
+            raise ConflictError(
+                f"{run} can't be {_PAST[kind]}: it is {status}", hint=closed if status == _CLOSED else open_
             )
+        return answer
+
+    async def _status(self, run: str) -> str:
+        """Return a run's state, `closed` where only a history still knows it."""
+        try:
+            return (await self.get(run)).status
+        except NotFoundError as unknown:
+            if self._origins is None:
+                raise
+            try:
+                await self._origins.origin(run)
+            except HistoryError:
+                raise unknown from None
+            return _CLOSED
+
+    async def replay(self, run: str, payload: bytes | None = None, *, again: str | None = None) -> RunView:
+        """Start a new run with the input of an old one, or with another `payload`, linked to it.
+
+        Args:
+            run: the old one; where its journal is closed, a history may still know its input.
+            payload: JSON text to start with instead.
+            again: the new one's id: repeated with the same, this starts one run.
+
+        Raises:
+            NotFoundError: there is no such run any more, or no such task; or its input isn't kept.
+            PayloadError: the other payload doesn't fit the task.
+            HistoryError: its journal is closed, and the history can't be asked.
+        """
+        origin, hooks = await self._origin(run)
         if payload is not None:
-            self._check(await self._definition(created.task), payload)
-            raw = payload
+            self._check(await self._definition(origin.task), payload)
+            event, raw = origin.event, payload
         else:
-            raw = await self._broker.blobs.get(created.blob) if created.blob else created.raw
-        again = new_run()
+            event, raw = await input_of(self._broker, run, origin)
+        again = again or new_run()
         copy = await self._with_body(
             again,
-            Created(
-                rid=again,
-                task=created.task,
-                event=created.event,
-                tags=created.tags,
-                replayof=run,
-                hooks=created.hooks,
-            ),
+            Created(rid=again, task=origin.task, event=event, tags=origin.tags, replayof=run, hooks=hooks),
             raw,
         )
         return RunView(again, await self._broker.performer.run(create(again, copy)))
+
+    async def _origin(self, run: str) -> tuple[Origin, bool]:
+        """Return what a run was started with, and whether a new one of its task has hooks."""
+        unknown = NotFoundError(
+            f"{run} has been closed: its input is gone", hint="send the event again instead"
+        )
+        try:
+            created = (await self.get(run)).state.created
+        except NotFoundError as error:
+            created, unknown = None, error
+        if created is not None:
+            return origin_of(created), created.hooks
+        if self._origins is None:
+            raise unknown
+        origin = await self._origins.origin(run)
+        return origin, (await self._definition(origin.task)).hooks
 
     async def _definition(self, task: str) -> TaskDefinition:
         await self._definitions.refresh(newer_than=time.time() - STALE_SECONDS)
