@@ -36,6 +36,7 @@ from tidemill.middleware import CallNext, Middleware, RunInfo
 from tidemill.options import TaskOptions
 from tidemill.retry import Abort, Retry, RetryAfter
 from tidemill.run import Run
+from tidemill.schedule import Cron, Tick
 from tidemill.sync_context import SyncContext
 from tidemill.task import FnTask, Task, TaskDecorator, task
 
@@ -47,6 +48,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one does with them
     "TaskDecorator",
     "TaskOptions",
     "Retry",
+    "Cron",
     "Duration",
     "Depends",
     "Started",
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022 - grouped by what one does with them
     "Context",
     "SyncContext",
     "Event",
+    "Tick",
     "Step",
     "Call",
     "Map",

@@ -15,6 +15,7 @@ from tidemill.kernel.subjects import pattern_problem
 from tidemill.kernel.where import compile_where
 from tidemill.middleware import Middleware
 from tidemill.retry import Retry, duration
+from tidemill.schedule import Cron, parse_schedules
 from tidemill.source import Place, calling_place
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class TaskOptions(TypedDict, total=False):
         aliases: earlier ids, under which runs may still be waiting.
         on: pattern or patterns of event types that start a run: `github.push`, `github.issues.*`, `github.>`.
         where: CEL over `data type source tenant subject headers` that an event must fulfil besides.
+        schedule: when runs start by themselves; one or several.
         retry: the retry policy; three attempts by default.
         concurrency: how many runs execute at the same time in the whole cluster.
         timeout: how long one attempt may execute, waits excluded.
@@ -42,6 +44,7 @@ class TaskOptions(TypedDict, total=False):
     aliases: Sequence[str]
     on: str | Sequence[str]
     where: str
+    schedule: Cron | Sequence[Cron]
     retry: Retry
     concurrency: int
     timeout: Duration
@@ -65,6 +68,7 @@ class Options:
     aliases: tuple[str, ...] = ()
     on: tuple[str, ...] = ()
     where: str | None = None
+    schedules: tuple[Cron, ...] = ()
     retry: Retry = DEFAULT_RETRY
     concurrency: int | None = None
     timeout: float | None = None
@@ -90,6 +94,7 @@ def parse(given: Mapping[str, Any]) -> Options:
         aliases=tuple(_id(place, "aliases", alias) for alias in _texts(place, "aliases", given)),
         on=tuple(_pattern(place, pattern) for pattern in _texts(place, "on", given)),
         where=_where(place, given.get("where")),
+        schedules=parse_schedules(place, given.get("schedule", ())),
         retry=_retry(place, given.get("retry", DEFAULT_RETRY)),
         concurrency=_concurrency(place, given.get("concurrency")),
         timeout=_timeout(place, "timeout", given.get("timeout")),

@@ -24,6 +24,7 @@ from tidemill.kernel.protocol.hooks import HOOKS_SUFFIX, hooks_task
 from tidemill.kernel.trigger import parse_request
 from tidemill.middleware import RunInfo
 from tidemill.run import Run
+from tidemill.schedule import rules
 from tidemill.source import code_digest
 from tidemill.sync_context import SyncContext
 
@@ -332,6 +333,7 @@ def _definition(
         aliases=given.aliases,
         on=given.on,
         where=given.where,
+        schedules=rules(task_id, given.schedules, handler.takes, payload, handler.place),
         retry=given.retry.policy,
         concurrency=given.concurrency,
         timeout=given.timeout,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from tidemill import Context, Depends, Failed, Ok, Retry, Task, task
+from tidemill import Context, Cron, Depends, Failed, Ok, Retry, Task, task
 
 
 @task
@@ -20,6 +20,9 @@ task(tiemout=5)  # type: ignore[call-overload]
 task(concurrency="many")  # type: ignore[call-overload]
 task(retry=5)  # type: ignore[call-overload]
 task(on=5)  # type: ignore[call-overload]
+task(schedule="@daily")  # type: ignore[arg-type]
+Cron("@daily", missed="never")  # type: ignore[arg-type]
+Cron("@daily", overlap=True)  # type: ignore[arg-type]
 Retry(attempts=5)  # type: ignore[call-arg]
 Retry(on=[ValueError])  # type: ignore[arg-type]
 wrong: Task[int, int] = count  # type: ignore[assignment]

@@ -12,7 +12,10 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FILES = [str(HERE / name) for name in ("sdk_in_use.py", "durable_in_use.py", "sdk_misused.py")]
+FILES = [
+    str(HERE / name)
+    for name in ("sdk_in_use.py", "durable_in_use.py", "schedules_in_use.py", "sdk_misused.py")
+]
 LIMIT = 240.0
 
 

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from tidemill.kernel.errors import DefinitionError
 from tidemill.kernel.json_faults import path_text
 from tidemill.kernel.protocol.hooks import HOOKS_SUFFIX
+from tidemill.kernel.schedules.rule import ScheduleRule
 from tidemill.kernel.subjects import pattern_problem, type_matches
 
 Takes = Literal["none", "payload", "event"]
@@ -75,6 +76,7 @@ class TaskDefinition(_Stored):
         aliases: earlier names, under which runs may still be waiting.
         on: patterns of event types that start a run.
         where: CEL expression that an event must fulfil besides.
+        schedules: when runs start by themselves.
         retry: the retry policy.
         concurrency: how many runs execute at the same time in the whole cluster; None is no limit.
         timeout: seconds that one attempt may execute, waits excluded; None is no limit.
@@ -90,6 +92,7 @@ class TaskDefinition(_Stored):
     aliases: tuple[TaskId, ...] = ()
     on: tuple[Pattern, ...] = ()
     where: str | None = None
+    schedules: tuple[ScheduleRule, ...] = ()
     retry: RetryPolicy = RetryPolicy()
     concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None

@@ -125,6 +125,11 @@ def run_of_hooks(run: str, end_seq: int) -> str:
     return _derived("hooks", run, str(end_seq))
 
 
+def run_of_tick(schedule: str, tick: float) -> str:
+    """Return the id of the one run that a schedule's tick starts: whoever decides it, and however often."""
+    return _derived("tick", schedule, str(int(tick)))
+
+
 def new_run() -> str:
     """Return a fresh run id that sorts by its time of creation (48 bits of milliseconds, 82 random)."""
     stamp = int(time.time() * 1000).to_bytes(6, "big")
@@ -180,6 +185,14 @@ class Names:
     def reply(self, key: str) -> str:
         """Return `replies.<delivery key>`: where the senders of a delivery wait; no stream keeps it."""
         return self.subject("replies", key)
+
+    def look(self, schedule: str) -> str:
+        """Return `ticks.<schedule>`: a look at a schedule is due."""
+        return self.subject("ticks", escape(schedule))
+
+    def wake(self, schedule: str, at: float) -> str:
+        """Return `wakes.<schedule>.<milliseconds>`: the plan of a look; one for each moment."""
+        return self.subject("wakes", escape(schedule), str(round(at * 1000)))
 
     def dead(self, task: str, run: str) -> str:
         """Return `dead.<task>.<run>`: what was given up on."""

@@ -18,7 +18,7 @@ what comes from outside is prepared, `trigger` is recorded:
             assert await run.result() == "paid"
 
 `crash_everywhere` kills a run at every point and compares what comes of it. `sample` returns an event's data
-as its provider sends it. `tidemill.testing.broker` starts the real thing.
+as its provider sends it, `tick` a schedule's next tick. `tidemill.testing.broker` starts the real thing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tidemill.testing.crashes import Crashes, crash_everywhere
 from tidemill.testing.replied import Replied
 from tidemill.testing.session import Cancelled, Session, Signalled, Triggered, active
 from tidemill.testing.stage import Stage, play
+from tidemill.testing.ticks import tick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,7 @@ __all__ = [
     "crash_everywhere",
     "play",
     "sample",
+    "tick",
 ]
 
 
