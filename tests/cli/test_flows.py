@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import until_seen
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import open_broker
@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 Way = tuple[str, ...]
-PATIENCE = 20.0
-
-
-def until(look: Callable[[], Any]) -> Any:
-    """Look again and again until there is something: what a webhook causes happens behind its answer."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
@@ -55,7 +45,7 @@ def test_a_signed_webhook_becomes_a_finished_run(call: Call, send: Callable[...,
         runs = call(*way, "events", "show", event, "--json").json()["runs"]
         return [run for run in runs if run["status"] == "completed"]
 
-    (run,) = until(finished)
+    (run,) = until_seen(finished)
     assert run["task"] == "announce"
     shown = call(*way, "runs", "show", run["run_id"])
     assert "github.push" in shown.out
@@ -108,7 +98,7 @@ def test_a_delayed_run_is_cancelled(call: Call, way: Way) -> None:
     assert run["status"] == "delayed"
     cancelled = call(*way, "runs", "cancel", run["run_id"], "--reason", "no more", "--json").json()
     assert cancelled["answer"] in ("done", "queued")
-    row = until(lambda: [r for r in listed(call, way, "cancelled") if r["run_id"] == run["run_id"]])[0]
+    row = until_seen(lambda: [r for r in listed(call, way, "cancelled") if r["run_id"] == run["run_id"]])[0]
     assert row["tags"] == ["later"]
     again = call(*way, "runs", "cancel", run["run_id"])
     assert again.code == 1
@@ -126,7 +116,7 @@ def test_dead_letters_come_back(call: Call, way: Way, mill: Mill) -> None:
         failed = call(*way, "trigger", "mend", "--payload", json.dumps(name), "--wait", "--json")
         assert failed.code == 1
         runs.append(json.loads(failed.out)["run_id"])
-    dead = until(lambda: letters(call, way, runs))
+    dead = until_seen(lambda: letters(call, way, runs))
     assert {letter["error"] for letter in dead} == {f"FileNotFoundError: {name}" for name in names}
     shown = call(*way, "dead", "show", runs[0]).out
     assert shown.count(f"FileNotFoundError: {names[0]}") >= 2
@@ -135,10 +125,10 @@ def test_dead_letters_come_back(call: Call, way: Way, mill: Mill) -> None:
         (mill.folder / name).touch()
     answer = call(*way, "dead", "retry", "--all", "--task", "mend", "--json").json()
     assert {row["id"] for row in answer} >= set(runs)
-    until(
+    until_seen(
         lambda: all(call(*way, "runs", "show", run, "--json").json()["status"] == "completed" for run in runs)
     )
-    assert until(lambda: not letters(call, way, runs))
+    assert until_seen(lambda: not letters(call, way, runs))
     kinds = [entry["kind"] for entry in call(*way, "runs", "show", runs[0], "--json").json()["timeline"]]
     assert kinds[-3:] == ["reopened", "claim", "end"]
 
@@ -147,7 +137,7 @@ def test_dead_letters_are_listed_page_by_page(call: Call, way: Way) -> None:
     def give_up(number: int) -> str:
         failed = call(*way, "trigger", "doomed", "--payload", str(number), "--wait", "--json")
         run: str = json.loads(failed.out)["run_id"]
-        until(lambda: call(*way, "dead", "show", run).code == 0)
+        until_seen(lambda: call(*way, "dead", "show", run).code == 0)
         return run
 
     runs = [give_up(number) for number in range(3)]
@@ -201,11 +191,13 @@ def test_an_event_that_where_cant_judge_is_released_into_a_run(
     call: Call, send: Callable[..., str], way: Way
 ) -> None:
     event = send("github", "issues.opened")
-    until(lambda: [row for row in call(*way, "quarantine", "list", "--json").json() if row["id"] == event])
+    until_seen(
+        lambda: [row for row in call(*way, "quarantine", "list", "--json").json() if row["id"] == event]
+    )
     assert "puzzled" in call(*way, "quarantine", "list").out
     released = call(*way, "quarantine", "release", event, "--json").json()
     assert released["task"] == "puzzled"
-    until(lambda: call(*way, "runs", "show", released["run"], "--json").json()["status"] == "completed")
+    until_seen(lambda: call(*way, "runs", "show", released["run"], "--json").json()["status"] == "completed")
 
 
 def test_an_event_is_saved_and_replayed(
@@ -228,7 +220,7 @@ def test_an_event_is_saved_and_replayed(
 def test_refused_requests_are_on_record(call: Call, mill: Mill, way: Way) -> None:
     assert call("send", "github", "push", "--to", mill.public, "--tamper").code == 1
     refused = (*way, "deliveries", "list", "--verdict", "refused", "--json")
-    rows = until(lambda: call(*refused).json()["deliveries"])
+    rows = until_seen(lambda: call(*refused).json()["deliveries"])
     assert rows[0]["reason"] == "signature_mismatch"
     assert "signature_mismatch" in call(*way, "deliveries", "list", "--source", "github").out
     shown = call(*way, "deliveries", "show", rows[0]["id"])
@@ -238,7 +230,7 @@ def test_refused_requests_are_on_record(call: Call, mill: Mill, way: Way) -> Non
 
 def test_a_delivery_is_shown_with_its_body_and_sent_again(call: Call, mill: Mill, way: Way) -> None:
     event = call("send", "github", "push", "--to", mill.public, "--json").json()["answer"]["id"]
-    until(lambda: call(*way, "deliveries", "show", event).code == 0)
+    until_seen(lambda: call(*way, "deliveries", "show", event).code == 0)
     row = call(*way, "deliveries", "show", event, "--json").json()
     assert (row["verdict"], row["status"], row["source"]) == ("accepted", 202, "github")
     assert json.loads(row["body"])["ref"]

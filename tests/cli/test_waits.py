@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.patience import until_seen
 
 if TYPE_CHECKING:
     from conftest import Call, Mill
 
 pytestmark = pytest.mark.integration
 Way = tuple[str, ...]
-PATIENCE = 20.0
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
-    return found
 
 
 def waits_for(call: Call, way: Way, run: str, word: str) -> str:
@@ -31,7 +22,7 @@ def waits_for(call: Call, way: Way, run: str, word: str) -> str:
         said = call(*way, "runs", "why", run).out
         return said if word in said else None
 
-    said: str = until(look)
+    said: str = until_seen(look)
     return said
 
 
@@ -58,7 +49,7 @@ def test_a_run_is_moved_by_a_signal_an_approval_and_a_token(call: Call, way: Way
     wrong = call(*way, "tokens", "complete", f"{run}.address", "--data", "7")
     assert (wrong.code, "data: 7 is not of type" in wrong.err) == (1, True)
     assert call(*way, "tokens", "complete", f"{run}.address", "--data", '"Main St"').code == 0
-    until(lambda: call(*way, "runs", "show", run, "--json").json()["status"] == "completed")
+    until_seen(lambda: call(*way, "runs", "show", run, "--json").json()["status"] == "completed")
 
     row = call(*way, "runs", "show", run, "--json").json()
     assert row["result"] == {"word": "hello", "by": "ann", "approved": True, "address": "Main St"}

@@ -19,8 +19,8 @@ import pytest
 from consumers.engine import Engine
 from consumers.loader import AnyTask
 from consumers.worker import Worker
+from tests.patience import PATIENCE, until
 from tidemill.kernel.envelope import Envelope
-from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.dead import DeadLetters
@@ -30,25 +30,6 @@ from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.kernel.subjects import Names, delivery_key
 from tidemill.kernel.trigger import parse_request
-
-PATIENCE = 20.0
-"""Seconds after which something that a test waits for has failed to come."""
-
-
-async def until(condition: Callable[[], Any], *, within: float = PATIENCE) -> Any:
-    """Wait until a condition, which may be awaitable, gives something true, and return that."""
-    deadline = time.monotonic() + within
-    while True:
-        try:
-            found = condition()
-            if isinstance(found, Awaitable):
-                found = await found
-        except BrokerUnavailableError:
-            found = None  # it was killed: it comes back
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{condition} didn't come true in {within:g} s"
-        await asyncio.sleep(0.02)
 
 
 class Mill:

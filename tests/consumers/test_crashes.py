@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BrokerProcess
-from tests.consumers.conftest import Mill, Process, StartWorker, until
+from tests.consumers.conftest import Mill, Process, StartWorker
+from tests.patience import until
 from tidemill.kernel.definition import RetryPolicy, TaskDefinition
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import open_broker

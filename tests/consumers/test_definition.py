@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import (
     CallNext,
     Context,

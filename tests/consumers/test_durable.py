@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Abort, Context, Retry, Step, SyncContext, WaitTimeout, task
 from tidemill.kernel.protocol.operations import Tell
 from tidemill.kernel.protocol.records import Item, Spawned, Suspend

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.consumers.conftest import Mill, StartWorker, until
+from tests.consumers.conftest import Mill, StartWorker
+from tests.patience import until
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.protocol.operations import Tell
 from tidemill.kernel.protocol.records import Item, Step

@@ -14,8 +14,9 @@ from consumers.closer import Closer
 from consumers.endings import report_endings
 from consumers.history.gate import HistoryGate
 from consumers.history.role import History
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
 from tests.consumers.histories import check, journals
+from tests.patience import until
 from tidemill import Context, Retry, task
 from tidemill.history import tables
 from tidemill.history.database import Database, locate, open_database

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.consumers.conftest import Mill, Process, until
+from tests.consumers.conftest import Mill, Process
 from tests.consumers.histories import check, journals
 from tests.history.conftest import DATABASES, make_url_of, postgres  # noqa: F401 - a fixture
+from tests.patience import until
 from tidemill import Context, Retry, task
 from tidemill.history import copying
 from tidemill.history.database import Database, open_database

@@ -11,7 +11,8 @@ import pytest
 
 from consumers.held import Held
 from consumers.isolation import Isolation
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import task
 from tidemill.kernel.protocol.records import Claim, encode
 
@@ -44,9 +45,13 @@ async def test_suspects_enter_one_at_a_time_in_their_order() -> None:
 
 
 async def test_who_is_inside_does_not_wait_for_itself() -> None:
-    isolation, [suspect] = Isolation(), _suspects(1)
-    await isolation.enter(suspect)
-    await isolation.enter(suspect)
+    isolation, [first, second], inside = Isolation(), _suspects(2), list[Held]()
+    _entering(isolation, [first, first, second], inside)
+    await _settle()
+    assert inside == [first, first]
+    isolation.leave(first)
+    await _settle()
+    assert inside == [first, first, second]
 
 
 async def test_who_never_entered_lets_nobody_in() -> None:

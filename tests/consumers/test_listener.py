@@ -14,7 +14,8 @@ import pytest
 
 from consumers import listener as listener_module
 from consumers.listener import Listener
-from tests.consumers.conftest import Mill, Process, until
+from tests.consumers.conftest import Mill, Process
+from tests.patience import until
 from tidemill import Context, Event, WaitTimeout, task
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.protocol.records import News

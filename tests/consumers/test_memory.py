@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from consumers.memory import resident_bytes
-from tests.consumers.conftest import Mill, StartWorker, until
+from tests.consumers.conftest import Mill, StartWorker
+from tests.patience import until
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 

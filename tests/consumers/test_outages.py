@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from tests.conftest import BrokerProcess
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Retry, task
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 

@@ -13,7 +13,8 @@ import pytest
 from consumers import process
 from consumers.process import serve_engine, serve_worker, stop_signals
 from consumers.worker import Worker
-from tests.consumers.conftest import PATIENCE, Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import PATIENCE, until
 from tidemill import task
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.services.broker import Broker, open_broker

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from consumers.loader import load
-from tests.consumers.conftest import Mill, StartWorker, until
+from tests.consumers.conftest import Mill, StartWorker
+from tests.patience import until
 from tidemill.kernel.errors import DefinitionError
 from tidemill.task import task
 

@@ -16,7 +16,8 @@ from consumers.history.gate import HistoryGate
 from consumers.mailman import Mailman
 from consumers.router import Router
 from consumers.sweeper import Sweeper
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Retry, task
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import NotFoundError

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from consumers import execution, worker
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Retry, SyncContext, task
 
 pytestmark = pytest.mark.integration

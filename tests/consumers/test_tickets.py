@@ -10,7 +10,8 @@ import pytest
 
 from consumers import desk
 from consumers.execution import Execution
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Context, Retry, task
 from tidemill.kernel.frames import pack
 from tidemill.kernel.protocol.records import Claim, encode

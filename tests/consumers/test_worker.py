@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from consumers.loader import AnyTask
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Abort, Context, Event, Retry, RetryAfter, SyncContext, task
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 

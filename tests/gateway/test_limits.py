@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.clients import Clients, Networks, parse_address, site_of
 from gateway.limits import MAX_CLIENTS, Gate, Limits, gate_of
 from gateway.problem import Problem
+from tests.clock import Clock
 
 PROXIES = ("10.0.0.0/8", "2001:db8::/32")
 
@@ -69,14 +70,6 @@ def test_networks_hold_addresses_however_they_are_written() -> None:
     assert "2001:db8::1" in networks
     assert "2001:db8::2" not in networks
     assert "unknown" not in networks
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def after(problem: Problem | None) -> tuple[int, str, int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,15 +59,55 @@ def test_paths_are_taken_out_and_renamed(prune: list[str], rename: dict[str, str
     assert before == DATA
 
 
-@given(
-    JSON,
-    st.lists(PATH, max_size=3),
-    st.dictionaries(PATH.filter(lambda path: "*" not in path), st.just("new.name"), max_size=2),
-)
-def test_shaping_is_total(data: Any, prune: list[str], rename: dict[str, str]) -> None:
-    shaper = shaper_of(prune, rename, where="sources.shop")
-    if shaper is not None:
-        orjson.dumps(shaper.shape(data))
+def without(value: Any, path: list[str]) -> Any:
+    """Return a value built anew without what stands at a path, another way than the product does it."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list):
+        pairs = [(str(index), item) for index, item in enumerate(value)]
+    else:
+        return value
+    part, *rest = path
+    fits = {key for key, _ in pairs if part in (key, "*")}
+    left = [
+        (key, without(item, rest) if key in fits else item) for key, item in pairs if key not in fits or rest
+    ]
+    return dict(left) if isinstance(value, dict) else [item for _, item in left]
+
+
+def at(value: Any, path: list[str]) -> Any:
+    """Return what stands at a path without `*`.
+
+    Raises:
+        LookupError: nothing does.
+    """
+    for part in path:
+        items = dict(enumerate(value)) if isinstance(value, list) else value
+        known = {str(key): item for key, item in items.items()} if isinstance(items, dict) else {}
+        value = known[part]
+    return value
+
+
+@given(JSON, st.lists(PATH, min_size=1, max_size=3))
+def test_what_is_pruned_is_gone_and_all_else_stays(data: Any, prune: list[str]) -> None:
+    before = copy.deepcopy(data)
+    expected = functools.reduce(lambda value, path: without(value, path.split(".")), prune, data)
+    shaper = shaper_of(prune, {}, where="sources.shop")
+    assert shaper is not None
+    assert shaper.shape(data) == expected
+    assert data == before
+
+
+@given(st.dictionaries(st.sampled_from("abc"), JSON, max_size=3), PATH.filter(lambda path: "*" not in path))
+def test_what_is_renamed_stands_at_its_new_place_and_all_else_stays(data: Any, old: str) -> None:
+    shaper = shaper_of([], {old: "new.name"}, where="sources.shop")
+    assert shaper is not None
+    try:
+        value = at(data, old.split("."))
+    except LookupError:
+        assert shaper.shape(data) == data
+    else:
+        assert shaper.shape(data) == {**without(data, old.split(".")), "new": {"name": value}}
 
 
 @pytest.mark.parametrize(

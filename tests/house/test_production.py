@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.patience import until_seen
 from tidemill.kernel.settings.keys import create_key, hash_key
 
 if TYPE_CHECKING:
@@ -45,14 +45,6 @@ DOTENV: Final = {
     "CONTROL_KEY_HASH": hash_key(KEY),
 }
 """What an operator writes into `.env`; the password is one that the server must not read as a number."""
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
-    return found
 
 
 def environment(name: str) -> dict[str, str]:
@@ -206,7 +198,7 @@ def test_a_signed_push_becomes_a_completed_run_and_all_stop_in_order(site: Site)
             runs = client.get(f"{site.control}/api/v1/runs?status=completed", headers=key).json()["runs"]
             return [run for run in runs if run["event"]["id"] == posted.json()["id"]]
 
-        (run,) = until(completed)
+        (run,) = until_seen(completed)
         shown = client.get(f"{site.control}/api/v1/runs/{run['run_id']}", headers=key).json()
         push = json.loads(PUSH)
         branch = push["ref"].removeprefix("refs/heads/")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from tests.patience import until
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
@@ -50,13 +51,6 @@ def forwarding(mill: Mill, receiver: Receiver) -> Open:
             yield
 
     return opened
-
-
-async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(20):
-        while not (found := await condition()):  # noqa: ASYNC110 - what is on the broker has no event
-            await asyncio.sleep(0.02)
-    return found
 
 
 def run_of(key: str) -> str:

@@ -15,6 +15,7 @@ from consumers.forwarding import pace
 from consumers.forwarding.breaker import Breaker
 from consumers.forwarding.pace import Pace
 from consumers.forwarding.verdict import LONGEST_WAIT, retry_after
+from tests.clock import Clock
 from tidemill.kernel import clock
 from tidemill.kernel.addresses import is_public, parse_address
 
@@ -71,14 +72,6 @@ def test_retry_after_may_be_a_date() -> None:
     assert 50 <= found <= 61
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after("Wed, 21 Oct 9999 07:28:00 GMT") == LONGEST_WAIT
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def settle() -> None:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from gateway.server import open_gateway
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Context, Event, Retry, task
 from tidemill.kernel.services.broker import open_broker
 from tidemill.kernel.settings.model import Settings

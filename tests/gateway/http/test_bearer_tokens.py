@@ -30,6 +30,7 @@ from gateway.metrics import Metrics
 from gateway.problem import Problem
 from gateway.public import build_public
 from gateway.schemas import SchemaStore
+from tests.clock import Clock
 from tests.gateway.keys.key_server import KeyServer, key_set, pem, public_jwk, rsa_key
 from tidemill.kernel.settings.events import EventKey, TokenIssuer, TokenScope
 from tidemill.kernel.settings.keys import create_key, hash_key
@@ -46,14 +47,6 @@ SCOPES: Final = (
     TokenScope(name="orders:write", sources=("/shop/*",), types=("shop.order.>",)),
     TokenScope(name="desk:write", sources=("/desk/*",)),
 )
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from consumers.engine import Engine
-from consumers.loader import AnyTask
-from consumers.worker import Worker
 from gateway import waiting
+from tests.gateway.http.crew import serving
+from tests.patience import PATIENCE, until
 from tidemill.context import Context
 from tidemill.kernel.jetstream.records import scan
 from tidemill.kernel.protocol.records import Step
 from tidemill.kernel.reply import HEADER
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.model import Settings
-from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.kernel.subjects import Names
 from tidemill.kernel.trigger import parse_request
 from tidemill.retry import Retry
@@ -37,7 +34,6 @@ pytestmark = pytest.mark.integration
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 BODY = b"command=%2Fdeploy&text=main&channel_id=C1"
-PATIENCE = 20.0
 Houses = Callable[..., Any]
 
 
@@ -65,31 +61,10 @@ def open_slack(
     return opened
 
 
-@contextlib.asynccontextmanager
-async def serving(house: House, *tasks: AnyTask) -> AsyncIterator[None]:
-    """Run the engine and a worker for tasks."""
-    engine = Engine(house.broker, Settings.load(None, {}), ("router", "mailman"))
-    worker = Worker(house.broker, tasks, WorkerSettings(lease=2.0, shutdown_timeout=5.0, linger=0.0))
-    stopping, ready = asyncio.Event(), asyncio.Event()
-    running = [asyncio.create_task(engine.run(stopping)), asyncio.create_task(worker.run(stopping, ready))]
-    await asyncio.wait_for(ready.wait(), PATIENCE)
-    try:
-        yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(asyncio.gather(*running), PATIENCE)
-
-
 async def command(house: House, connect: Any, http_request: Any, moment: int | None = None) -> Reply:
     wire: Wire = await connect(house.public)
     await wire.send(http_request("/webhooks/slack", BODY, slash(moment=moment)))
     return await wire.reply()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a set of the gateway's has no event
-            await asyncio.sleep(0.01)
 
 
 async def forget_journals(house: House) -> None:
@@ -275,21 +250,11 @@ async def test_a_gateway_that_stops_gives_the_usual_answer(
         begun.set()
         return await ctx.step("never", asyncio.Event().wait)
 
-    async with open_slack() as engine_house:
-        worker = Worker(engine_house.broker, (deploy,), WorkerSettings(lease=2.0, shutdown_timeout=0.1))
-        engine = Engine(engine_house.broker, Settings.load(None, {}), ("router",))
-        stopping, ready = asyncio.Event(), asyncio.Event()
-        running = [
-            asyncio.create_task(engine.run(stopping)),
-            asyncio.create_task(worker.run(stopping, ready)),
-        ]
-        await asyncio.wait_for(ready.wait(), PATIENCE)
+    async with open_slack() as engine_house, serving(engine_house, deploy, roles=("router",), shutdown=0.1):
         async with open_slack() as house:
             waits = asyncio.create_task(command(house, connect, http_request))
             await asyncio.wait_for(begun.wait(), PATIENCE)
         reply = await asyncio.wait_for(waits, PATIENCE)
-        stopping.set()
-        await asyncio.gather(*running)
     assert (reply.status, reply.headers["tidemill-reply"]) == (202, "stopped")
 
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.access.revocations import Revocations
+from tests.patience import until
 
 if TYPE_CHECKING:
     from conftest import House
 
 pytestmark = pytest.mark.integration
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_what_one_gateway_ends_the_others_hear_of(

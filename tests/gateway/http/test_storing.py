@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.storing import TRIAL_SECONDS, Storing
+from tests.clock import Clock
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.jetstream.messages import TOO_LARGE
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from consumers.engine import Engine
+from tests.gateway.http.crew import engine
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.learned import LearnedSecrets
@@ -70,14 +70,8 @@ async def desk(
     async with housed(settings) as house:
         await registry.publish(house.broker.tasks, TaskDefinition(id="deploy"))
         run = (await house.ask("tasks/deploy/trigger", {})).json()["run_id"]
-        stopping = asyncio.Event()
-        engine = Engine(house.broker, settings, ("mailman",))
-        running = asyncio.create_task(engine.run(stopping))
-        try:
+        async with engine(house, "mailman", settings=settings):
             yield Desk(house, run)
-        finally:
-            stopping.set()
-            await running
             for stream in (await house.broker.bus.api("STREAM.NAMES", {}))["streams"] or []:
                 if f"{names.namespace}_" in stream:
                     with contextlib.suppress(Exception):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import gzip
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,24 +15,19 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from consumers.engine import Engine
-from consumers.loader import AnyTask
-from consumers.worker import Worker
+from tests.gateway.http.crew import ended, serving
 from tidemill.context import Context
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.services import broker as opening
 from tidemill.kernel.services.otel import OtelTraces
-from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.services.traces import Traces, traceparent
 from tidemill.kernel.settings.model import Settings
-from tidemill.kernel.settings.sections import WorkerSettings
 from tidemill.retry import Abort
 from tidemill.task import task
 
 if TYPE_CHECKING:
     from conftest import House
 
-PATIENCE = 20.0
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 BODY = b'{"action":"opened","number":7}'
 
@@ -60,31 +53,6 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     monkeypatch.setattr(opening, "open_traces", lambda *_: OtelTraces(provider))
     yield Recorded(exporter)
     provider.shutdown()
-
-
-@contextlib.asynccontextmanager
-async def serving(house: House, *tasks: AnyTask) -> AsyncIterator[None]:
-    engine = Engine(house.broker, Settings.load(None, {}), ("router", "mailman"))
-    worker = Worker(house.broker, tasks, WorkerSettings(lease=2.0, shutdown_timeout=5.0, linger=0.0))
-    stopping, ready = asyncio.Event(), asyncio.Event()
-    running = [asyncio.create_task(engine.run(stopping)), asyncio.create_task(worker.run(stopping, ready))]
-    await asyncio.wait_for(ready.wait(), PATIENCE)
-    try:
-        yield
-    finally:
-        stopping.set()
-        await asyncio.wait_for(asyncio.gather(*running), PATIENCE)
-
-
-async def ended(house: House, count: int) -> dict[str, str]:
-    """Wait for the ends of so many runs; return their states by task."""
-    runs = Runs(house.broker)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            views = await runs.list()
-            if len(views) == count and all(view.ended for view in views):
-                return {view.facts()["task"]: view.status for view in views}
-            await asyncio.sleep(0.02)
 
 
 def above(span: ReadableSpan) -> str:

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from consumers.engine import Engine
+from tests.gateway.http.crew import engine
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
 from tidemill.kernel.services import mail, registry
 from tidemill.kernel.services.runs import Runs
-from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import new_run
 
 if TYPE_CHECKING:
     from conftest import House
 
 pytestmark = pytest.mark.integration
-
-
-@contextlib.asynccontextmanager
-async def mailman(house: House) -> AsyncIterator[None]:
-    stopping = asyncio.Event()
-    engine = Engine(house.broker, Settings.load(None, {}), ("mailman",))
-    running = asyncio.create_task(engine.run(stopping))
-    try:
-        yield
-    finally:
-        stopping.set()
-        await running
 
 
 @pytest.fixture
@@ -57,7 +42,7 @@ async def state_of(house: House, run: str) -> Any:
 
 async def test_a_signal_stands_in_the_runs_journal_once(house: House, run: str) -> None:
     key = {"Idempotency-Key": "k/1"}
-    async with mailman(house):
+    async with engine(house, "mailman"):
         first = await house.ask(f"runs/{run}/signals/go/on", {"data": {"n": 1}}, **key)
         again = await house.ask(f"runs/{run}/signals/go/on", {"data": {"n": 1}}, **key)
         other = await house.ask(f"runs/{run}/signals/go/on", {"data": {"n": 2}}, **key)
@@ -80,13 +65,13 @@ async def test_a_signal_is_stored_also_where_no_mailman_is(
     monkeypatch.setattr(mail.ask_mailman, "__kwdefaults__", {"within": 0.05})
     sent = await house.ask(f"runs/{run}/signals/go", {"data": 1})
     assert (sent.status_code, sent.json()["answer"]) == (202, "queued")
-    async with mailman(house):
+    async with engine(house, "mailman"):
         sent = await house.ask(f"runs/{run}/signals/go", {"data": 2})  # behind it, in their order
     assert [item.data for item in (await state_of(house, run)).boxes["signal:go"].values()] == [1, 2]
 
 
 async def test_a_large_signal_travels_as_a_blob_of_the_run(house: House, run: str) -> None:
-    async with mailman(house):
+    async with engine(house, "mailman"):
         await house.ask(f"runs/{run}/signals/go", {"data": "x" * INLINE_LIMIT})
     (item,) = (await state_of(house, run)).boxes["signal:go"].values()
     assert (item.data, item.blob.partition("/")[0]) == (None, run)
@@ -94,7 +79,7 @@ async def test_a_large_signal_travels_as_a_blob_of_the_run(house: House, run: st
 
 
 async def test_signals_that_cant_be_taken_are_refused(house: House, run: str) -> None:
-    async with mailman(house):
+    async with engine(house, "mailman"):
         answers = [
             await house.ask(f"runs/{new_run()}/signals/go", {}),
             await house.ask("runs/nonsense/signals/go", {}),
@@ -111,7 +96,7 @@ async def test_signals_that_cant_be_taken_are_refused(house: House, run: str) ->
 
 async def test_an_approval_is_decided_once_by_who_is_asked(house: House, run: str) -> None:
     token = await ask_people(house, run, approvers=["ann", "bob"])
-    async with mailman(house):
+    async with engine(house, "mailman"):
         stranger = await house.ask(f"tokens/{token}/complete", {"by": "eve"})
         said = await house.ask(f"tokens/{token}/complete", {"by": "ann", "approved": True, "comment": "go"})
         late = await house.ask(f"tokens/{token}/complete", {"by": "bob", "approved": False})
@@ -129,7 +114,7 @@ async def test_an_approval_is_decided_once_by_who_is_asked(house: House, run: st
 async def test_a_quorum_counts_people_and_one_no_decides(house: House, run: str) -> None:
     token = await ask_people(house, run, quorum=2)
     other = await ask_people(house, run, "other", quorum=2)
-    async with mailman(house):
+    async with engine(house, "mailman"):
         first = await house.ask(f"tokens/{token}/complete", {"by": "ann"})
         twice = await house.ask(f"tokens/{token}/complete", {"by": " ann "})
         second = await house.ask(f"tokens/{token}/complete", {"by": "bob"})
@@ -143,7 +128,7 @@ async def test_a_quorum_counts_people_and_one_no_decides(house: House, run: str)
 
 async def test_two_who_answer_at_once_get_two_answers(house: House, run: str) -> None:
     token = await ask_people(house, run, kind="token", schema={"type": "integer"})
-    async with mailman(house):
+    async with engine(house, "mailman"):
         answers = await asyncio.gather(
             *(house.ask(f"tokens/{token}/complete", {"by": f"p{n}", "data": n}) for n in range(8))
         )
@@ -158,7 +143,7 @@ async def test_two_who_answer_at_once_get_two_answers(house: House, run: str) ->
 async def test_an_answer_with_a_key_may_be_sent_again(house: House, run: str) -> None:
     token = await ask_people(house, run)
     key = {"Idempotency-Key": "k"}
-    async with mailman(house):
+    async with engine(house, "mailman"):
         said = [await house.ask(f"tokens/{token}/complete", {"by": "ann"}, **key) for _ in range(2)]
     assert [answer.status_code for answer in said] == [200, 200]
 
@@ -189,7 +174,7 @@ async def test_what_doesnt_fit_is_refused_with_its_place(
 
 async def test_a_no_needs_no_data(house: House, run: str) -> None:
     token = await ask_people(house, run, schema={"type": "integer"})
-    async with mailman(house):
+    async with engine(house, "mailman"):
         said = await house.ask(f"tokens/{token}/complete", {"by": "ann", "approved": False})
     assert said.json()["status"] == "rejected"
 
@@ -198,7 +183,7 @@ async def test_what_is_over_takes_no_answer(house: House, run: str) -> None:
     expired = await ask_people(house, run, "old", until=time.time() - 1)
     cancelled = await ask_people(house, run)
     document = {"by": "ann"}
-    async with mailman(house):
+    async with engine(house, "mailman"):
         await house.ask(f"runs/{run}/cancel", {})
         answers = [
             await house.ask(f"tokens/{token}/complete", document)

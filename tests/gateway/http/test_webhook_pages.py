@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from consumers.engine import Engine
+from tests.gateway.http.crew import engine
+from tests.patience import PATIENCE
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import Names
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from conftest import BrokerProcess, House
 
 pytestmark = pytest.mark.integration
-PATIENCE = 20.0
 EVIL = b'{"action":"<script>alert(1)</script>","text":"' + b"x" * 40_000 + b'"}'
 PAGE = {"accept": "text/html"}
 
@@ -35,14 +35,8 @@ async def watched(
 ) -> AsyncIterator[House]:
     """A house whose history is written."""
     settings = settled(broker.url, names, history=f'url = "sqlite:///{tmp_path}/history.db"')
-    async with housed(settings) as house:
-        engine, stopping = Engine(house.broker, settings, ("router", "history")), asyncio.Event()
-        running = asyncio.create_task(engine.run(stopping))
-        try:
-            yield house
-        finally:
-            stopping.set()
-            await asyncio.wait_for(running, PATIENCE)
+    async with housed(settings) as house, engine(house, "router", "history", settings=settings):
+        yield house
 
 
 async def look(house: House, path: str, *words: str) -> str:

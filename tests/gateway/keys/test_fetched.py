@@ -30,6 +30,7 @@ from gateway.recipes.recipe import Recipe, parse_recipe
 from gateway.recipes.sign import SignedRequest, sign_request
 from gateway.schemas import SchemaStore
 from gateway.verdict import Accepted, Refused
+from tests.clock import Clock
 from tests.gateway.keys.key_server import certificate, key_set, pem, public_jwk, rsa_key
 from tidemill.kernel.settings.secrets import Secret
 
@@ -60,14 +61,6 @@ BODY: Final = {
     "webhook_code": "B",
     "metadata": {"topic": "A"},
 }
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -13,17 +13,10 @@ from gateway.keys.places import AbsentError, Ask, FetchError, KeySetPlace, Reply
 from gateway.keys.ring import PublicKey, Ring
 from gateway.keys.store import INTERVAL, LONGEST, MAX_PLACES, MAX_WAITING, REFRESH, KeysAwayError, KeyStore
 from gateway.keys.wanted import Wanted
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from gateway.keys.places import Fetch
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -8,22 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.clock import Clock
 from tidemill.kernel.jetstream.eraser import Eraser
 
 if TYPE_CHECKING:
     from tidemill.kernel.jetstream.bus import Bus
 
 pytestmark = pytest.mark.integration
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def _stream(bus: Bus, name: str, messages: int) -> None:
@@ -43,7 +34,7 @@ async def _left(bus: Bus, name: str) -> set[int]:
 
 async def test_what_stands_at_the_head_goes_at_once_and_the_rest_when_its_time_has_come(bus: Bus) -> None:
     await _stream(bus, "ER1", 12)
-    clock = Clock()
+    clock = Clock(0.0)
     eraser = Eraser(bus, "ER1", patience=1.0, clock=clock)
     eraser.add((1, 3))
     eraser.add((2, 6))
@@ -97,7 +88,7 @@ async def test_it_removes_just_what_it_was_told_to(
     name = "ER4"
     await _stream(bus, name, 40)
     try:
-        clock = Clock()
+        clock = Clock(0.0)
         eraser = Eraser(bus, name, clock=clock)
         for number, group in enumerate(groups):
             eraser.add(tuple(group))

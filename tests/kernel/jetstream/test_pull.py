@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import until
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.budget import Budget
 from tidemill.kernel.jetstream.bus import Bus
@@ -66,12 +67,6 @@ class Work:
     async def left(self, consumer: str) -> tuple[int, int]:
         info = await self.bus.api(f"CONSUMER.INFO.{self.stream}.{consumer}")
         return info["num_pending"], info["num_ack_pending"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - conditions of many kinds, most without an event
-            await asyncio.sleep(0.002)
 
 
 async def test_every_message_is_delivered_once_and_the_budget_holds(bus: Bus) -> None:
