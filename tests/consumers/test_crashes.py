@@ -157,11 +157,11 @@ async def test_a_stopped_worker_executes_no_run_twice(
 async def test_a_handler_that_blocks_the_loop_keeps_its_run_and_is_named(
     mill: Mill, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    blocking = await start_worker(HANDLERS, TIDEMILL_WORKER__LEASE="10")
-    run = await mill.trigger("blocks", 40.0)
+    blocking = await start_worker(HANDLERS, TIDEMILL_WORKER__LEASE="3")
+    run = await mill.trigger("blocks", 12.0)  # four leases
     await until(lambda: _notes(tmp_path))
     await start_worker(None)  # which would take the run over
-    view = await mill.ended(run, within=50)
+    view = await mill.ended(run, within=60)
     assert (view.status, view.state.starts) == ("completed", 1)
     assert [note["task"] for note in _notes(tmp_path)] == ["blocks"]
     assert f"task blocks, run {run} has blocked the event loop" in blocking.text()
@@ -301,7 +301,7 @@ async def test_a_worker_leaves_a_frozen_broker_behind(
     await until(lambda: _notes(tmp_path))
     os.kill(int((tmp_path / "data" / "broker.pid").read_text()), signal.SIGSTOP)
     worker.signal(signal.SIGTERM)
-    assert await worker.exits(within=12) == 0
+    assert await worker.exits() == 0  # its handler would have gone on for a minute
 
 
 EMBEDDED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -57,7 +58,8 @@ async def test_a_run_that_kills_workers_is_crashed_and_workers_are_replaced(
 ) -> None:
     limit = str(resident_bytes() + (150 << 20))
     await start_worker(HANDLERS, "--no-engine", wait=False, TIDEMILL_WORKER__MAX_MEMORY=limit)
-    await until(lambda: _served(mill, "killed"), within=60)
+    for task in ("looks", "grows", "killed"):
+        await until(partial(_served, mill, task), within=60)
     first = (await mill.ended(await mill.trigger("looks"), within=60)).result
     grown = await mill.ended(await mill.trigger("grows", 400), within=60)
     assert (grown.status, grown.result) == ("completed", first)

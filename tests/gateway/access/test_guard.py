@@ -139,7 +139,9 @@ def test_a_key_opens_from_everywhere(control_of: Callable[..., Control]) -> None
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", f"Basic {ADMIN}", "Bearer tm_wrong", ADMIN]
+    "authorization",
+    [None, "", "Bearer", "Bearer ", f"Basic {ADMIN}", "Bearer tm_wrong", ADMIN],
+    ids=["none", "empty", "no token", "an empty token", "basic", "unknown", "no scheme"],
 )
 def test_without_a_known_key_nobody_is_served(
     authorization: str | None, control_of: Callable[..., Control]

@@ -97,7 +97,9 @@ def test_a_program_is_answered_with_a_problem(browser: Browser) -> None:
     assert (reply.status_code, reply.headers["content-type"]) == (401, "application/problem+json")
 
 
-@pytest.mark.parametrize("key", ["", "tm_wrong", ADMIN[:-1], KEYS[0].hash])
+@pytest.mark.parametrize(
+    "key", ["", "tm_wrong", ADMIN[:-1], KEYS[0].hash], ids=["none", "unknown", "cut off", "the hash"]
+)
 def test_an_unknown_key_opens_nothing(browser: Browser, key: str) -> None:
     reply = browser.log_in(key)
     assert reply.status_code == 401

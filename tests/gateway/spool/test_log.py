@@ -174,7 +174,9 @@ class Faulty:
 
 
 @pytest.mark.parametrize(
-    "failing", [{"pwrite"}, {"fsync"}, {"fsync", "ftruncate"}, {"pwrite", "ftruncate"}], ids=str
+    "failing",
+    [{"pwrite"}, {"fsync"}, {"fsync", "ftruncate"}, {"pwrite", "ftruncate"}],
+    ids=lambda names: " and ".join(sorted(names)),
 )
 def test_what_could_not_be_written_takes_nothing_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: set[str]
