@@ -235,27 +235,17 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_proces
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("import nowhere_to_be_found\n", ["handlers.py:1", "nowhere_to_be_found"]),
-        ("def broken(:\n", ["handlers.py:1", "SyntaxError"]),
         ("x = 1\n\nraise SystemExit(0)\n", ["handlers.py:3", "SystemExit"]),
-        (
-            "from tidemill import task\n@task(id='a')\ndef b(): ...\n@task(id='a')\ndef c(): ...\n",
-            ["two tasks are called 'a'", "handlers.py:2", "handlers.py:4", "hint"],
-        ),
-        (
-            "from tidemill import task\n\n@task(retries=3)\ndef b(): ...\n",
-            ["handlers.py:3", "no option 'retries'", "hint"],
-        ),
         (
             "import threading\nfrom tidemill import task\n@task\ndef b(x: threading.Lock): ...\n",
             ["handlers.py:3", "can't be built", "hint"],
         ),
-        ("x = 1\n", ["defines no task", "hint"]),
     ],
 )
 async def test_a_module_that_can_not_be_served_ends_with_2_and_its_place(
     start_worker: StartWorker, source: str, words: list[str]
 ) -> None:
+    """More of them, without a process for each, are tried with the command line's tests."""
     process: Process = await start_worker(source, wait=False)
     assert await process.exits() == 2
     for word in words:
