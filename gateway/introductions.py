@@ -6,20 +6,20 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
-import httpx
-
 from gateway.handshakes import TAKEN
+from gateway.keys.https import HttpsFetch
+from gateway.keys.places import Ask, FetchError, host_of
 from gateway.tenants import LockedError
 from gateway.verdict import Refused
 from tidemill.kernel.errors import PayloadError, SettingsError
 
 if TYPE_CHECKING:
+    from gateway.keys.places import Fetch
     from gateway.verdict import Handshaken
     from tidemill.kernel.services.learned import LearnedSecrets
     from tidemill.kernel.settings.secrets import Secret
 
 _log = logging.getLogger(__name__)
-VISIT_SECONDS: Final = 5.0
 _OF_TENANT: Final = Refused(
     HTTPStatus.CONFLICT, "handshake_taken", "The secret of a tenant isn't learned from a request."
 )
@@ -41,7 +41,7 @@ class Introductions:
 
     def __init__(self, learned: LearnedSecrets, visit: Visit | None = None) -> None:
         self._learned = learned
-        self._visit = visit or fetch
+        self._visit = visit or Visitor(HttpsFetch())
 
     async def ready(self, source: str) -> None:
         """Make sure that it is known here what a source has learned.
@@ -83,16 +83,24 @@ class Introductions:
             raise LockedError(source) from error
 
 
-async def fetch(url: str) -> bool:
-    """Fetch an address, follow no redirection, read no body."""
-    try:
-        async with (
-            httpx.AsyncClient(timeout=VISIT_SECONDS, follow_redirects=False) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.is_success:
-                return True
-            _log.warning("a confirmation was answered %d by %s", answer.status_code, answer.url.host)
-    except httpx.HTTPError as error:
-        _log.warning("a confirmation failed: %s: %s", type(error).__name__, error)
-    return False
+class Visitor:
+    """Fetches addresses: it follows no redirection, and asks no host inside of a network.
+
+    Args:
+        fetch: asks servers on the network.
+    """
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def __call__(self, url: str) -> bool:
+        """Fetch an address; say whether that went well."""
+        try:
+            reply = await self._fetch(Ask(url, reads=False))
+        except FetchError as error:
+            _log.warning("a confirmation failed: %s", error)
+            return False
+        if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            return True
+        _log.warning("a confirmation was answered %d by %s", reply.status, host_of(url))
+        return False

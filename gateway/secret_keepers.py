@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from gateway.api.secrets import SecretsApi
 from gateway.api.tenants import TenantsApi
-from gateway.introductions import Introductions
+from gateway.introductions import Introductions, Visitor
+from gateway.keys.https import HttpsFetch
 from gateway.sources import tenant_recipes
 from gateway.tenant_secrets import TenantDesk
 from gateway.tenants import TenantRings
@@ -37,7 +38,7 @@ class SecretKeepers:
         self._vault = Vault.of(settings, broker.secrets)
         self._tenants = Tenants(broker.tenants, self._vault)
         self.learned = LearnedSecrets(broker.secrets, self._vault)
-        self.introductions = Introductions(self.learned)
+        self.introductions = Introductions(self.learned, Visitor(HttpsFetch(egress=settings.way_out())))
         self.rings = TenantRings(self._tenants, self._vault)
 
     def routes(self) -> list[Route]:

@@ -20,6 +20,7 @@ from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
 from gateway.ingress import Ingress
 from gateway.judge import Judge
+from gateway.keys.https import HttpsFetch
 from gateway.keys.store import KeyStore
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
@@ -75,7 +76,7 @@ class Gateway:
         self.metrics = _metrics_of(broker)
         self._recorder = Recorder(broker.bus, self.metrics)
         self._keepers = SecretKeepers(settings, broker)
-        self._keys = self.metrics.watch_keys(KeyStore())
+        self._keys = self.metrics.watch_keys(KeyStore(HttpsFetch(egress=settings.way_out())))
         schemas, self._drift = _watched_schemas(settings, broker, self._recorder, self.metrics)
         intakes = build_intakes(settings, live, self._keepers.learned, schemas, self._keys)
         self._desk = DeliveryDesk(settings, broker, self.metrics, intakes)
@@ -118,7 +119,9 @@ class Gateway:
         judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
         depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
         routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
-        self._site = ControlSite(settings, live, broker, self.metrics, routes, self._desk.redaction)
+        self._site = ControlSite(
+            settings, live, broker, self.metrics, routes, self._desk.redaction, self._keys
+        )
         applications: dict[str, ASGIApp] = {
             "public": build_public(ingress, ready, events, _pages(broker), self.metrics.spool),
             "control": self._site.application(ready),

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.health import Check
+    from gateway.keys.store import KeyStore
     from gateway.metrics import Metrics
     from gateway.redaction import Redaction
     from tidemill.kernel.services.broker import Broker
@@ -63,6 +64,7 @@ class ControlSite:
         metrics: what `/metrics` shows.
         others: routes of the API that are built elsewhere.
         redaction: knows the configured senders, and hides what is secret of their requests' headers.
+        published: keys that are fetched, here those of an identity provider.
 
     Raises:
         SettingsError: a secret of a login can't be resolved, or is too weak.
@@ -76,14 +78,15 @@ class ControlSite:
         metrics: Metrics,
         others: Sequence[Route],
         redaction: Redaction,
+        published: KeyStore,
     ) -> None:
         self._broker = broker
         self._metrics = metrics
         self._revoked = Revocations(broker.sessions)
-        self._access = open_access(settings, live.api_keys, broker, self._revoked)
+        self._access = open_access(settings, live.api_keys, broker, self._revoked, published)
         self._assets = Assets()
         self._frame = Frame(self._assets, logins=settings.control.logins)
-        self._login = Login(self._frame, self._access, open_oidc(settings))
+        self._login = Login(self._frame, self._access, open_oidc(settings, published))
         self._history = HistoryReader(locate(settings))
         self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)

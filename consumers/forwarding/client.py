@@ -12,9 +12,10 @@ from typing import Final
 import httpcore
 import httpx
 
-from consumers.forwarding.network import PrivateAddressError, VettedBackend
 from consumers.forwarding.verdict import Answer, retry_after
+from tidemill.kernel.egress import DIRECT, Egress
 from tidemill.kernel.errors import SettingsError
+from tidemill.kernel.services.outbound import Outbound, PrivateAddressError, forwarded
 
 READ_BYTES: Final = 64 * 1024
 """So much of an answer's body is read, so that its connection can be used again; more closes it."""
@@ -29,13 +30,19 @@ class UnreachableError(Exception):
 
 
 class Client:
-    """Posts to one address.
+    """Posts to one address."""
 
-    Proxies of the environment are not used: what they connect to can't be judged here.
-    """
-
-    def __init__(self, url: str, *, timeout: float, connections: int, allow_private: bool) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, connections: int, allow_private: bool, egress: Egress = DIRECT
+    ) -> None:
         """Read the address; nothing is connected yet.
+
+        Args:
+            url: the address.
+            timeout: seconds that a request may take in all.
+            connections: at most so many at the same time.
+            allow_private: whether it may be inside of a network.
+            egress: whether it is reached through a proxy.
 
         Raises:
             SettingsError: the address can't be read.
@@ -49,11 +56,12 @@ class Client:
             scheme=found.raw_scheme, host=found.raw_host, port=found.port, target=found.raw_path
         )
         self._host = found.netloc.decode()
+        self._headers, self._extensions = forwarded(egress, self._url)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_tls() if found.scheme == "https" else None,
             max_connections=connections,
             keepalive_expiry=IDLE_SECONDS,
-            network_backend=VettedBackend(allow_private=allow_private),
+            network_backend=Outbound(egress, found.scheme, allow_private=allow_private),
         )
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -87,8 +95,10 @@ class Client:
             "content-length": str(len(body)),
             **headers,
         }
-        sent = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
-        async with self._pool.stream("POST", self._url, headers=sent, content=body) as response:
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()] + self._headers
+        async with self._pool.stream(
+            "POST", self._url, headers=sent, content=body, extensions=self._extensions
+        ) as response:
             told = {name.lower(): value for name, value in response.headers}
             waits = retry_after(told.get(b"retry-after", b"").decode("latin-1"))
             await _read_on(response)

@@ -15,6 +15,7 @@ from consumers.forwarding.pace import Pace
 from consumers.forwarding.signing import key_of, signature_headers
 from consumers.forwarding.verdict import Answer, Verdict
 from tidemill.kernel import clock
+from tidemill.kernel.egress import DIRECT, Egress
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.services.destinations import Disabled
@@ -52,6 +53,7 @@ class Destination:
         settings: DestinationSettings,
         environ: Mapping[str, str],
         disabled: Disabled | None = None,
+        egress: Egress = DIRECT,
     ) -> None:
         """Read the settings; nothing is connected yet.
 
@@ -73,6 +75,7 @@ class Destination:
                 timeout=settings.timeout,
                 connections=settings.concurrency,
                 allow_private=settings.allow_private,
+                egress=egress,
             )
         except SettingsError as error:
             raise SettingsError(f"destinations.{name}: {error.sentence}", hint=error.hint) from None

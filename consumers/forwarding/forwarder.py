@@ -31,7 +31,7 @@ class Forwarder:
         disabled = Disabled(broker.destinations)
         self._broker = broker
         self._destinations = [
-            Destination(name, destination, settings.inputs.environ, disabled)
+            Destination(name, destination, settings.inputs.environ, disabled, settings.way_out())
             for name, destination in settings.destinations.items()
         ]
         self._worker = self._new_worker(settings) if self._destinations else None

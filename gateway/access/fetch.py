@@ -3,62 +3,57 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
-import httpx
 import orjson
 
+from gateway.keys.places import Ask, FetchError
 from tidemill.kernel.errors import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS: Final = 10.0
-MAX_BYTES: Final = 1 << 20
+    from gateway.keys.places import Fetch
+
+_OK: Final = 200
 _HINT: Final = "is the identity provider up, and is its address in the settings right?"
+_FORM: Final = "application/x-www-form-urlencoded"
 
 
 async def fetch_json(
-    url: str,
-    *,
-    form: Mapping[str, str] | None = None,
-    auth: httpx.Auth | None = None,
-    bearer: str | None = None,
+    fetch: Fetch, url: str, *, form: Mapping[str, str] | None = None, authorization: str | None = None
 ) -> dict[str, Any]:
     """GET a JSON object, or POST a form and return the JSON object that it is answered with.
+
+    Args:
+        fetch: asks servers on the network.
+        url: an address of the operator's, wherever that is.
+        form: what is posted.
+        authorization: the value of the header.
 
     Raises:
         ProviderError: there is none to be had.
     """
-    headers = {"accept": "application/json"} | ({"authorization": f"Bearer {bearer}"} if bearer else {})
-    method = "GET" if form is None else "POST"
+    headers = {"accept": "application/json"}
+    headers |= {"authorization": authorization} if authorization is not None else {}
+    ask = Ask(url, headers=headers, public=False, plain=True)
+    if form is not None:
+        ask = ask._replace(
+            method="POST", headers=headers | {"content-type": _FORM}, body=urlencode(form).encode()
+        )
     try:
-        async with (
-            httpx.AsyncClient(timeout=SECONDS, follow_redirects=False, auth=auth) as client,
-            client.stream(method, url, data=form, headers=headers) as response,
-        ):
-            body = await _body(response)
-    except httpx.HTTPError as error:
-        raise ProviderError(
-            f"{url} can't be reached: {str(error) or type(error).__name__}", hint=_HINT
-        ) from error
-    if response.status_code != httpx.codes.OK:
-        raise ProviderError(f"{url} answered {response.status_code}{_reason(body)}", hint=_HINT)
+        reply = await fetch(ask)
+    except FetchError as error:
+        raise ProviderError(f"{url} can't be reached: {error}", hint=_HINT) from error
+    if reply.status != _OK:
+        raise ProviderError(f"{url} answered {reply.status}{_reason(reply.body)}", hint=_HINT)
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(reply.body)
     except orjson.JSONDecodeError as error:
         raise ProviderError(f"{url} answered with no JSON", hint=_HINT) from error
     if not isinstance(document, dict):
         raise ProviderError(f"{url} answered with no JSON object", hint=_HINT)
     return document
-
-
-async def _body(response: httpx.Response) -> bytes:
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise ProviderError(f"{response.url} answered with more than {MAX_BYTES} bytes", hint=_HINT)
-    return body
 
 
 def _reason(body: bytes) -> str:

@@ -1,41 +1,43 @@
-"""Public keys of an identity provider (RFC 7517), fetched, kept, and fetched anew when others sign."""
+"""Tokens of an identity provider, and the public keys that they are signed with."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
-from gateway.access.fetch import fetch_json
+from gateway.keys.judging import with_keys
+from gateway.keys.places import KeySetPlace
+from gateway.keys.store import KeysAwayError
+from gateway.keys.token import compact, unverified, verified
+from gateway.keys.wanted import Wanted
 from tidemill.kernel.errors import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from gateway.keys.store import KeyStore
+    from gateway.keys.token import Claims, Unverified
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a private key; a secret's (HS) or none would let others sign."""
 SKEW: Final = 60
 """Seconds by which two machines' clocks may differ."""
-_FRESH: Final = 3600.0
-_PAUSE: Final = 10.0
+_INDEX: Final = 0
 _LONGEST: Final = 16 * 1024
 _PROBLEMS: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class KeySource:
-    """The keys under an address; asks for them at most once in ten seconds."""
+    """The keys under an address of the operator's.
 
-    def __init__(self, url: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
-        self._monotonic = monotonic
-        self._keys: KeySet | None = None
-        self._at = self._tried = float("-inf")
-        self._failure: ProviderError | None = None
-        self._fetching = asyncio.Lock()
+    Args:
+        url: the address of the set (RFC 7517).
+        store: where keys are kept, and fetched anew when others sign.
+    """
+
+    def __init__(self, url: str, store: KeyStore) -> None:
+        self._place = KeySetPlace(url, public=False, plain=True)
+        self._store = store
 
     async def claims(self, token: str) -> dict[str, Any]:
         """Return what a token says that one of the keys has signed; times and names aren't checked yet.
@@ -43,45 +45,34 @@ class KeySource:
         Raises:
             ProviderError: it isn't, or the keys can't be fetched.
         """
-        keys = await self._fresh(_FRESH)
-        try:
-            return read_token(token, keys, ALGORITHMS)
-        except ProviderError:
-            again = await self._fresh(_PAUSE)
-            if again is keys:
-                raise
-            return read_token(token, again, ALGORITHMS)
+        text = compact(token.encode("utf-8", "surrogatepass"))
+        read = unverified(text, ALGORITHMS) if text is not None else None
+        if read is None:
+            raise ProviderError(
+                "the identity provider's token isn't one that is signed with a key of its own"
+            )
+        outcome = self._claims(read)
+        if isinstance(outcome, Wanted):
+            try:
+                outcome = await with_keys(self._store, outcome, lambda: self._claims(read))
+            except KeysAwayError as error:
+                raise ProviderError(
+                    f"the keys of {self._place.host} can't be fetched just now",
+                    hint=f"try again in {error.retry_after} s; the log says what is wrong",
+                ) from error
+        if outcome is None:
+            raise ProviderError("the identity provider's token isn't signed with one of its keys")
+        return outcome
 
-    async def _fresh(self, age: float) -> KeySet:
-        """Return keys that were fetched at most so many seconds ago, older ones where there are no others.
-
-        Raises:
-            ProviderError: there are none at all.
-        """
-        async with self._fetching:
-            now = self._monotonic()
-            if self._failure is not None and now - self._tried <= _PAUSE:
-                return self._older(self._failure)
-            if self._keys is None or now - self._at > age:
-                self._tried, self._failure = now, None
-                try:
-                    self._keys, self._at = await self._fetch(), now
-                except ProviderError as error:
-                    self._failure = error
-                    return self._older(error)
-            return self._keys
-
-    def _older(self, error: ProviderError) -> KeySet:
-        if self._keys is None:
-            raise error
-        return self._keys
-
-    async def _fetch(self) -> KeySet:
-        document = await fetch_json(self._url)
-        try:
-            return KeySet.import_key_set(document)  # type: ignore[arg-type] # checked there
-        except _PROBLEMS as error:
-            raise ProviderError(f"{self._url} holds no keys: {error}") from error
+    def _claims(self, token: Unverified) -> Claims | Wanted | None:
+        """Return a token's claims, None where no key has signed it, or what has to be fetched first."""
+        keys = self._store.find(self._place, token.kid)
+        if isinstance(keys, Wanted):
+            return keys
+        found = verified(token, [(_INDEX, key) for key in keys or ()])
+        if found is None:
+            return self._store.again(self._place) if token.kid is None else None
+        return found[1]
 
 
 def read_token(token: str, key: Any, algorithms: tuple[str, ...]) -> dict[str, Any]:

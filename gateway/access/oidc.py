@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import httpx
-
 from gateway.access.claims import claim
 from gateway.access.fetch import fetch_json
 from gateway.access.keysets import KeySource, check_claims
+from gateway.keys.https import HttpsFetch
+from gateway.keys.store import KeyStore
 from tidemill.kernel.errors import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gateway.keys.places import Fetch
     from tidemill.kernel.settings.control import OidcSettings
     from tidemill.kernel.settings.secrets import Secret
 
@@ -62,19 +63,27 @@ class Oidc:
         settings: which, and what is wanted of it.
         secret: what the client proves itself with; None for a public one.
         public_url: where browsers reach the control listener.
+        clocks: the time of day, and one that only goes forward.
+        fetch: asks the provider; by default directly.
+        store: where its keys are kept; by default a store of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a client of a provider is made of
         self,
         settings: OidcSettings,
         secret: Secret | None,
         public_url: str,
         clocks: tuple[Callable[[], float], Callable[[], float]] = (time.time, time.monotonic),
+        *,
+        fetch: Fetch | None = None,
+        store: KeyStore | None = None,
     ) -> None:
         self.settings = settings
         self._secret = secret
         self._redirect = public_url.rstrip("/") + CALLBACK
         self._now, self._monotonic = clocks
+        self._fetch = fetch or HttpsFetch()
+        self._store = store or KeyStore(self._fetch, self._monotonic)
         self._metadata: Metadata | None = None
         self._at = float("-inf")
 
@@ -126,12 +135,13 @@ class Oidc:
         }
         if self._secret is None:
             form["client_id"] = self.settings.client_id
-            return await fetch_json(metadata.token, form=form)
+            return await fetch_json(self._fetch, metadata.token, form=form)
         if metadata.basic:
-            auth = httpx.BasicAuth(_quoted(self.settings.client_id), _quoted(self._secret.reveal()))
-            return await fetch_json(metadata.token, form=form, auth=auth)
+            pair = f"{_quoted(self.settings.client_id)}:{_quoted(self._secret.reveal())}"
+            basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            return await fetch_json(self._fetch, metadata.token, form=form, authorization=basic)
         form |= {"client_id": self.settings.client_id, "client_secret": self._secret.reveal()}
-        return await fetch_json(metadata.token, form=form)
+        return await fetch_json(self._fetch, metadata.token, form=form)
 
     async def _vouched(
         self, metadata: Metadata, tokens: dict[str, Any], challenge: Challenge
@@ -147,7 +157,9 @@ class Oidc:
         wanted = (self.settings.name_claim, self.settings.roles_claim)
         if metadata.userinfo is None or all(claim(claims, name) is not None for name in wanted):
             return claims
-        more = await fetch_json(metadata.userinfo, bearer=str(tokens.get("access_token", "")))
+        more = await fetch_json(
+            self._fetch, metadata.userinfo, authorization=f"Bearer {tokens.get('access_token', '')}"
+        )
         if more.get("sub") != claims.get("sub"):  # OpenID Connect Core 5.3.2
             raise ProviderError("the identity provider speaks of two people", hint="log in again")
         return more | claims
@@ -155,18 +167,18 @@ class Oidc:
     async def _discover(self) -> Metadata:
         if self._metadata is None or self._monotonic() - self._at > _FRESH:
             issuer = self.settings.issuer
-            document = await fetch_json(issuer.rstrip("/") + _WELL_KNOWN)
+            document = await fetch_json(self._fetch, issuer.rstrip("/") + _WELL_KNOWN)
             if document.get("issuer") != issuer:
                 raise ProviderError(
                     f"{issuer} calls itself {document.get('issuer')!r}",
                     hint="write control.oidc.issuer exactly as the provider does",
                 )
-            self._metadata = _metadata(document, issuer)
+            self._metadata = _metadata(document, issuer, self._store)
             self._at = self._monotonic()
         return self._metadata
 
 
-def _metadata(document: dict[str, Any], issuer: str) -> Metadata:
+def _metadata(document: dict[str, Any], issuer: str, store: KeyStore) -> Metadata:
     """Read a provider's metadata.
 
     Raises:
@@ -187,7 +199,7 @@ def _metadata(document: dict[str, Any], issuer: str) -> Metadata:
         token=addresses["token_endpoint"],
         userinfo=addresses.get("userinfo_endpoint"),
         basic=isinstance(methods, list) and _BASIC in methods,
-        keys=KeySource(addresses["jwks_uri"]),
+        keys=KeySource(addresses["jwks_uri"], store),
     )
 
 

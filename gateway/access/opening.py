@@ -10,6 +10,7 @@ from gateway.access.proxy import Proxy
 from gateway.access.seal import Seal
 from gateway.access.sessions import Sessions
 from gateway.clients import Clients
+from gateway.keys.https import HttpsFetch
 from tidemill.kernel.services.audit import Audit
 from tidemill.kernel.services.link_key import BROWSERS, make_key
 
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.access.revocations import Revocations
+    from gateway.keys.store import KeyStore
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.control import ApiKey
     from tidemill.kernel.settings.model import Settings
 
 
 def open_access(
-    settings: Settings, keys: Callable[[], Sequence[ApiKey]], broker: Broker, revoked: Revocations
+    settings: Settings,
+    keys: Callable[[], Sequence[ApiKey]],
+    broker: Broker,
+    revoked: Revocations,
+    published: KeyStore,
 ) -> Access:
     """Return who may use the control listener.
 
@@ -32,6 +38,7 @@ def open_access(
         keys: the present API keys.
         broker: where the installation's own key is kept, and the record of changes.
         revoked: logins that ended early.
+        published: keys that are fetched.
 
     Raises:
         SettingsError: a secret can't be resolved, or is too weak.
@@ -41,13 +48,18 @@ def open_access(
     proxy = None
     if control.proxy is not None:
         shared = control.proxy.secret
-        proxy = Proxy(control.proxy, shared.resolve(settings.inputs.environ) if shared is not None else None)
+        secret = shared.resolve(settings.inputs.environ) if shared is not None else None
+        proxy = Proxy(control.proxy, secret, store=published)
     clients, sessions = Clients(settings.gateway.trusted_proxies), Sessions(seal, control, keys, revoked)
     return Access(control, keys, seal, clients, sessions, Audit(broker.bus), proxy)
 
 
-def open_oidc(settings: Settings) -> Oidc | None:
+def open_oidc(settings: Settings, published: KeyStore) -> Oidc | None:
     """Return the identity provider's client, None where there is none.
+
+    Args:
+        settings: all of them.
+        published: keys that are fetched.
 
     Raises:
         SettingsError: its secret can't be resolved.
@@ -57,4 +69,5 @@ def open_oidc(settings: Settings) -> Oidc | None:
         return None
     secret = control.oidc.client_secret
     resolved = secret.resolve(settings.inputs.environ) if secret is not None else None
-    return Oidc(control.oidc, resolved, control.public_url)
+    fetch = HttpsFetch(egress=settings.way_out())
+    return Oidc(control.oidc, resolved, control.public_url, fetch=fetch, store=published)

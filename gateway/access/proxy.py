@@ -12,6 +12,7 @@ from joserfc.jwk import OctKey
 
 from gateway.access.claims import identity_from
 from gateway.access.keysets import KeySource, check_claims, read_token
+from gateway.keys.store import KeyStore
 from tidemill.kernel.errors import ProviderError, SettingsError
 
 if TYPE_CHECKING:
@@ -32,19 +33,27 @@ class Proxy:
     Args:
         settings: which header, whose tokens, and what its claims mean here.
         secret: of tokens that are signed with HMAC; None where keys are fetched.
+        now: the time of day.
+        store: where fetched keys are kept; by default a store of its own.
 
     Raises:
         SettingsError: the secret is too short to protect anything.
     """
 
     def __init__(
-        self, settings: ProxySettings, secret: Secret | None = None, now: Callable[[], float] = time.time
+        self,
+        settings: ProxySettings,
+        secret: Secret | None = None,
+        now: Callable[[], float] = time.time,
+        store: KeyStore | None = None,
     ) -> None:
         self._settings = settings
         self._header = settings.header.lower().encode()
         self._now = now
         self._shared = _key_of(secret) if secret is not None else None
-        self._keys = KeySource(settings.jwks_url) if settings.jwks_url is not None else None
+        self._keys = (
+            KeySource(settings.jwks_url, store or KeyStore()) if settings.jwks_url is not None else None
+        )
 
     async def identify(self, headers: Sequence[tuple[bytes, bytes]]) -> Identity | None:
         """Return who makes a request, None where it carries no token.

@@ -36,6 +36,7 @@ class Ask(NamedTuple):
         public: whether only hosts with public addresses may be asked: everywhere but where the operator
             named the address.
         plain: whether http is let in: for what proves itself, and where the operator named the address.
+        reads: whether the body of the answer is wanted, not only its status.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Ask(NamedTuple):
     body: bytes = b""
     public: bool = True
     plain: bool = False
+    reads: bool = True
 
 
 class Reply(NamedTuple):
@@ -100,6 +102,7 @@ class KeySetPlace:
     url: str
     public: bool = True
     family: str | None = None
+    plain: bool = False
 
     @property
     def host(self) -> str:
@@ -108,7 +111,7 @@ class KeySetPlace:
 
     async def load(self, fetch: Fetch) -> Ring:
         """Fetch the set."""
-        return ring_of_set(body_of(await fetch(Ask(self.url, public=self.public))))
+        return ring_of_set(body_of(await fetch(Ask(self.url, public=self.public, plain=self.plain))))
 
 
 @dataclass(frozen=True, slots=True)

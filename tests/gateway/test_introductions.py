@@ -9,8 +9,22 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway import introductions
-from gateway.introductions import fetch
+from gateway.introductions import Visitor
+from gateway.keys import https
+from gateway.keys.https import HttpsFetch
+from gateway.keys.places import Ask, Reply
+
+PLAIN = HttpsFetch(inside=True)
+
+
+async def fetch(url: str) -> bool:
+    """Visit a server of the test's, which speaks no TLS."""
+
+    async def plain(ask: Ask) -> Reply:
+        assert not ask.plain
+        return await PLAIN(ask._replace(plain=True))
+
+    return await Visitor(plain)(url)
 
 
 @asynccontextmanager
@@ -57,10 +71,17 @@ async def test_only_a_2xx_confirms_and_no_redirection_is_followed(answer: bytes,
 
 
 async def test_a_server_that_does_not_answer_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(introductions, "VISIT_SECONDS", 0.05)
+    monkeypatch.setattr(https, "SECONDS", 0.05)
     async with answering(b"", []) as url:
         assert await fetch(url) is False
 
 
 async def test_nobody_there(unused_tcp_port_factory: Callable[[], int]) -> None:
     assert await fetch(f"http://127.0.0.1:{unused_tcp_port_factory()}/") is False
+
+
+@pytest.mark.parametrize(
+    "url", ["http://93.184.216.34/", "https://127.0.0.1/", "https://169.254.169.254/latest"]
+)
+async def test_only_public_addresses_are_visited_and_only_over_tls(url: str) -> None:
+    assert await Visitor(HttpsFetch())(url) is False

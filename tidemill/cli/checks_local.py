@@ -85,6 +85,8 @@ def _references(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
     yield from _references_of_destinations(settings)
     if settings.nats.password is not None:
         yield "nats.password", settings.nats.password
+    if settings.egress.proxy is not None:
+        yield "egress.proxy", settings.egress.proxy
     if settings.client.key is not None:
         yield "client.key", settings.client.key
 

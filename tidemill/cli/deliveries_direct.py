@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from gateway.delivery_desk import DeliveryDesk
 from gateway.depot import Depot
-from gateway.introductions import Introductions
+from gateway.introductions import Introductions, Visitor
 from gateway.judge import Judge
+from gateway.keys.https import HttpsFetch
 from gateway.keys.store import KeyStore
 from gateway.metrics import Metrics
 from gateway.publisher import publisher_of
@@ -67,14 +68,17 @@ class DirectDeliveries:
     async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
         """Verify kept requests again, with the secrets of the settings."""
         broker, settings = self._broker, self._settings
-        metrics, keys = Metrics(), KeyStore()
+        metrics, fetch = Metrics(), HttpsFetch(egress=settings.way_out())
+        keys = KeyStore(fetch)
         learned = LearnedSecrets(broker.secrets, self._vault)
         await learned.refresh()
         rings = TenantRings(Tenants(broker.tenants, self._vault), self._vault)
         intakes = build_intakes(settings, LiveSettings(settings), learned, None, keys)
         depot = Depot(publisher_of(settings, broker), Recorder(broker.bus, metrics), Windows(broker.windows))
         desk = DeliveryDesk(settings, broker, metrics, intakes)
-        reverification = desk.reverification(Judge(Introductions(learned), rings, keys), depot)
+        reverification = desk.reverification(
+            Judge(Introductions(learned, Visitor(fetch)), rings, keys), depot
+        )
         start = None if after is None else Progress.parse(after)
         try:
             return await reverification.run(source, dry=dry, after=start)

@@ -69,7 +69,9 @@ async def _post(settings: Settings, name: str) -> dict[str, Any]:
     from consumers.forwarding.destination import Destination  # noqa: PLC0415 - the same
     from consumers.forwarding.verdict import Verdict  # noqa: PLC0415 - the same
 
-    destination = Destination(name, settings.destinations[name], settings.inputs.environ)
+    destination = Destination(
+        name, settings.destinations[name], settings.inputs.environ, egress=settings.way_out()
+    )
     began = time.perf_counter()
     try:
         answer = await destination.try_out()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -15,12 +16,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.access.identity import visit_of
 from gateway.access.keysets import KeySource
 from gateway.access.oidc import Oidc
+from gateway.keys.places import Ask, FetchError, Reply
+from gateway.keys.store import KeyStore
 from tidemill.kernel.errors import ProviderError
 from tidemill.kernel.settings.control import ControlSettings, OidcSettings
 from tidemill.kernel.settings.secrets import Secret, SecretRef
@@ -206,7 +211,7 @@ def test_an_answer_without_a_login_opens_nothing(person: Person) -> None:
 
 
 def test_keys_that_the_provider_changes_are_fetched(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.access.keysets._PAUSE", 0.0)
+    monkeypatch.setattr("gateway.keys.store.INTERVAL", 0.0)
     assert person.log_in().status_code == 303
     person.is_("ada", "rotated")
     assert person.log_in().status_code == 303
@@ -243,31 +248,37 @@ def test_logins_at_the_provider_are_limited(person: Person) -> None:
     assert replies == [303] * 10 + [429]
 
 
-async def test_keys_that_cannot_be_fetched_are_asked_for_once_in_a_while(
-    provider: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    time, asked = [0.0], []
-    source = KeySource(f"{provider}/jwks", monotonic=lambda: time[0])
+async def test_keys_that_cannot_be_fetched_are_a_clear_answer() -> None:
+    asked: list[str] = []
 
-    async def fetch(url: str) -> dict[str, Any]:
-        asked.append(url)
-        raise ProviderError("away")
+    async def away(ask: Ask) -> Reply:
+        asked.append(ask.url)
+        raise FetchError("away")
 
-    with monkeypatch.context() as away:
-        away.setattr("gateway.access.keysets.fetch_json", fetch)
-        for _ in range(3):
-            with pytest.raises(ProviderError):
-                await source._fresh(60)
-        assert len(asked) == 1
-    time[0] = 20.0
-    keys = await source._fresh(60)
-    monkeypatch.setattr("gateway.access.keysets.fetch_json", fetch)
-    time[0] = 5000.0
-    assert await source._fresh(60) is keys
-    assert len(asked) == 2
+    key = RSAKey.generate_key(2048, {"kid": "one"})
+    token = jwt.encode({"alg": "RS256", "kid": "one"}, {"sub": "ada"}, key)
+    source = KeySource("http://idp.example/jwks", KeyStore(away))
+    for _ in range(3):
+        with pytest.raises(ProviderError, match=r"keys of idp\.example can't be fetched"):
+            await source.claims(token)
+    assert len(asked) == 1
 
 
-async def test_requests_that_come_together_ask_for_the_keys_once(provider: str) -> None:
-    source = KeySource(f"{provider}/jwks")
-    first, second = await asyncio.gather(source._fresh(60), source._fresh(60))
-    assert first is second
+async def test_tokens_that_come_together_ask_for_the_keys_once() -> None:
+    key, asked = RSAKey.generate_key(2048, {"kid": "one"}), list[Ask]()
+
+    async def fetch(ask: Ask) -> Reply:
+        asked.append(ask)
+        return Reply(200, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
+
+    source = KeySource("http://idp.example/jwks", KeyStore(fetch))
+    named, plain = ({"alg": "RS256", "kid": "one"}, {"alg": "RS256"})
+    tokens = [jwt.encode(header, {"sub": "ada"}, key) for header in (named, plain)]
+    for claims in await asyncio.gather(*(source.claims(token) for token in tokens)):
+        assert claims == {"sub": "ada"}
+    assert [(one.public, one.plain) for one in asked] == [(False, True)]
+    other = jwt.encode({"alg": "RS256"}, {"sub": "eve"}, RSAKey.generate_key(2048))
+    for token in (other, "", "a.b.c", "\ud800", "x" * 20_000):
+        with pytest.raises(ProviderError, match="signed"):
+            await source.claims(token)
+    assert len(asked) == 1

@@ -18,6 +18,7 @@ from tidemill.kernel.settings.audit import AuditSettings
 from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.deliveries import DeliveriesSettings
 from tidemill.kernel.settings.destinations import DESTINATION_NAME, DestinationSettings
+from tidemill.kernel.settings.egress import EgressSettings
 from tidemill.kernel.settings.events import EventsSettings
 from tidemill.kernel.settings.merging import (
     COMMAND_LINE,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from tidemill.kernel.egress import Egress
     from tidemill.kernel.settings.control import ProxySettings
     from tidemill.kernel.settings.secrets import Secret
 
@@ -92,6 +94,7 @@ class Settings(Section):
     schemas: SchemasSettings = _section()
     log: LogSettings = _section()
     telemetry: TelemetrySettings = _section()
+    egress: EgressSettings = _section()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
 
@@ -137,6 +140,14 @@ class Settings(Section):
             SettingsError: as `load` does.
         """
         return type(self).load(self.inputs.path, self.inputs.environ, self.inputs.overrides)
+
+    def way_out(self) -> Egress:
+        """Return how hosts elsewhere are reached.
+
+        Raises:
+            SettingsError: the address of a proxy can't be resolved, or is none.
+        """
+        return self.egress.resolve(self.inputs.environ)
 
     def source(self, name: str) -> SourceSettings:
         """Return a source's settings.
