@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
+    from gateway.publisher import Publisher
     from gateway.schemas import SchemaStore
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.sections import GatewaySettings
@@ -116,9 +117,7 @@ class Gateway:
             published=self._keys,
         )
         ready = Readiness(broker, publisher.storing, self._shelter.spool).problems
-        judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
-        depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
-        routes = [*self._keepers.routes(), *self._desk.routes(judge, depot)]
+        routes = self._routes(broker, publisher)
         self._site = ControlSite(
             settings, live, broker, self.metrics, routes, self._desk.redaction, self._keys
         )
@@ -130,6 +129,12 @@ class Gateway:
             name: self._listener(name, _traced(applications[name], broker), bound, settings.gateway)
             for name, bound in _bound(settings, only, self._shelter).items()
         }
+
+    def _routes(self, broker: Broker, publisher: Publisher) -> list[Route]:
+        """Return the control API's routes that have to do with secrets and with requests."""
+        judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
+        depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
+        return [*self._keepers.routes(), *self._desk.routes(judge, depot)]
 
     def _listener(self, name: str, app: ASGIApp, bound: socket.socket, settings: GatewaySettings) -> Listener:
         bounds = _bounds(settings) if name == "public" else None
