@@ -18,11 +18,14 @@ from tidemill.kernel.services.vault import Vault
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Sequence
 
     from starlette.routing import Route
 
     from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
+    from tidemill.kernel.settings.secrets import Secret
 
 
 class SecretKeepers:
@@ -40,6 +43,10 @@ class SecretKeepers:
         self.learned = LearnedSecrets(broker.secrets, self._vault)
         self.introductions = Introductions(self.learned, Visitor(HttpsFetch(egress=settings.way_out())))
         self.rings = TenantRings(self._tenants, self._vault)
+
+    def secrets_of(self, live: LiveSettings) -> Callable[[str], Sequence[Secret]]:
+        """Return what finds a source's secrets that count now: the settings', then what it has learned."""
+        return lambda source: (*live.secrets(source), *self.learned.secrets(source))
 
     def routes(self) -> list[Route]:
         """Return the routes of the control API.

@@ -28,7 +28,9 @@ from gateway.metrics import Metrics
 from gateway.pages.token import TokenPages
 from gateway.public import build_public
 from gateway.publisher import publisher_of
+from gateway.reception import Reception
 from gateway.recorder import Recorder
+from gateway.rehearsal import Rehearsals
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
 from gateway.secret_keepers import SecretKeepers
@@ -118,13 +120,13 @@ class Gateway:
         )
         ready = Readiness(broker, publisher.storing, self._shelter.spool).problems
         routes = self._routes(broker, publisher)
-        self._site = ControlSite(
-            settings, live, broker, self.metrics, routes, self._desk.redaction, self._keys
+        public = build_public(ingress, ready, events, _pages(broker), self.metrics.spool)
+        reception = Reception(
+            redaction=self._desk.redaction,
+            rehearsals=Rehearsals(settings, self._keepers.secrets_of(live), self._keepers.rings, public),
         )
-        applications: dict[str, ASGIApp] = {
-            "public": build_public(ingress, ready, events, _pages(broker), self.metrics.spool),
-            "control": self._site.application(ready),
-        }
+        self._site = ControlSite(settings, live, broker, self.metrics, routes, reception, self._keys)
+        applications: dict[str, ASGIApp] = {"public": public, "control": self._site.application(ready)}
         self._listeners = {
             name: self._listener(name, _traced(applications[name], broker), bound, settings.gateway)
             for name, bound in _bound(settings, only, self._shelter).items()

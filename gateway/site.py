@@ -16,6 +16,7 @@ from gateway.api.history import HistoryApi
 from gateway.api.live import LiveApi
 from gateway.api.logins import LoginsApi
 from gateway.api.pulse import PulseApi
+from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
 from gateway.api.waits import WaitsApi
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from gateway.health import Check
     from gateway.keys.store import KeyStore
     from gateway.metrics import Metrics
-    from gateway.redaction import Redaction
+    from gateway.reception import Reception
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
@@ -63,7 +64,7 @@ class ControlSite:
         broker: what everything stands on.
         metrics: what `/metrics` shows.
         others: routes of the API that are built elsewhere.
-        redaction: knows the configured senders, and hides what is secret of their requests' headers.
+        reception: the public side: its sources, and what they do.
         published: keys that are fetched, here those of an identity provider.
 
     Raises:
@@ -77,7 +78,7 @@ class ControlSite:
         broker: Broker,
         metrics: Metrics,
         others: Sequence[Route],
-        redaction: Redaction,
+        reception: Reception,
         published: KeyStore,
     ) -> None:
         self._broker = broker
@@ -91,8 +92,8 @@ class ControlSite:
         self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses)
-        self._services = _services(broker, self._frame, self._history, pulses, redaction)
-        self._api = [*_api_routes(self._services, redaction.sources), *PulseApi(pulses).routes(), *others]
+        self._services = _services(broker, self._frame, self._history, pulses, reception)
+        self._api = [*_api_routes(self._services), *PulseApi(pulses).routes(), *others]
         self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
         self._stopping = asyncio.Event()
         self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
@@ -121,7 +122,7 @@ class ControlSite:
 
 
 def _services(
-    broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses, redaction: Redaction
+    broker: Broker, frame: Frame, history: HistoryReader, pulses: Pulses, reception: Reception
 ) -> Services:
     definitions = Definitions(broker.tasks)
     runs = Runs(broker, definitions, history)
@@ -136,16 +137,18 @@ def _services(
         letters=DeadLetters(broker, runs),
         quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
         pulses=pulses,
-        redaction=redaction,
+        reception=reception,
     )
 
 
-def _api_routes(services: Services, sources: Sequence[str]) -> list[Route]:
+def _api_routes(services: Services) -> list[Route]:
     broker, runs, definitions = services.broker, services.runs, services.definitions
+    reception = services.reception
     events = Events(broker.bus, broker.blobs)
     return [
         *RunsApi(runs, definitions, broker.tasks).routes(),
-        *EventsApi(events, services.quarantine, runs, definitions, sources).routes(),
+        *EventsApi(events, services.quarantine, runs, definitions, reception.redaction.sources).routes(),
+        *RehearsalApi(reception.rehearsals).routes(),
         *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
         *DeadApi(services.letters, broker.workers).routes(),
         *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),

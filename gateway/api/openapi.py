@@ -135,6 +135,11 @@ def control_document() -> Schema:
         "/api/v1/sources/{source}/secret": {
             "delete": _operation("Forget the secret that a source has learned", path=["source"])
         },
+        "/api/v1/sources/{source}/send": {
+            "post": _operation(
+                "Let in a sample, signed as its sender would sign it", path=["source"], body=shapes.REHEARSAL
+            )
+        },
         **_of_tenants(),
         "/api/v1/tasks": {"get": _operation("List tasks")},
         "/api/v1/tasks/{task}": {
@@ -338,7 +343,9 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
             **_problems("401", "403", "404", "409", "410", "413", "422", "503"),
         },
     }
-    return operation | ({"requestBody": {"content": _json(body)}} if body else {})
+    if body is None:
+        return operation
+    return operation | {"requestBody": {"required": "required" in body, "content": _json(body)}}
 
 
 def _document(title: str, paths: Schema) -> Schema:

@@ -127,6 +127,24 @@ REASON: Final[Schema] = {
     "additionalProperties": False,
     "properties": {"reason": {"type": "string", "maxLength": MAX_TEXT}},
 }
+_PLAIN: Final = r"^[!-~]{1,200}$"
+REHEARSAL: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["type"],
+    "properties": {
+        "type": {"description": "the provider's type, like push", "type": "string", "pattern": _PLAIN},
+        "data": {"description": "what is sent, as JSON; the type's sample where it isn't given"},
+        "body": {"description": "bytes to send as they are, instead", "type": "string"},
+        "id": {
+            "description": "the delivery's id; a fresh one by default",
+            "type": "string",
+            "pattern": _PLAIN,
+        },
+        "tenant": {"type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"},
+        "tamper": {"description": "change a byte after signing", "type": "boolean"},
+    },
+}
 REPLAY: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,

@@ -81,7 +81,7 @@ class EventPages:
             event=detail.event,
             facts=show_value(facts),
             headers=show_value(
-                self.services.redaction.show(detail.event.source, detail.facts.get("headers") or {})
+                self.services.reception.redaction.show(detail.event.source, detail.facts.get("headers") or {})
             ),
             body=show_body(detail.body),
             verdicts=[(verdict, show_value(verdict.data)) for verdict in detail.event.verdicts],

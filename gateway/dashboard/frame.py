@@ -65,6 +65,7 @@ NAVIGATION: Final = (
     NavItem("tasks", "/tasks", "Tasks"),
     NavItem("workers", "/workers", "Workers"),
     NavItem("dead", "/dead", "Dead letters"),
+    NavItem("test", "/test", "Test"),
 )
 """The pages that can be reached from everywhere, in their order."""
 

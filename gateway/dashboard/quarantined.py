@@ -71,7 +71,9 @@ class QuarantinePages:
             body=show_body(Body(size=len(raw), data=raw[:_SHOWN])),
             facts=show_value({name: value for name, value in entry.event.items() if name != "headers"}),
             headers=show_value(
-                self.services.redaction.show(entry.event.get("source"), entry.event.get("headers") or {})
+                self.services.reception.redaction.show(
+                    entry.event.get("source"), entry.event.get("headers") or {}
+                )
             ),
         )
 

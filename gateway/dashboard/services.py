@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.dashboard.frame import Frame
-    from gateway.redaction import Redaction
+    from gateway.reception import Reception
     from tidemill.history.reader import HistoryReader
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.dead import DeadLetters
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Services:
     """What stands behind the pages: the broker, which knows how things are, and the history of how they were.
 
-    `frame` renders what they say, `redaction` hides what is secret of requests' headers.
+    `frame` renders what they say, `reception` is the public side, whose sources they show.
     """
 
     frame: Frame
@@ -36,4 +36,4 @@ class Services:
     letters: DeadLetters
     quarantine: Quarantine
     pulses: Pulses
-    redaction: Redaction
+    reception: Reception

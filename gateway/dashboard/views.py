@@ -16,6 +16,7 @@ from gateway.dashboard.run_page import RunPage
 from gateway.dashboard.runs import RunList
 from gateway.dashboard.tasks import Tasks
 from gateway.dashboard.theme import Theme
+from gateway.dashboard.trial import Trial
 from gateway.dashboard.workers import Workers
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, Workers, Dead,
+    Tasks, Workers, Dead, Trial,
 )  # fmt: skip
 
 

@@ -84,6 +84,17 @@ async def leak(number: int) -> None:
     raise ValueError(f"<b>water</b> in hold {number}")
 
 
+@task(on="github.deployment_review")
+async def review(deployment: dict[str, Any], ctx: Context) -> Any:
+    approval = await ctx.wait_for_approval("deploy", timeout="1h")
+    return deployment["ref"] if approval.approved else None
+
+
+@task(on="github.pull_request.opened", retry=Retry(max_attempts=1))
+async def sink(pull: dict[str, Any]) -> None:
+    raise ValueError("too much water")
+
+
 @task(concurrency=2)
 async def sail(hours: int) -> None:
     await asyncio.sleep(hours * 3600)
@@ -143,7 +154,7 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
         )
         with httpx.Client(base_url=control, timeout=20) as client:
             running = Harbour(control, public, client)
-            running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 5)
+            running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 7)
             yield running
     finally:
         assert dev.end() == 0, "\n".join(dev.lines)

@@ -155,6 +155,9 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "workers": "/workers",
         "dead-letters": "/dead",
         "dead-letter": f"/dead/{failed}",
+        "test": "/test?source=github&type=push",
+        "test-sent": f"/test?source=github&type=zen&event={event}&status=accepted",
+        "test-task": "/test?task=ship",
         "nothing-here": "/nothing",
     }
 

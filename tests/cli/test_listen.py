@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from gateway.posting import build
 from tidemill.cli import listening as listening_module
 from tidemill.cli.feed_http import HttpFeed
 from tidemill.cli.listening import Listening, LocalGateway
-from tidemill.cli.posting import build
 from tidemill.kernel.errors import ControlError, NotFoundError, SettingsError
 from tidemill.kernel.settings.keys import create_key, hash_key
 from tidemill.kernel.settings.model import Settings

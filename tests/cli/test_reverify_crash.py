@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tidemill.cli.posting import build
+from gateway.posting import build
 from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ import pytest
 
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.posting import Posting, build
 from gateway.recipes.new_secret import new_secret
 from gateway.recipes.presets import preset, preset_names
 from gateway.recipes.samples import sample_types
 from gateway.schemas import SchemaStore
 from gateway.verdict import Accepted, Batch, Refused
-from tidemill.cli.posting import Posting, build
 from tidemill.kernel.errors import NotFoundError, SettingsError
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import Secret

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from gateway.posting import signing_of
 from gateway.recipes.resign import resign
 from gateway.recipes.samples import batch_of
 from gateway.sources import recipe_of
-from tidemill.cli.posting import signing_of
 from tidemill.cli.send import webhook_url
 from tidemill.kernel import backoff
 from tidemill.kernel.errors import ControlError

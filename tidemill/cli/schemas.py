@@ -61,8 +61,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check that schemas are valid and named as they say, and that samples fit; exit with 1 if not."""
+    from gateway.posting import directories as configured  # noqa: PLC0415 - the same
     from gateway.schemata.checking import check_folder  # noqa: PLC0415 - the validators delay --help
-    from tidemill.cli.posting import directories as configured  # noqa: PLC0415 - the same
 
     wanted = directories or configured(invocation(context).settings())
     for missing in (directory for directory in wanted if not directory.is_dir()):
@@ -80,8 +80,8 @@ def check(
 
 
 def _known(context: typer.Context) -> list[dict[str, str | int]]:
+    from gateway.posting import directories  # noqa: PLC0415 - the same
     from gateway.schemas import SchemaStore  # noqa: PLC0415 - the validators delay --help
-    from tidemill.cli.posting import directories  # noqa: PLC0415 - the same
 
     store = SchemaStore(directories(invocation(context).settings()))
     return [

@@ -114,8 +114,8 @@ def _number(text: str) -> int:
 
 
 def _versions(settings: Settings, source: str, event_type: str) -> dict[int, Path]:
+    from gateway.posting import directories  # noqa: PLC0415 - the same
     from gateway.schemas import SchemaStore  # noqa: PLC0415 - the validators delay --help
-    from tidemill.cli.posting import directories  # noqa: PLC0415 - the same
 
     known = SchemaStore(directories(settings)).known()
     return {version: path for one, other, version, path in known if (one, other) == (source, event_type)}

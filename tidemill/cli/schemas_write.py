@@ -100,8 +100,8 @@ def models(
 
 def _newest(context: typer.Context, source: str, types: list[str]) -> dict[str, Any]:
     """Return the newest schema of each type that is asked for, of the source or else of its preset."""
+    from gateway.posting import directories  # noqa: PLC0415 - the same
     from gateway.schemas import SchemaStore  # noqa: PLC0415 - the validators delay --help
-    from tidemill.cli.posting import directories  # noqa: PLC0415 - the same
 
     settings = invocation(context).settings()
     known = list(SchemaStore(directories(settings)).known())

@@ -55,14 +55,14 @@ def send(  # noqa: PLR0913 - one parameter an option
     as_json: Json = False,
 ) -> None:
     """Sign a sample with the source's secret and post it; exit with 1 unless the answer is 2xx."""
-    from tidemill.cli.posting import build  # noqa: PLC0415 - the recipes' models delay --help
+    from gateway.posting import build, tampered  # noqa: PLC0415 - the recipes' models delay --help
 
     settings = invocation(context).settings()
     url = webhook_url(settings, source, to, tenant)
     body = _read(data) if data is not None else None
     given = given_secret(context, secret) if secret is not None else None
     posting = build(settings, source, event_type, body=body, event_id=event_id, url=url, secret=given)
-    sent = _tampered(posting.body) if tamper else posting.body
+    sent = tampered(posting.body) if tamper else posting.body
     response = _post(posting.url, sent, posting.headers)
     document = document_of(response)
     if as_json:
@@ -93,11 +93,6 @@ def _read(data: str) -> bytes:
         return sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
     except OSError as error:
         raise PayloadError(f"the data can't be read: {error}", hint="name a file, or write -") from error
-
-
-def _tampered(body: bytes) -> bytes:
-    """Change the last byte, so that what was JSON often still is."""
-    return body[:-1] + bytes([body[-1] ^ 1]) if body else b"x"
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:

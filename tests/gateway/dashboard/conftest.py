@@ -50,6 +50,18 @@ async def typed(number: int) -> int:
     return number + 1
 
 
+@dataclass
+class Crates:
+    name: str
+    crates: int
+    fragile: bool = False
+
+
+@task
+async def packed(crates: Crates) -> int:
+    return crates.crates
+
+
 @task(on="box.>")
 async def opened(_: Any) -> str:
     return HOSTILE
@@ -60,7 +72,7 @@ async def whole(event: Event) -> list[Any]:
     return [event.id, event.data, len(event.raw), event.type]
 
 
-TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, opened, whole)
+TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, whole)
 
 
 @dataclass
@@ -126,14 +138,14 @@ async def open_desk(settings: Settings, *roles: str) -> AsyncIterator[Desk]:
 def settled(tmp_path: Path) -> Callable[..., Settings]:
     """Writes settings; the history stands beside them."""
 
-    def write(url: str, names: Names, control: str = "") -> Settings:
+    def write(url: str, names: Names, control: str = "", more: str = "") -> Settings:
         sections = {
             "gateway": 'listen = "127.0.0.1:0"',
             "control": f'listen = "127.0.0.1:0"\n{control}',
             "nats": f'url = "{url}"\nnamespace = "{names.namespace}"',
         }
         text = "\n".join(f"[{name}]\n{lines}" for name, lines in sections.items())
-        (tmp_path / "tidemill.toml").write_text(text)
+        (tmp_path / "tidemill.toml").write_text(f"{text}\n{more}")
         return Settings.load(tmp_path / "tidemill.toml", {})
 
     return write

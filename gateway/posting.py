@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.recipes.samples import body_of, find_sample, new_id, sample_types
 from gateway.recipes.sign import sign_request
@@ -35,6 +35,7 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     event_type: str,
     *,
     body: bytes | None = None,
+    document: Any = None,
     event_id: str | None = None,
     url: str = "",
     secret: Secret | None = None,
@@ -45,7 +46,9 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
         settings: where the source stands.
         source: its name.
         event_type: the provider's type; `<source>.` before it is left out.
-        body: what to post as it is; a sample of the type by default.
+        body: what to post as it is.
+        document: what to post as its provider writes it, with this id and the present time; without body and
+            document it is a sample of the type.
         event_id: the delivery's id; a fresh one by default.
         url: where it will be posted to, for providers that sign that.
         secret: what to sign with, like a tenant's; the source's first by default.
@@ -57,7 +60,8 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     recipe = recipe_of(source, settings.source(source))
     wanted, identity, now = event_type.removeprefix(f"{source}."), event_id or new_id(recipe), time.time()
     if body is None:
-        document = find_sample(_sampled(settings, source, recipe), wanted, directories(settings))
+        if document is None:
+            document = find_sample(sampled_as(settings, source, recipe), wanted, directories(settings))
         body = body_of(recipe, document, event_id=identity, timestamp=now)
     signing, own = (recipe, secret) if secret is not None else signing_of(settings, source, recipe)
     sent = sign_request(
@@ -73,12 +77,17 @@ def build(  # noqa: PLR0913 - what makes a delivery, each by name
     return Posting(identity, sent.body, sent.headers, sent.url)
 
 
+def tampered(body: bytes) -> bytes:
+    """Change the last byte, so that what was JSON often still is."""
+    return body[:-1] + bytes([body[-1] ^ 1]) if body else b"x"
+
+
 def directories(settings: Settings) -> tuple[Path, ...]:
     """Return the folders of schemas and samples; later ones come first."""
     return (BUNDLED, *settings.schemas.directories)
 
 
-def _sampled(settings: Settings, source: str, recipe: Recipe) -> str:
+def sampled_as(settings: Settings, source: str, recipe: Recipe) -> str:
     """Return whose samples to take: the source's own where there are any, else its provider's."""
     return source if sample_types(source, directories(settings)) else recipe.name
 
