@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import orjson
-
 from consumers.role import Role
 from tidemill.kernel.definition import TaskDefinition
-from tidemill.kernel.errors import DefinitionError, PayloadError
+from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.pull import Delivery
 from tidemill.kernel.protocol import routing
 from tidemill.kernel.reply import HEADER as REPLY_HEADER
 from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.interest import Interest
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.subjects import delivery_key, run_of_event
-from tidemill.kernel.where import Broken, Filtered, Where, compile_where
 
 
 class Router(Role):
@@ -31,7 +29,7 @@ class Router(Role):
     def __init__(self, broker: Broker, definitions: Definitions) -> None:
         super().__init__(broker)
         self._definitions = definitions
-        self._wheres: dict[str, Where] = {}
+        self._interest = Interest()
 
     async def handle(self, delivery: Delivery) -> None:
         """Create the runs that one event starts, keep the verdicts, acknowledge it."""
@@ -47,47 +45,12 @@ class Router(Role):
         blob = facts.pop("blob", None)
         if blob is not None and interested:
             raw = await self.broker.blobs.get(blob)
-        verdicts = self._verdicts(interested, facts, raw)
+        verdicts = self._interest.verdicts(interested, facts, raw)
         arrival = await self._arrival(delivery, facts, raw, verdicts, large=blob is not None)
         await self.performer.run(routing.route(arrival, verdicts), delivery)
 
     def _interested(self, event_type: str) -> list[TaskDefinition]:
         return [definition for definition in self._definitions.active() if definition.wants(event_type)]
-
-    def _verdicts(
-        self, interested: list[TaskDefinition], facts: dict[str, Any], raw: bytes
-    ) -> list[routing.Verdict]:
-        data: Any = None
-        if any(definition.where is not None for definition in interested):
-            try:
-                data = facts["value"] if "value" in facts else orjson.loads(raw or b"null")
-            except orjson.JSONDecodeError as error:
-                return [_unreadable(definition, error) for definition in interested]
-        return [self._verdict(definition, facts, data) for definition in interested]
-
-    def _verdict(self, definition: TaskDefinition, facts: dict[str, Any], data: Any) -> routing.Verdict:
-        if definition.where is None:
-            return _wanted(definition)
-        try:
-            where = self._wheres.get(definition.where) or compile_where(definition.where)
-        except DefinitionError as error:  # a newer version's worker may know more of the language
-            return routing.Broken(definition.id, definition.where, None, error.sentence, definition.hooks)
-        self._wheres[definition.where] = where
-        result = where.evaluate(
-            data,
-            facts["type"],
-            facts["source"],
-            facts.get("subject"),
-            facts.get("headers", {}),
-            tenant=facts.get("tenant"),
-        )
-        match result:
-            case Filtered(clause=clause, value=value):
-                return routing.Filtered(definition.id, clause, value)
-            case Broken(clause=clause, value=value, reason=reason):
-                return routing.Broken(definition.id, clause, value, reason, definition.hooks)
-            case _:
-                return _wanted(definition)
 
     async def _arrival(
         self,
@@ -109,15 +72,3 @@ class Router(Role):
             if isinstance(verdict, routing.Wanted)
         }
         return routing.Arrival(facts, key, delivery.stream_seq, blobs=blobs, awaited=awaited)
-
-
-def _wanted(definition: TaskDefinition) -> routing.Wanted:
-    return routing.Wanted(definition.id, definition.hooks, definition.reply)
-
-
-def _unreadable(definition: TaskDefinition, error: orjson.JSONDecodeError) -> routing.Verdict:
-    """Return a task's verdict on an event whose data is no JSON: only a `where` has to read it."""
-    if definition.where is None:
-        return _wanted(definition)
-    reason = f"the event's data is no JSON: {error}"
-    return routing.Broken(definition.id, definition.where, None, reason, definition.hooks)

@@ -11,6 +11,7 @@ from gateway.api.audit import AuditApi
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.destinations import DestinationsApi
+from gateway.api.dry_run import DryRunApi
 from gateway.api.events import EventsApi
 from gateway.api.history import HistoryApi
 from gateway.api.live import LiveApi
@@ -31,6 +32,7 @@ from tidemill.history.database import locate
 from tidemill.history.reader import HistoryReader
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
+from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -138,6 +140,7 @@ def _services(
         quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
         pulses=pulses,
         reception=reception,
+        dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
     )
 
 
@@ -148,6 +151,7 @@ def _api_routes(services: Services) -> list[Route]:
     return [
         *RunsApi(runs, definitions, broker.tasks).routes(),
         *EventsApi(events, services.quarantine, runs, definitions, reception.redaction.sources).routes(),
+        *DryRunApi(services.dry_run, reception.redaction.sources).routes(),
         *RehearsalApi(reception.rehearsals).routes(),
         *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
         *DeadApi(services.letters, broker.workers).routes(),

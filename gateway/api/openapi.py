@@ -135,6 +135,9 @@ def control_document() -> Schema:
         "/api/v1/sources/{source}/secret": {
             "delete": _operation("Forget the secret that a source has learned", path=["source"])
         },
+        "/api/v1/dry-run": {
+            "post": _operation("Say which tasks an event would start, and why not", body=shapes.DRY_RUN)
+        },
         "/api/v1/sources/{source}/send": {
             "post": _operation(
                 "Let in a sample, signed as its sender would sign it", path=["source"], body=shapes.REHEARSAL
@@ -345,7 +348,8 @@ def _operation(  # noqa: PLR0913 - what an operation of OpenAPI consists of
     }
     if body is None:
         return operation
-    return operation | {"requestBody": {"required": "required" in body, "content": _json(body)}}
+    needed = bool(body.keys() & {"required", "oneOf"})
+    return operation | {"requestBody": {"required": needed, "content": _json(body)}}
 
 
 def _document(title: str, paths: Schema) -> Schema:

@@ -145,6 +145,35 @@ REHEARSAL: Final[Schema] = {
         "tamper": {"description": "change a byte after signing", "type": "boolean"},
     },
 }
+DRY_RUN: Final[Schema] = {
+    "oneOf": [
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["id"],
+            "properties": {"id": {"description": "a stored event's", "type": "string", "minLength": 1}},
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["event"],
+            "properties": {
+                "event": {
+                    "type": "object",
+                    "required": ["type"],
+                    "properties": {
+                        "type": {"type": "string", "pattern": _PLAIN},
+                        "source": {"type": "string"},
+                        "subject": {"type": "string"},
+                        "tenant": {"type": "string"},
+                        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+                        "data": {"description": "any JSON"},
+                    },
+                }
+            },
+        },
+    ]
+}
 REPLAY: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,

@@ -66,6 +66,7 @@ NAVIGATION: Final = (
     NavItem("workers", "/workers", "Workers"),
     NavItem("dead", "/dead", "Dead letters"),
     NavItem("test", "/test", "Test"),
+    NavItem("dry-run", "/dry-run", "Dry run"),
 )
 """The pages that can be reached from everywhere, in their order."""
 

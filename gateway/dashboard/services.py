@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tidemill.history.reader import HistoryReader
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.dead import DeadLetters
+    from tidemill.kernel.services.dry_run import DryRun
     from tidemill.kernel.services.pulse import Pulses
     from tidemill.kernel.services.quarantine import Quarantine
     from tidemill.kernel.services.registry import Definitions
@@ -37,3 +38,4 @@ class Services:
     quarantine: Quarantine
     pulses: Pulses
     reception: Reception
+    dry_run: DryRun

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.dashboard.approvals import Approvals
 from gateway.dashboard.dead import Dead
 from gateway.dashboard.deliveries import DeliveryPages
+from gateway.dashboard.dry_run import DryRunPages
 from gateway.dashboard.errors import Errors
 from gateway.dashboard.events import EventPages
 from gateway.dashboard.overview import Overview
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, Workers, Dead, Trial,
+    Tasks, Workers, Dead, Trial, DryRunPages,
 )  # fmt: skip
 
 

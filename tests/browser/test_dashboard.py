@@ -155,6 +155,7 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "workers": "/workers",
         "dead-letters": "/dead",
         "dead-letter": f"/dead/{failed}",
+        "dry-run": f"/dry-run?event={event}",
         "test": "/test?source=github&type=push",
         "test-sent": f"/test?source=github&type=zen&event={event}&status=accepted",
         "test-task": "/test?task=ship",

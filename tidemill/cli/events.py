@@ -11,6 +11,7 @@ import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.capture import prepare_sample_file, written_data
+from tidemill.cli.dry_run import register as register_dry_run
 from tidemill.cli.event_records import register as register_records
 from tidemill.cli.event_records import verdict_of
 from tidemill.cli.invocation import invocation
@@ -132,6 +133,7 @@ def save(  # noqa: PLR0913 - one parameter an option
 
 
 register_records(app)
+register_dry_run(app)
 
 
 def _file_name(event: Row) -> str:

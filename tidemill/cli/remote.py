@@ -81,6 +81,9 @@ class Remote(SecretsRemote, Protocol):
     async def event_body(self, event: str) -> bytes:
         """Return an event's body as it was received."""
 
+    async def dry_run(self, order: Mapping[str, Any]) -> Row:
+        """Say which tasks an event would start: a stored one by its `id`, or a written `event`."""
+
     async def replay_event(self, event: str) -> Row:
         """Store an event again under a new id."""
 

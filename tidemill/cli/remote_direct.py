@@ -15,6 +15,7 @@ from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
+from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -136,6 +137,13 @@ class DirectRemote(DirectSecrets, Remote):
     async def event_body(self, event: str) -> bytes:
         """Return an event's body as it was received."""
         return await self._events.body(await self._events.find(event, self._sources))
+
+    async def dry_run(self, order: Mapping[str, Any]) -> Row:
+        """Say which tasks an event would start."""
+        dry = DryRun(self._definitions, self._events)
+        if "id" in order:
+            return await dry.of_event(order["id"], self._sources)
+        return await dry.of_document(order["event"])
 
     async def replay_event(self, event: str) -> Row:
         """Store an event again."""

@@ -99,6 +99,10 @@ class HttpRemote(HttpSecrets, Remote):
         """Return an event's body as it was received."""
         return await self._bytes(f"{_path('events', event)}?raw=1")
 
+    async def dry_run(self, order: Mapping[str, Any]) -> Row:
+        """Say which tasks an event would start."""
+        return await self._post("dry-run", body=orjson.dumps(order))
+
     async def replay_event(self, event: str) -> Row:
         """Store an event again."""
         return await self._post("events", event, "replay")

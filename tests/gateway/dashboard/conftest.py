@@ -67,12 +67,17 @@ async def opened(_: Any) -> str:
     return HOSTILE
 
 
+@task(on="box.picky", where="data.size > 3 && headers['x-who'] == 'ada'")
+async def picky(_: Any) -> None:
+    pass
+
+
 @task(on="box.whole")
 async def whole(event: Event) -> list[Any]:
     return [event.id, event.data, len(event.raw), event.type]
 
 
-TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, whole)
+TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, picky, whole)
 
 
 @dataclass
