@@ -13,6 +13,7 @@ from consumers.listener import Listener
 from consumers.mailman import Mailman
 from consumers.role import Role
 from consumers.router import Router
+from consumers.scheduler import Scheduler
 from consumers.sweeper import Sweeper
 from tidemill.kernel.protocol.closer import Keeping
 from tidemill.kernel.services.broker import Broker
@@ -38,6 +39,8 @@ class Engine:
             self.roles.append(Closer(broker, keeping, gate))
         if "sweeper" in roles:
             self.roles.append(Sweeper(broker, keeping, gate))
+        if "scheduler" in roles:
+            self.roles.append(Scheduler(broker, self._definitions))
         if "history" in roles:
             self.roles.append(History(broker, settings))
         if "forwarder" in roles:

@@ -29,6 +29,7 @@ __all__ = ["Change", "Topology", "TopologyLimits", "apply", "diff", "ensure_task
 
 ROUTER: Final = "router"
 MAILMAN: Final = "mailman"
+SCHEDULER: Final = "scheduler"
 
 _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
@@ -227,6 +228,17 @@ def _runs(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
             **_ages(0, 2 * _MINUTE),
         ),
         _stream(names, "SIGNALS", limits, retention="workqueue", discard="old", **_ages(0, 2 * _MINUTE)),
+        # Looks at schedules, and the plans of the next ones.
+        _stream(
+            names,
+            "TICKS",
+            limits,
+            subjects=[names.subject("ticks", ">"), names.subject("wakes", ">")],
+            retention="workqueue",
+            discard="old",
+            allow_msg_schedules=True,
+            **_ages(0, 2 * _MINUTE),
+        ),
         # Appends are compare-and-set and carry no message id, so the window is as good as none. A tombstone
         # has a TTL of its own, and leaves no marker behind.
         _stream(
@@ -247,6 +259,7 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
     blobs = names.stream("BLOBS")
     return (
         _bucket(names, "TASKS", limits, max_age=0),
+        _bucket(names, "SCHEDULES", limits, max_age=0),
         _bucket(names, "WORKERS", limits, max_age=limits.workers_ttl),
         _bucket(names, "SECRETS", limits, max_age=0),
         _bucket(names, "TENANTS", limits, max_age=0, allow_msg_ttl=True),
@@ -356,5 +369,8 @@ def _roles(names: Names) -> tuple[ConsumerSpec, ...]:
         ConsumerSpec(names.stream("EVENTS"), ROUTER, role | {"filter_subject": names.subject("events", ">")}),
         ConsumerSpec(
             names.stream("SIGNALS"), MAILMAN, role | {"filter_subject": names.subject("signals", ">")}
+        ),
+        ConsumerSpec(
+            names.stream("TICKS"), SCHEDULER, role | {"filter_subject": names.subject("ticks", ">")}
         ),
     )

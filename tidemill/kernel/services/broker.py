@@ -79,6 +79,7 @@ class Broker:
         self.blobs = Blobs(bus)
         self.tasks = Bucket(bus, "TASKS")
         self.workers = Bucket(bus, "WORKERS")
+        self.schedules = Bucket(bus, "SCHEDULES")
         self.secrets = Bucket(bus, "SECRETS")
         self.tenants = Bucket(bus, "TENANTS")
         self.sessions = Bucket(bus, "SESSIONS")

@@ -7,7 +7,7 @@ import contextlib
 import difflib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from tidemill.kernel import clock
@@ -15,7 +15,8 @@ from tidemill.kernel.definition import TaskDefinition, TaskEntry
 from tidemill.kernel.errors import BrokerError, DefinitionError, NotFoundError, WrongSequenceError
 from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.messages import Subscription
-from tidemill.kernel.subjects import escape
+from tidemill.kernel.schedules.decide import Wanted
+from tidemill.kernel.subjects import escape, unescape
 
 _POLL_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class Definitions:
         self._by_id: dict[str, TaskDefinition] = {}
         self._by_alias: dict[str, str] = {}
         self._active: tuple[TaskDefinition, ...] = ()
+        self._schedules: dict[str, Wanted] = {}
+        self.unknown: frozenset[str] = frozenset()
+        """Tasks whose definitions this process can't read: another version has written them."""
         self._read_at = 0.0
         self._dirty = False
         self._unreadable: dict[str, bytes] = {}
@@ -56,6 +60,10 @@ class Definitions:
             )
         return definition
 
+    def schedules(self) -> dict[str, Wanted]:
+        """Return the schedules of all active definitions by their ids, and since when each is in force."""
+        return self._schedules
+
     async def refresh(self, *, newer_than: float | None = None) -> None:
         """Read all definitions again, unless they were read after the moment `newer_than` (epoch seconds).
 
@@ -72,8 +80,9 @@ class Definitions:
             except BaseException:
                 self._dirty = True
                 raise
-            entries = [self._read(key, value) for key, value in stored.items()]
-            self._take(entry.definition for entry in entries if entry is not None)
+            entries = {key: self._read(key, value) for key, value in stored.items()}
+            self.unknown = frozenset(unescape(key) for key, entry in entries.items() if entry is None)
+            self._take([entry for entry in entries.values() if entry is not None])
             self._read_at = begun
 
     async def settle(self) -> None:
@@ -113,10 +122,16 @@ class Definitions:
                 _log.error("task %s: %s", key, error.sentence)
             return None
 
-    def _take(self, definitions: Iterable[TaskDefinition]) -> None:
-        self._by_id = {definition.id: definition for definition in definitions}
+    def _take(self, entries: Collection[TaskEntry]) -> None:
+        self._by_id = {entry.definition.id: entry.definition for entry in entries}
         self._by_alias = {a: d.id for d in self._by_id.values() for a in d.aliases}
         self._active = tuple(d for d in self._by_id.values() if d.id not in self._by_alias)
+        since = {entry.definition.id: max(entry.seen.values()).timestamp() for entry in entries}
+        self._schedules = {
+            rule.id: Wanted(definition.id, rule, since[definition.id])
+            for definition in self._active
+            for rule in definition.schedules
+        }
 
 
 async def publish(bucket: Bucket, definition: TaskDefinition, *, force: bool = False) -> TaskDefinition:

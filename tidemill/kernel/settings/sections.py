@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EMBEDDED: Final = "embedded"
-Role = Literal["router", "mailman", "listener", "closer", "sweeper", "forwarder", "history"]
+Role = Literal["router", "mailman", "listener", "closer", "sweeper", "scheduler", "forwarder", "history"]
 ROLES: Final[tuple[Role, ...]] = (
     "router",
     "mailman",
     "listener",
     "closer",
     "sweeper",
+    "scheduler",
     "forwarder",
     "history",
 )
