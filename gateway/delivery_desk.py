@@ -14,6 +14,8 @@ from gateway.redaction import Redaction
 from gateway.reverification import Reverification
 from tidemill.kernel.services.deliveries import Deliveries
 from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.kept import KeptRequests
+from tidemill.kernel.services.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,23 +37,28 @@ class DeliveryDesk:
         logbook: where entries are made.
         keeper: keeps refused requests, None where no source wants that.
         redaction: hides what is secret of requests' headers.
+
+    Raises:
+        SettingsError: a data key can't be resolved, or is none.
     """
 
     def __init__(
         self, settings: Settings, broker: Broker, metrics: Metrics, intakes: Mapping[str, Intake]
     ) -> None:
         self._broker = broker
+        self._vault = Vault.of(settings, broker.secrets)
         self.redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
         self._events = Events(broker.bus, broker.blobs)
         self._listen = ListenApi(broker.bus, self._events)
         sizes = kept_sizes(settings)
         self._keeping = {name: intakes[name] for name in sizes}
         self.logbook = Logbook(broker.bus, metrics, self.redaction, (*intakes, EVENTS))
-        self.keeper = Keeper(broker.bus, sizes) if sizes else None
+        self.keeper = Keeper(broker.bus, sizes, self._vault) if sizes else None
 
     def reverification(self, judge: Judge, depot: Depot) -> Reverification:
         """Return what verifies kept requests again."""
-        return Reverification(self._broker.bus, self._keeping, judge, depot, self.logbook)
+        kept = KeptRequests(self._broker.bus, self._vault)
+        return Reverification(kept, self._keeping, judge, depot, self.logbook)
 
     def routes(self, judge: Judge, depot: Depot) -> list[Route]:
         """Return the routes of the control API."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.inbound import Inbound
     from tidemill.kernel.jetstream.bus import Bus
+    from tidemill.kernel.services.vault import Vault
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +36,11 @@ class Keeper:
     Args:
         bus: the connection.
         sizes: bytes that each source may keep, by name; those that aren't named keep nothing.
+        vault: encrypts what is kept, where the settings name a key.
     """
 
-    def __init__(self, bus: Bus, sizes: Mapping[str, int]) -> None:
-        self._requests = KeptRequests(bus)
+    def __init__(self, bus: Bus, sizes: Mapping[str, int], vault: Vault) -> None:
+        self._requests = KeptRequests(bus, vault)
         self._sizes = sizes
         self._busy: dict[str, int] = defaultdict(int)
 

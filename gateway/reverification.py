@@ -17,7 +17,6 @@ from gateway.tenants import LockedError
 from gateway.verdict import Batch, Handshaken, Refused
 from tidemill.kernel.clock import rfc3339_at
 from tidemill.kernel.errors import NotFoundError, PayloadError
-from tidemill.kernel.services.kept import KeptRequests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from gateway.logbook import Logbook
     from gateway.receipt import Taken
     from gateway.verdict import Accepted, Quarantined
-    from tidemill.kernel.jetstream.bus import Bus
-    from tidemill.kernel.services.kept import KeptRequest
+    from tidemill.kernel.services.kept import KeptRequest, KeptRequests
 
 MOST: Final = 200
 """Requests that one call looks at."""
@@ -66,7 +64,7 @@ class Reverification:
     """Verifies kept requests with the secrets of today.
 
     Args:
-        bus: the connection.
+        kept: the requests.
         intakes: the sources that keep what they refuse, by name.
         judge: knows the secrets that aren't in the settings.
         depot: stores what is genuine.
@@ -74,9 +72,14 @@ class Reverification:
     """
 
     def __init__(
-        self, bus: Bus, intakes: Mapping[str, Intake], judge: Judge, depot: Depot, logbook: Logbook
+        self,
+        kept: KeptRequests,
+        intakes: Mapping[str, Intake],
+        judge: Judge,
+        depot: Depot,
+        logbook: Logbook,
     ) -> None:
-        self._kept = KeptRequests(bus)
+        self._kept = kept
         self._intakes = intakes
         self._judge = judge
         self._depot = depot
@@ -117,6 +120,10 @@ class Reverification:
         return [name for name in names if after is None or name >= after.source]
 
     async def _one(self, request: KeptRequest, *, dry: bool) -> dict[str, Any]:
+        if request.problem is not None:
+            unknown = dict.fromkeys(("at", "tenant", "client", "size"))
+            told = {"source": request.source, "verdict": _UNAVAILABLE, "detail": request.problem}
+            return {"id": request.name, **unknown, **told}
         facts, started = request.facts, time.perf_counter()
         row = {
             "id": request.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import json
 import time
@@ -63,8 +64,10 @@ async def again(house: House, **wanted: Any) -> list[dict[str, Any]]:
 def opened(
     broker: BrokerProcess, names: Names, settled: Callable[..., Settings], housed: Callable[..., Any]
 ) -> Callable[..., Any]:
-    def open_with(*shops: str, **sources: str) -> Any:
+    def open_with(*shops: str, keys: tuple[str, ...] = (), **sources: str) -> Any:
         sections = {f"sources.{name}": text for name, text in sources.items()}
+        if keys:
+            sections["gateway"] = f"secret_key = {json.dumps(keys)}\n"
         if shops:
             sections["sources.shop"] = shops[0]
         return housed(settled(broker.url, names, **sections))
@@ -178,6 +181,55 @@ async def test_a_large_one_comes_back_byte_by_byte_and_pages_go_on(opened: Calla
         assert [row["verdict"] for row in rows] == ["accepted"] * 7
         assert (await house.ask("events/large?raw=1")).content == body
         assert await again(house) == []
+
+
+FIRST, SECOND = "1" * 64, "2" * 64
+
+
+@pytest.mark.integration
+async def test_with_a_secret_key_nothing_of_a_kept_request_can_be_read_on_the_broker(
+    opened: Callable[..., Any],
+) -> None:
+    body = json.dumps({"tell": "nobody", "filling": "x" * 1_200_000}).encode()
+    more = "max_body = '4MiB'\n"
+    async with opened(kept(WRONG) + more, keys=(FIRST,)) as house:
+        await post(house, body, signed(body, time.time(), **{"x-id": "one", "x-token": "hush-hush"}))
+        names = house.broker.names
+        raw = await raw_of(house, names.stream("KEPT_shop"))
+        assert len(raw) == 3
+        assert not any(word in part for part in raw for word in (b"hush-hush", b"nobody", b"x-sig", b"xxxx"))
+    async with opened(kept(RIGHT) + more, keys=(SECOND, FIRST)) as house:
+        assert [row["verdict"] for row in await again(house)] == ["accepted"]
+        assert (await house.ask("events/one?raw=1")).content == body
+
+
+@pytest.mark.integration
+async def test_what_was_kept_before_there_was_a_key_is_read_and_a_lost_key_is_named(
+    opened: Callable[..., Any],
+) -> None:
+    async with opened(kept(WRONG)) as house:
+        await post(house, BODY, signed(BODY, time.time(), **{"x-id": "plain"}))
+        assert b"logically awesome" in b"".join(await raw_of(house, house.broker.names.stream("KEPT_shop")))
+    async with opened(kept(WRONG), keys=(FIRST,)) as house:
+        await post(house, BODY, signed(BODY, time.time(), **{"x-id": "sealed"}))
+    async with opened(kept(RIGHT), keys=(SECOND,)) as house:
+        plain, sealed = await again(house)
+        assert (plain["verdict"], plain["events"][0]["id"]) == ("accepted", "plain")
+        assert sealed["verdict"] == "unavailable"
+        assert "which isn't here" in sealed["detail"]
+    async with opened(kept(RIGHT), keys=(FIRST,)) as house:
+        (row,) = await again(house)
+        assert (row["verdict"], row["events"][0]["id"]) == ("accepted", "sealed")
+
+
+async def raw_of(house: House, stream: str) -> list[bytes]:
+    """Return all messages of a stream as they stand on the broker's disk."""
+    info = await house.broker.bus.api(f"STREAM.INFO.{stream}")
+    found = []
+    for seq in range(info["state"]["first_seq"], info["state"]["last_seq"] + 1):
+        message = (await house.broker.bus.api(f"STREAM.MSG.GET.{stream}", {"seq": seq}))["message"]
+        found.append(base64.b64decode(message.get("data", "")))
+    return found
 
 
 @pytest.mark.integration

@@ -148,3 +148,28 @@ async def test_keys_that_two_machines_made_are_told_apart(bus: Bus, tmp_path: Pa
     await Vault((), tmp_path / "here", bucket).seal("b", Secret("s"))
     with pytest.raises(SettingsError, match="made on another machine"):
         await Vault((), tmp_path / "there", bucket).seal("c", Secret("s"))
+
+
+@given(raw=st.binary(max_size=300), name=st.text(max_size=40), place=st.integers(0, 400))
+def test_bytes_are_opened_by_their_name_alone_and_unchanged(raw: bytes, name: str, place: int) -> None:
+    vault = Vault((SECOND, FIRST))
+    sealed = vault.seal_bytes(name, raw)
+    assert vault.open_bytes(name, SECOND.id, sealed) == raw
+    changed = bytearray(sealed)
+    changed[place % len(sealed)] ^= 1
+    for wrong in (
+        (f"{name}x", SECOND.id, sealed),
+        (name, FIRST.id, sealed),
+        (name, SECOND.id, bytes(changed)),
+    ):
+        with pytest.raises(PayloadError):
+            vault.open_bytes(*wrong)
+    with pytest.raises(PayloadError):
+        vault.open_bytes(name, SECOND.id, b"")
+    with pytest.raises(SettingsError, match="isn't here"):
+        vault.open_bytes(name, "another", sealed)
+
+
+def test_bytes_are_encrypted_with_a_key_of_the_settings_alone(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no key"):
+        Vault(folder=tmp_path).seal_bytes("a", b"b")

@@ -3,6 +3,9 @@
 Each source has a stream of its own, bounded in age and size, where the oldest go first: whoever floods one
 source pushes out nothing of another. A request that is too large for one message stands in several parts
 under one name; the first has its facts, `kept.<source>.<name>.0`.
+
+Where the settings name a data key all of it is encrypted, each part bound to its place, and the facts of
+the first are the key's id alone: headers may hold what is secret.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.errors import PayloadError, SettingsError
 from tidemill.kernel.frames import pack, unpack
 from tidemill.kernel.jetstream import records
 from tidemill.kernel.subjects import escape
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.jetstream.records import Record
+    from tidemill.kernel.services.vault import Vault
 
 PAGE: Final = 4
 _PART: Final = 512 * 1024
+_SEALED: Final = 1
 _SHARE: Final = 4
 """One request takes a quarter of its stream at most, so that it can't push out all others."""
 
@@ -44,6 +49,7 @@ class KeptRequest:
         facts: `method`, `path`, `query`, `headers` (pairs, as Latin-1), `at` (seconds since the epoch),
             `client`, `tenant` and `check`.
         body: the raw bytes.
+        problem: why it can't be read, None where it can; then there are neither facts nor a body.
     """
 
     source: str
@@ -51,13 +57,20 @@ class KeptRequest:
     seq: int
     facts: dict[str, Any]
     body: bytes
+    problem: str | None = None
 
 
 class KeptRequests:
-    """The kept requests of all sources of a namespace."""
+    """The kept requests of all sources of a namespace.
 
-    def __init__(self, bus: Bus) -> None:
+    Args:
+        bus: the connection.
+        vault: encrypts what is kept where the settings name a key, and opens it.
+    """
+
+    def __init__(self, bus: Bus, vault: Vault) -> None:
         self._bus = bus
+        self._vault = vault
 
     async def keep(
         self, source: str, facts: dict[str, Any], body: bytes, *, most: int, timeout: float
@@ -67,12 +80,14 @@ class KeptRequests:
         Raises:
             BrokerError: it isn't kept, or not all of it.
         """
-        size = min(_PART, self._bus.max_payload // 2)
+        size, name = min(_PART, self._bus.max_payload // 2), secrets.token_hex(8)
         parts = [body[start : start + size] for start in range(0, max(1, len(body)), size)]
         head = pack(facts | {"parts": len(parts)}, parts[0])
+        if self._vault.configured:
+            head = pack({"v": _SEALED, "key": self._vault.configured[0]}, self._sealed(source, name, 0, head))
+            parts = [self._sealed(source, name, number, part) for number, part in enumerate(parts)]
         if len(head) + len(body) > most // _SHARE or len(head) > self._bus.max_payload - 4096:
             return None
-        name = secrets.token_hex(8)
         # The head comes last: what has one is complete.
         for number in range(len(parts) - 1, 0, -1):
             await self._bus.publish(self._subject(source, name, str(number)), parts[number], timeout=timeout)
@@ -111,15 +126,43 @@ class KeptRequests:
         """Return a request with its body, None where a part of it has aged out."""
         name = self._bus.names.tokens(head.subject)[2]
         try:
-            facts, body = unpack(head.body)
+            key, facts, body = self._opened(source, name, head.body)
+            for number in range(1, int(facts.get("parts", 1))):
+                part = await records.last(self._bus, stream, self._subject(source, name, str(number)))
+                if part is None:
+                    return None
+                body += part.body if key is None else self._open(source, name, number, key, part.body)
+        except SettingsError as error:
+            return KeptRequest(source, name, head.seq, {}, b"", error.sentence)
         except PayloadError:
             return None
-        for number in range(1, int(facts.get("parts", 1))):
-            part = await records.last(self._bus, stream, self._subject(source, name, str(number)))
-            if part is None:
-                return None
-            body += part.body
         return KeptRequest(source, name, head.seq, facts, body)
+
+    def _opened(self, source: str, name: str, head: bytes) -> tuple[str | None, dict[str, Any], bytes]:
+        """Return the id of the key that a request was encrypted with, None where it wasn't, facts and body.
+
+        Raises:
+            SettingsError: the key isn't at hand.
+            PayloadError: it is damaged, or of a version that isn't known here.
+        """
+        facts, body = unpack(head)
+        if "v" not in facts:
+            return None, facts, body
+        key = facts.get("key")
+        if facts["v"] != _SEALED or not isinstance(key, str):
+            raise PayloadError("it was encrypted in a way that isn't known here")
+        return key, *unpack(self._open(source, name, 0, key, body))
+
+    def _sealed(self, source: str, name: str, number: int, raw: bytes) -> bytes:
+        return self._vault.seal_bytes(_record(source, name, number), raw)
+
+    def _open(self, source: str, name: str, number: int, key: str, raw: bytes) -> bytes:
+        return self._vault.open_bytes(_record(source, name, number), key, raw)
 
     def _subject(self, source: str, name: str, part: str) -> str:
         return self._bus.names.subject("kept", escape(source), name, part)
+
+
+def _record(source: str, name: str, number: int) -> str:
+    """Return what a part is bound to when it is encrypted: a source's name has no slash."""
+    return f"kept/{source}/{name}/{number}"

@@ -110,18 +110,37 @@ class Vault:
             raise _damaged(name) from error
         if version != VERSION or not isinstance(key_id, str):
             raise _damaged(name)
-        key = self._find(key_id)
-        if key is None:
-            raise SettingsError(
-                f"the secret of {name} was encrypted with the key {key_id}, which isn't here",
-                hint="add it to gateway.secret_key, or bring secret.key of nats.data_dir back",
-            )
+        key = self._required(key_id, f"the secret of {name}")
         try:
             return Secret(
                 AESGCM(key.value).decrypt(nonce, text, _bound(name)).decode("utf-8", "surrogatepass")
             )
         except (InvalidTag, ValueError) as error:
             raise _damaged(name) from error
+
+    def seal_bytes(self, name: str, raw: bytes) -> bytes:
+        """Encrypt bytes of a record with the first key of the settings: a nonce, and then the ciphertext.
+
+        Raises:
+            SettingsError: the settings name no key.
+        """
+        if not self._configured:
+            raise SettingsError("there is no key to encrypt with", hint="set gateway.secret_key")
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + AESGCM(self._configured[0].value).encrypt(nonce, raw, _bound(name))
+
+    def open_bytes(self, name: str, key_id: str, sealed: bytes) -> bytes:
+        """Decrypt what `seal_bytes` encrypted with a key.
+
+        Raises:
+            SettingsError: the key isn't at hand.
+            PayloadError: it is damaged, or another record's.
+        """
+        key = self._required(key_id, name)
+        try:
+            return AESGCM(key.value).decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(name))
+        except (InvalidTag, ValueError) as error:
+            raise PayloadError(f"{name} is damaged, or another record's") from error
 
     async def current(self) -> str:
         """Return the id of the key that encrypts; the first call may have to make it.
@@ -143,6 +162,15 @@ class Vault:
             key = None  # who has to open something says so
         base = key.value if key else self._decoy
         return Secret(hmac.digest(base, b"decoy\n" + name.encode("utf-8", "surrogatepass"), "sha256").hex())
+
+    def _required(self, key_id: str, what: str) -> DataKey:
+        key = self._find(key_id)
+        if key is None:
+            raise SettingsError(
+                f"{what} was encrypted with the key {key_id}, which isn't here",
+                hint="add it to gateway.secret_key, or bring secret.key of nats.data_dir back",
+            )
+        return key
 
     def _find(self, key_id: str) -> DataKey | None:
         found = self._keys.get(key_id)
