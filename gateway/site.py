@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.access.opening import open_access, open_oidc
 from gateway.access.revocations import Revocations
 from gateway.api.audit import AuditApi
+from gateway.api.bulk import BulkApi
 from gateway.api.control import build_control
 from gateway.api.dead import DeadApi
 from gateway.api.destinations import DestinationsApi
@@ -21,6 +22,7 @@ from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
 from gateway.api.waits import WaitsApi
+from gateway.bulk_desk import BulkDesk
 from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
@@ -30,6 +32,7 @@ from gateway.health import CHECK_TIMEOUT
 from gateway.live import Live
 from tidemill.history.database import locate
 from tidemill.history.reader import HistoryReader
+from tidemill.kernel.services.bulk import BulkActions
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
@@ -120,6 +123,7 @@ class ControlSite:
                 group.create_task(self._revoked.follow(), name="revocations")
                 group.create_task(self._live.run(), name="live")
         finally:
+            await self._services.bulk.stop()
             await self._history.close()
 
 
@@ -141,6 +145,7 @@ def _services(
         pulses=pulses,
         reception=reception,
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
+        bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
     )
 
 
@@ -154,6 +159,7 @@ def _api_routes(services: Services) -> list[Route]:
         *DryRunApi(services.dry_run, reception.redaction.sources).routes(),
         *RehearsalApi(reception.rehearsals).routes(),
         *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
+        *BulkApi(services.bulk).routes(),
         *DeadApi(services.letters, broker.workers).routes(),
         *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),
     ]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _DETAIL: Final = "tidemill.audit"
 _LEFT_OUT: Final = ("", "api", "v1")
 _VERBS: Final = {"DELETE": ".delete", "PUT": ".put", "PATCH": ".patch"}
-NOT_RECORDED: Final = frozenset({"/theme", "/dry-run", "/api/v1/dry-run"})
-"""What changes nothing, or nothing but a browser's own cookie."""
+NOT_RECORDED: Final = frozenset({"/theme", "/dry-run", "/api/v1/dry-run", "/bulk", "/api/v1/bulk"})
+"""What changes nothing but a browser's own cookie, or merely selects what may be changed."""
 
 
 def change_of(request: Request, path: str, visit: Visit) -> Change:

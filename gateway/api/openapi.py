@@ -271,6 +271,13 @@ def _of_runs() -> Schema:
                 header="Idempotency-Key",
             )
         },
+        "/api/v1/bulk": {
+            "post": _operation("Select the runs that fit a filter, to do something to all", body=shapes.BULK)
+        },
+        "/api/v1/bulk/{token}": {"get": _operation("Show how far a selection is", path=["token"])},
+        "/api/v1/bulk/{token}/execute": {
+            "post": _operation("Do it to all runs of a selection", path=["token"], status="202")
+        },
         "/api/v1/tokens": {"get": _operation("List open tokens", query=["task", "run", "limit"])},
         "/api/v1/tokens/{id}": {"get": _operation("Show a token with its answers", path=["id"])},
         "/api/v1/tokens/{id}/complete": {

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
+
 from tidemill.history.overview import ErrorQuery, ErrorState
 from tidemill.history.run_lists import RunQuery
 from tidemill.kernel import clock
 from tidemill.kernel.errors import PayloadError, SettingsError
 
 if TYPE_CHECKING:
-    from starlette.datastructures import QueryParams
+    from collections.abc import Mapping
 
 TEXTS: Final = {
     "task": "task",
@@ -53,6 +55,23 @@ def run_query(parameters: QueryParams) -> RunQuery:
         since=moment_of(parameters, "since"),
         until=moment_of(parameters, "until"),
     )
+
+
+def query_of(where: Mapping[str, str]) -> RunQuery:
+    """Read filters that stand in a document: names as in an address, several statuses with commas.
+
+    Raises:
+        PayloadError: one can't be used, or there is none.
+    """
+    for name, value in where.items():
+        if name not in NAMES:
+            raise PayloadError(f"there is no filter {name!r}", hint=f"there are {', '.join(NAMES)}")
+        if not isinstance(value, str):
+            raise PayloadError(f"{name}: it is no text")
+    query = run_query(QueryParams(dict(where)))
+    if query == RunQuery():
+        raise PayloadError("no filter is given", hint="say which runs, like status=failed or task=deploy")
+    return query
 
 
 def error_query(parameters: QueryParams) -> ErrorQuery:

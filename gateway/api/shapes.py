@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.api.parameters import MAX_LIMIT, MAX_SEQUENCE, MAX_TEXT
-from gateway.api.run_query import MARKS, STATES
+from gateway.api.run_query import MARKS, NAMES, STATES
 from gateway.events.attributes import MAX_ATTRIBUTE, MEDIA, SPEC_VERSION, TAKEN, URI, URI_REFERENCE
 from gateway.events.binding import MAX_EVENTS
 from gateway.events.endpoint import MAX_ID, MAX_NAME
 from gateway.live import LIFETIME, STREAMS
 from tidemill.kernel.clock import LONGEST, PART
+from tidemill.kernel.services.bulk import VERBS
 from tidemill.kernel.subjects import RUN_ID
 
 Schema = dict[str, Any]
@@ -179,6 +180,22 @@ REPLAY: Final[Schema] = {
     "additionalProperties": False,
     "properties": {
         "payload": {"description": "the new run's input, any JSON; the old one's where it isn't given"}
+    },
+}
+BULK: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["action", "where"],
+    "properties": {
+        "action": {"enum": list(VERBS)},
+        "where": {
+            "description": "filters as in an address; several statuses with commas",
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"enum": list(NAMES)},
+            "additionalProperties": {"type": "string", "maxLength": 500},
+        },
+        "reason": {"type": "string", "maxLength": MAX_TEXT},
     },
 }
 MARK: Final[Schema] = {

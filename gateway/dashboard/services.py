@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.bulk_desk import BulkDesk
     from gateway.dashboard.frame import Frame
     from gateway.reception import Reception
     from tidemill.history.reader import HistoryReader
@@ -39,3 +40,4 @@ class Services:
     pulses: Pulses
     reception: Reception
     dry_run: DryRun
+    bulk: BulkDesk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.dashboard.approvals import Approvals
+from gateway.dashboard.bulk import BulkPages
 from gateway.dashboard.dead import Dead
 from gateway.dashboard.deliveries import DeliveryPages
 from gateway.dashboard.dry_run import DryRunPages
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, Workers, Dead, Trial, DryRunPages,
+    Tasks, Workers, Dead, Trial, DryRunPages, BulkPages,
 )  # fmt: skip
 
 

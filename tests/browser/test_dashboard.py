@@ -120,6 +120,18 @@ def test_the_first_stop_of_the_tab_key_skips_the_navigation(open_page: Open) -> 
         pytest.fail("the filters' button can't be reached with the keyboard")
 
 
+def _selected(harbour: Harbour, action: str, **where: str) -> str:
+    answer = harbour.client.post("/api/v1/bulk", json={"action": action, "where": where, "reason": "<b>"})
+    return str(answer.raise_for_status().json()["token"])
+
+
+def _executed(harbour: Harbour, action: str, **where: str) -> str:
+    token = _selected(harbour, action, **where)
+    harbour.client.post(f"/api/v1/bulk/{token}/execute").raise_for_status()
+    harbour.until(f"/api/v1/bulk/{token}", lambda found: found["state"] == "done")
+    return token
+
+
 @pytest.fixture(scope="module")
 def pages(harbour: Harbour) -> dict[str, str]:
     """Every page, with something of every kind on it."""
@@ -135,6 +147,8 @@ def pages(harbour: Harbour) -> dict[str, str]:
     harbour.post("pull_request", b'{"action":"opened","number":"<i>seven</i>"}')
     (held,) = harbour.until("/api/v1/quarantine", lambda found: found["quarantine"])["quarantine"]
     return {
+        "bulk-selected": f"/bulk/{_selected(harbour, 'cancel', task='ship')}",
+        "bulk-done": f"/bulk/{_executed(harbour, 'retry', task='leak')}",
         "events": "/events",
         "event": f"/events/{event}",
         "deliveries": "/deliveries",

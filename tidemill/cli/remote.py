@@ -5,7 +5,7 @@ Both ways speak in the control API's documents, so that every command is written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tidemill.cli.remote_secrets import Row, SecretsRemote
@@ -57,6 +57,12 @@ class Remote(SecretsRemote, Protocol):
 
     async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
         """Start a new run with the input of an old one, or with another payload, which is JSON text."""
+
+    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select the runs that fit a filter, to do something to all of them; return what is selected."""
+
+    def execute_selection(self, token: str) -> AsyncIterator[Row]:
+        """Do it, and yield how far it is until it is done."""
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal with data, which are JSON text."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from tidemill.cli.remote_direct import DirectRemote
-from tidemill.kernel.services.audit import Audit, Change
+from tidemill.kernel.errors import TidemillError
+from tidemill.kernel.services.audit import DONE, Audit, Change
 
 if TYPE_CHECKING:
     from tidemill.cli.remote import Row, Verb
@@ -57,6 +58,27 @@ class AuditedRemote(DirectRemote):
         """Start a new run with the input of an old one, or with another payload."""
         async with self._change("runs.replay", run):
             return await super().replay_run(run, payload)
+
+    async def execute_selection(self, token: str) -> AsyncIterator[Row]:
+        """Do something to all runs of a selection: one entry for all of them."""
+        selection, progress = await self._bulk.find(token)
+        where = " ".join(f"{name}={value}" for name, value in selection.where.items())
+        detail = {
+            "runs": str(progress.total),
+            "of": f"{selection.verb} {where}",
+            "before": str(progress.next),
+        }
+        entry = await self._audit.begin(self._made("bulk.execute", token))
+        outcome = "it was cut short"
+        try:
+            async for row in super().execute_selection(token):
+                yield row
+            outcome = DONE
+        except TidemillError as error:
+            outcome = error.sentence
+            raise
+        finally:
+            await self._audit.end(entry, outcome, detail)
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""
@@ -120,4 +142,8 @@ class AuditedRemote(DirectRemote):
             return await super().rewrap()
 
     def _change(self, action: str, target: str) -> AbstractAsyncContextManager[None]:
-        return self._audit.change(Change(getpass.getuser(), "cli", action, target, socket.gethostname()))
+        return self._audit.change(self._made(action, target))
+
+    @staticmethod
+    def _made(action: str, target: str) -> Change:
+        return Change(getpass.getuser(), "cli", action, target, socket.gethostname())

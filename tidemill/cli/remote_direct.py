@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import getpass
+from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tidemill.cli.lazy_history import LazyHistory
 from tidemill.cli.remote import Remote, Row, Verb
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
+from tidemill.kernel.services.bulk import BulkActions, told
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
@@ -42,7 +44,9 @@ class DirectRemote(DirectSecrets, Remote):
         super().__init__(broker, settings)
         self._sources = tuple(settings.sources)
         self._definitions = Definitions(broker.tasks)
-        self._runs = Runs(broker, self._definitions, LazyHistory(settings))
+        self._history = LazyHistory(settings)
+        self._runs = Runs(broker, self._definitions, self._history)
+        self._bulk = BulkActions(broker.bulk, self._runs)
         self._tokens = Tokens(broker)
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
@@ -94,6 +98,22 @@ class DirectRemote(DirectSecrets, Remote):
     async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
         """Start a new run with the input of an old one, or with another payload."""
         return _started(await self._runs.replay(_checked(run), payload)) | {"replayof": run}
+
+    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select the runs that fit a filter."""
+        from gateway.api.history_rows import document  # noqa: PLC0415 - the gateway delays other commands
+        from gateway.bulk_desk import FIRST, selected  # noqa: PLC0415 - the same
+
+        async with self._history.open() as history:
+            selection, rows = await selected(self._bulk, history, action, where, reason, getpass.getuser())
+        answer = told(selection, (await self._bulk.find(selection.token))[1])
+        return answer | {"first": [document(row) for row in rows[:FIRST]]}
+
+    async def execute_selection(self, token: str) -> AsyncIterator[Row]:
+        """Do something to all runs of a selection."""
+        selection, _ = await self._bulk.find(token)
+        async for progress in self._bulk.execute(token, by=getpass.getuser()):
+            yield told(selection, progress)
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -14,6 +15,8 @@ from tidemill.cli.remote import Remote, Row, Verb
 from tidemill.http_transport import keyed
 from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import ControlError
+
+_LOOK_EVERY: Final = 0.3
 
 
 @dataclass(slots=True)
@@ -66,6 +69,22 @@ class HttpRemote(HttpSecrets, Remote):
         """Start a new run with the input of an old one, or with another payload."""
         body = b'{"payload":' + payload + b"}" if payload is not None else b""
         return await self._post("runs", run, "replay", body=body)
+
+    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select the runs that fit a filter."""
+        order = {"action": action, "where": where, "reason": reason}
+        return await self._post("bulk", body=orjson.dumps(order))
+
+    async def execute_selection(self, token: str) -> AsyncIterator[Row]:
+        """Do something to all runs of a selection; while nobody works on it any more, ask for it again."""
+        while True:
+            row = await self._get("bulk", token)
+            if row["state"] in ("selected", "interrupted"):
+                row = await self._post("bulk", token, "execute")
+            yield row
+            if row["state"] == "done":
+                return
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def signal_run(self, run: str, name: str, data: bytes, key: str | None) -> Row:
         """Send a run a signal."""

@@ -12,14 +12,16 @@ from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.cli.remote import Row
 from tidemill.cli.run_logs import show_logs
+from tidemill.cli.runs_bulk import DryRun, Where, Yes, chosen, do_to_all
 from tidemill.cli.runs_check import check
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
+from tidemill.kernel.errors import PayloadError
 
 app = typer.Typer(
     name="runs", help="Look at runs; signal, cancel, retry and replay them.", no_args_is_help=True
 )
-RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+MaybeRuns = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="The runs' ids.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
 _COLUMNS = ("run_id", "task", "status", "attempt", "created_at", "changed_at", "event_type", "error")
 _SHOWN_ELSEWHERE = ("errors", "timeline", "waits")
@@ -92,35 +94,79 @@ app.command(
 )(check)
 
 
-@app.command("cancel", epilog=examples("runs cancel run_06emc3d... --reason 'wrong branch'"))
-def cancel(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json: Json = False) -> None:
+@app.command(
+    "cancel",
+    epilog=examples(
+        "runs cancel run_06emc3d... --reason 'wrong branch'",
+        "runs cancel --where task=deploy --where since=1h --dry-run",
+    ),
+)
+def cancel(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    runs: MaybeRuns = None,
+    *,
+    reason: Reason = "",
+    where: Where = None,
+    dry: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Ask runs to end. One that is executing is interrupted at its next await."""
-    do_each(context, runs, lambda remote, run: remote.tell_run(run, "cancel", reason), as_json=as_json)
+    if chosen(runs, where, dry=dry, yes=yes):
+        do_to_all(context, "cancel", where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
+        return
+    do_each(context, runs or (), lambda remote, run: remote.tell_run(run, "cancel", reason), as_json=as_json)
 
 
-@app.command("retry", epilog=examples("runs retry run_06emc3d..."))
-def retry(context: typer.Context, runs: RunIds, *, reason: Reason = "", as_json: Json = False) -> None:
+@app.command(
+    "retry", epilog=examples("runs retry run_06emc3d...", "runs retry --where status=failed --where since=1h")
+)
+def retry(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    runs: MaybeRuns = None,
+    *,
+    reason: Reason = "",
+    where: Where = None,
+    dry: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Let the same runs go on from where they failed, with fresh attempts."""
-    do_each(context, runs, lambda remote, run: remote.tell_run(run, "retry", reason), as_json=as_json)
+    if chosen(runs, where, dry=dry, yes=yes):
+        do_to_all(context, "retry", where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
+        return
+    do_each(context, runs or (), lambda remote, run: remote.tell_run(run, "retry", reason), as_json=as_json)
 
 
 @app.command(
     "replay",
-    epilog=examples("runs replay run_06emc3d...", "runs replay run_06emc3d... --payload '{\"number\": 42}'"),
+    epilog=examples(
+        "runs replay run_06emc3d...",
+        "runs replay run_06emc3d... --payload '{\"number\": 42}'",
+        "runs replay --where task=report --where since=24h --yes",
+    ),
 )
-def replay(
+def replay(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
-    runs: RunIds,
+    runs: MaybeRuns = None,
     *,
     payload: Annotated[
         str | None,
         typer.Option(metavar="JSON|@FILE|-", help="Another input instead; - reads standard input."),
     ] = None,
+    where: Where = None,
+    dry: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Start new runs with the inputs of old ones, linked to them; of closed ones the history has them."""
+    if chosen(runs, where, dry=dry, yes=yes):
+        if payload is not None:
+            raise PayloadError("--payload is for runs by their ids", hint="leave it out, or name the runs")
+        do_to_all(context, "replay", where or (), dry=dry, yes=yes, as_json=as_json)
+        return
     body = read_payload(payload) if payload is not None else None
-    do_each(context, runs, lambda remote, run: remote.replay_run(run, body), as_json=as_json)
+    do_each(context, runs or (), lambda remote, run: remote.replay_run(run, body), as_json=as_json)
 
 
 @app.command(

@@ -17,12 +17,14 @@ _ITEM_BEGIN: Final = b'{"kind":"item"'
 KINDS: tuple[Kind, ...] = ("cancel", "retry")
 
 
-def write_signal(kind: Kind, reason: str, reply: str, parent: str = "") -> bytes:
+def write_signal(kind: Kind, reason: str, reply: str, parent: str = "", name: str = "") -> bytes:
     """Return a signal's body.
 
-    `reply` is the subject on which its sender waits, or empty; `parent` the run that ends its child.
+    `reply` is the subject on which its sender waits, or empty; `parent` the run that ends its child. One with
+    a `name` counts once for its run, however often it is sent.
     """
-    return orjson.dumps({"kind": kind, "reason": reason, "reply": reply, "parent": parent})
+    facts = {"kind": kind, "reason": reason, "reply": reply, "parent": parent}
+    return orjson.dumps(facts | ({"name": name} if name else {}))
 
 
 def write_item(item: Item, reply: str = "") -> bytes:
@@ -46,7 +48,9 @@ def read_item(body: bytes) -> tuple[Item, str] | None:
 
 
 def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Signal, str]:
-    """Read a signal and its reply subject; its id is its place in the stream, stable over redeliveries.
+    """Read a signal and its reply subject.
+
+    Its id is its name, or its place in the stream, which is stable over redeliveries.
 
     Raises:
         PayloadError: the bytes are no signal.
@@ -54,10 +58,11 @@ def read_signal(names: Names, subject: str, body: bytes, seq: int) -> tuple[Sign
     try:
         facts = orjson.loads(body)
         kind = facts["kind"]
-        reason, reply, parent = (str(facts.get(name, "")) for name in ("reason", "reply", "parent"))
+        names_of = ("reason", "reply", "parent", "name")
+        reason, reply, parent, name = (str(facts.get(one, "")) for one in names_of)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise PayloadError(f"{subject} holds no signal ({type(error).__name__}: {error})") from error
     if kind not in KINDS:
         raise PayloadError(f"{subject} holds an unknown kind of signal, {kind!r}")
     run = names.tokens(subject)[1]
-    return Signal(f"signal-{seq}", run, cast("Kind", kind), reason, parent), reply
+    return Signal(name or f"signal-{seq}", run, cast("Kind", kind), reason, parent), reply

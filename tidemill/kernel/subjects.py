@@ -130,6 +130,11 @@ def run_of_tick(schedule: str, tick: float) -> str:
     return _derived("tick", schedule, str(int(tick)))
 
 
+def run_of_bulk(token: str, run: str) -> str:
+    """Return the id of the run that repeats another as one of many: repeating that starts no second one."""
+    return _derived("bulk", token, run)
+
+
 def new_run() -> str:
     """Return a fresh run id that sorts by its time of creation (48 bits of milliseconds, 82 random)."""
     stamp = int(time.time() * 1000).to_bytes(6, "big")

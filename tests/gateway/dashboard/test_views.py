@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from tests.consumers.conftest import until
 from tidemill.history.database import locate
 from tidemill.history.from_journal import detail_from_journal
 from tidemill.kernel.settings.keys import create_key, hash_key
@@ -155,6 +156,73 @@ async def test_a_run_whose_journal_is_closed_is_replayed_from_the_history(desk: 
         refused = await desk.client.post(f"/api/v1/runs/{run}/{verb}", json={})
         assert (refused.status_code, "it is closed" in refused.json()["detail"]) == (409, True)
     assert (await desk.send(f"/runs/{GONE}/replay")).status_code == 404
+
+
+async def test_all_runs_that_fit_a_filter_are_cancelled(desk: Desk) -> None:
+    runs = [await desk.mill.trigger("asking", HOSTILE, tags=["many"]) for _ in range(25)]
+    await desk.when("/runs?tag=many&status=waiting", *runs)
+    given = {"tag": "many", "status": "", "action": "cancel", "reason": HOSTILE}
+    page = await desk.follow("/bulk", **given)
+    late = await desk.mill.trigger("asking", 1, tags=["many"])
+    text = await desk.page(page)
+    assert ("25 runs" in text, "Cancel 25</button>" in text, late in text) == (True, True, False)
+    assert await desk.follow(f"{page}/execute") == page
+    assert await desk.follow(f"{page}/execute") == page
+    assert "25 cancelled" in await desk.when(page, "25 of 25", "Done.")
+    assert {(await desk.mill.runs.get(run)).status for run in runs} == {"cancelled"}
+    assert (await desk.mill.runs.get(late)).ended is False
+    assert "<button" not in (await desk.page(page)).partition("<main")[2]
+    listed = (await desk.client.get("/api/v1/audit?action=bulk.execute")).json()["audit"]
+    assert [one["detail"]["runs"] for one in listed] == ["25", "25"]
+    assert {one["detail"]["of"] for one in listed} == {"cancel tag=many"}
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        ({"action": "cancel", "where": {}}, "no filter"),
+        ({"action": "cancel", "where": {"sttaus": "failed"}}, "sttaus"),
+        ({"action": "cancel", "where": {"status": ["failed"]}}, "status"),
+        ({"action": "cancel", "where": {"status": "completed"}}, "completed"),
+        ({"action": "cancel", "where": {"status": "nonsense"}}, "nonsense"),
+        ({"action": "delete", "where": {"task": "x"}}, "delete"),
+        ({"action": ["cancel"], "where": {"task": "x"}}, "action"),
+        ({"action": "retry", "where": "task=x"}, "where"),
+        ({"action": "retry", "where": {"text": '"'}}, "word"),
+        ({"action": "retry", "where": {"task": "x"}, "reason": 7}, "reason"),
+        ({"action": "retry", "where": {"task": "x" * 501}}, "task"),
+    ],
+)
+async def test_a_selection_that_cant_be_made_is_told(order: Any, named: str, desk: Desk) -> None:
+    run = await desk.mill.trigger("echo", 1)
+    await desk.when(f"/runs/{run}", KEPT)
+    answer = await desk.client.post("/api/v1/bulk", json=order)
+    assert (answer.status_code, named in answer.json()["detail"]) == (422, True)
+
+
+async def test_a_selection_by_the_api_is_shown_before_anything_is_done(desk: Desk) -> None:
+    runs = [await desk.mill.trigger("doomed", number) for number in range(3)]
+    await desk.when("/runs?task=doomed&status=failed", *runs)
+    order = {"action": "retry", "where": {"task": "doomed", "since": "1h"}}
+    selection = (await desk.client.post("/api/v1/bulk", json=order)).json()
+    assert (selection["total"], selection["complete"], selection["state"]) == (3, True, "selected")
+    assert sorted(row["id"] for row in selection["first"]) == sorted(runs)
+    assert (await desk.client.get("/api/v1/audit?action=bulk")).json()["audit"] == []
+    path = f"/api/v1/bulk/{selection['token']}"
+    assert (await desk.client.post(f"{path}/execute")).status_code == 202
+
+    async def done() -> Any:
+        found = (await desk.client.get(path)).json()
+        return found if found["state"] == "done" else None
+
+    assert (await until(done))["done"] == 3
+    assert (await desk.client.post(f"{path}/execute")).json()["state"] == "done"
+    for missing in ("/api/v1/bulk/x", f"/api/v1/bulk/{'0' * 20}"):
+        assert (await desk.client.get(missing)).status_code == 404
+        assert (await desk.client.post(f"{missing}/execute")).status_code == 404
+    nothing = await desk.client.post("/api/v1/bulk", json={"action": "retry", "where": {"tag": "none"}})
+    assert nothing.json()["total"] == 0
+    assert "None." in await desk.page(f"/bulk/{nothing.json()['token']}")
 
 
 @pytest.mark.parametrize(

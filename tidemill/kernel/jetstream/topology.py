@@ -36,6 +36,7 @@ _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
 _UNLIMITED: Final = -1
 _WINDOWS_BYTES: Final = 64 * 1024 * 1024
+_BULK_BYTES: Final = 64 << 20
 _REPLIES_BYTES: Final = 64 << 20
 _LOGS_OF_A_RUN: Final = 4096
 _ROLE_ACK_WAIT: Final = 30.0
@@ -268,6 +269,10 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         # Logins that were ended: each until it would have ended by itself.
         _bucket(names, "SESSIONS", limits, max_age=0, allow_msg_ttl=True),
         _bucket(names, "HISTORY", limits, max_age=0),
+        # What operators have selected to do to many runs, and how far that is.
+        _bucket(names, "BULK", limits, max_age=_DAY, discard="old", max_bytes=_BULK_BYTES),
+        # What operators have decided about tasks: paused, limited.
+        _bucket(names, "OVERRIDES", limits, max_age=0),
         # What runs have answered, each for a day: where there is too much the oldest goes first.
         _bucket(
             names, "REPLIES", limits, max_age=0, discard="old", max_bytes=_REPLIES_BYTES, allow_msg_ttl=True

@@ -86,6 +86,8 @@ class Broker:
         self.windows = Bucket(bus, "WINDOWS")
         self.history = Bucket(bus, "HISTORY")
         self.replies = Bucket(bus, "REPLIES")
+        self.bulk = Bucket(bus, "BULK")
+        self.overrides = Bucket(bus, "OVERRIDES")
         self.destinations = Bucket(bus, "DESTINATIONS")
         self.waiting = Waiting(Bucket(bus, "WAITS"))
         self.links = Links()

@@ -184,18 +184,23 @@ class Runs:
                 found.append({"run_id": run, "task": definition.id, "status": status})
         return found
 
-    async def signal(self, run: str, kind: Kind, reason: str = "") -> str:
-        """Send a run news and wait a moment for what comes of it.
+    async def signal(self, run: str, kind: Kind, reason: str = "", *, name: str = "") -> str:
+        """Send a run news and wait a moment for what comes of it; with a `name` it counts once.
 
         Returns `done`, `gone` (no such run, or it has ended), `refused` (its state doesn't allow it) or
         `queued`: the signal is stored and will be delivered, the mailman just hasn't answered yet.
         """
         return await ask_mailman(
-            self._broker, run, lambda reply: write_signal(kind, reason, reply), within=ANSWER_SECONDS
+            self._broker,
+            run,
+            lambda reply: write_signal(kind, reason, reply, name=name),
+            within=ANSWER_SECONDS,
         )
 
-    async def tell(self, run: str, kind: Kind, reason: str = "") -> str:
+    async def tell(self, run: str, kind: Kind, reason: str = "", *, name: str = "") -> str:
         """Send a run a command; return `done`, or `queued` where it is stored and nobody has answered yet.
+
+        With a `name` it counts once for the run, however often it is sent.
 
         Raises:
             NotFoundError: there is no such run.
@@ -203,7 +208,7 @@ class Runs:
             BrokerError: it wasn't stored, or it is unknown whether it was.
         """
         status = await self._status(run)
-        answer = await self.signal(run, kind, reason) if status != _CLOSED else "gone"
+        answer = await self.signal(run, kind, reason, name=name) if status != _CLOSED else "gone"
         if answer in ("gone", "refused"):
             closed = "replay starts a new run with its input"
             open_ = "cancel is for runs that go on, retry for runs that failed, replay for all"
