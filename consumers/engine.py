@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from consumers.alerts.role import Alerting
 from consumers.closer import Closer
 from consumers.forwarding.forwarder import Forwarder
 from consumers.history.gate import HistoryGate
@@ -28,7 +29,7 @@ class Engine:
         self._definitions = Definitions(broker.tasks)
         keeping = Keeping(journal=settings.journal.keep, tombstone=settings.journal.tombstone)
         gate = HistoryGate(broker.history, keeping, settings.history.patience)
-        self.roles: list[Role | Listener | Closer | Sweeper | History | Forwarder] = []
+        self.roles: list[Role | Listener | Closer | Sweeper | History | Forwarder | Alerting] = []
         if "router" in roles:
             self.roles.append(Router(broker, self._definitions))
         if "mailman" in roles:
@@ -45,6 +46,8 @@ class Engine:
             self.roles.append(History(broker, settings))
         if "forwarder" in roles:
             self.roles.append(Forwarder(broker, settings))
+        if "alerts" in roles:
+            self.roles.append(Alerting(broker, settings))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; a role that dies takes the engine with it."""

@@ -273,6 +273,8 @@ def _stores(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
         _bucket(names, "BULK", limits, max_age=_DAY, discard="old", max_bytes=_BULK_BYTES),
         # What operators have decided about tasks: paused, limited.
         _bucket(names, "OVERRIDES", limits, max_age=0),
+        # How alerts stand, what is silenced, and what is asked of their channels.
+        _bucket(names, "ALERTS", limits, max_age=0, allow_msg_ttl=True),
         # What runs have answered, each for a day: where there is too much the oldest goes first.
         _bucket(
             names, "REPLIES", limits, max_age=0, discard="old", max_bytes=_REPLIES_BYTES, allow_msg_ttl=True

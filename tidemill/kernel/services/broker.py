@@ -85,6 +85,7 @@ class Broker:
         self.sessions = Bucket(bus, "SESSIONS")
         self.windows = Bucket(bus, "WINDOWS")
         self.history = Bucket(bus, "HISTORY")
+        self.alerts = Bucket(bus, "ALERTS")
         self.replies = Bucket(bus, "REPLIES")
         self.bulk = Bucket(bus, "BULK")
         self.overrides = Bucket(bus, "OVERRIDES")

@@ -31,7 +31,12 @@ _OURS: Final = frozenset(
 )
 
 
-def _check_url(value: SecretRef) -> SecretRef:
+def check_url(value: SecretRef) -> SecretRef:
+    """Return a reference to an address; one that stands in the settings itself is looked at.
+
+    Raises:
+        ValueError: it is no address.
+    """
     problem = _url_problem(value.text)
     if problem and not value.text.startswith((ENVIRONMENT, FILE)):
         raise ValueError(problem)
@@ -44,6 +49,36 @@ def _url_problem(text: str) -> str | None:
     if "@" in text.partition("://")[2].partition("/")[0]:
         return "no credentials in the address: put them into headers, as env:NAME or file:PATH"
     return None
+
+
+def reveal_url(reference: SecretRef, environ: Mapping[str, str], hint: str) -> str:
+    """Return the address that a reference leads to.
+
+    Raises:
+        SettingsError: it can't be resolved, or is none.
+    """
+    text = reference.resolve(environ).reveal()
+    if problem := _url_problem(text):
+        raise SettingsError(f"url ({reference}): {problem}", hint=hint)
+    return text
+
+
+def reveal_headers(headers: Mapping[str, SecretRef], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of headers.
+
+    Raises:
+        SettingsError: a value can't be resolved, or can't stand in a header.
+    """
+    found = {}
+    for name, reference in headers.items():
+        value = reference.resolve(environ).reveal()
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise SettingsError(
+                f"the value of header {name} ({reference}) can't stand in a header",
+                hint="printable ASCII on one line, without space around it",
+            )
+        found[name] = value
+    return found
 
 
 def _check_pattern(value: str) -> str:
@@ -95,7 +130,7 @@ class DestinationRetry(Section):
 class DestinationSettings(Section):
     """An HTTP address that events are forwarded to."""
 
-    url: Annotated[SecretValue, AfterValidator(_check_url)]
+    url: Annotated[SecretValue, AfterValidator(check_url)]
     """Address that events are posted to; a secret, since it may hold a token."""
     on: Annotated[tuple[Pattern, ...], Field(min_length=1), Listed]
     """Types of the events: patterns as a task's `on`, like `stripe.>`."""
@@ -128,10 +163,7 @@ class DestinationSettings(Section):
         Raises:
             SettingsError: it can't be resolved, or is none.
         """
-        text = self.url.resolve(environ).reveal()
-        if problem := _url_problem(text):
-            raise SettingsError(f"url ({self.url}): {problem}", hint="see docs/forwarding.md")
-        return text
+        return reveal_url(self.url, environ, "see docs/forwarding.md")
 
     def signing_secrets(
         self, environ: Mapping[str, str], moment: datetime | None = None
@@ -149,13 +181,4 @@ class DestinationSettings(Section):
         Raises:
             SettingsError: a value can't be resolved, or can't stand in a header.
         """
-        found = {}
-        for name, reference in self.headers.items():
-            value = reference.resolve(environ).reveal()
-            if not value.isascii() or not value.isprintable() or value != value.strip():
-                raise SettingsError(
-                    f"the value of header {name} ({reference}) can't stand in a header",
-                    hint="printable ASCII on one line, without space around it",
-                )
-            found[name] = value
-        return found
+        return reveal_headers(self.headers, environ)

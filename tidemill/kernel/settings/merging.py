@@ -21,11 +21,15 @@ PREFIX: Final = "TIDEMILL_"
 COMMAND_LINE: Final = "command line"
 _SEPARATOR: Final = "__"
 _NAME: Final = "<name>"
-_NAMED: Final = ("sources", "destinations")
+_NAMED: Final = (
+    ("sources",),
+    ("destinations",),
+    *(("alerts", table) for table in ("slack", "email", "webhook", "rules")),
+)
 """Tables whose keys are names of the user's."""
 _HIDDEN: Final = (
     *("secrets", "secret", "client_secret", "secret_key"),
-    *("password", "keys", "hash", "key", "value", "headers"),
+    *("password", "keys", "hash", "key", "value", "headers", "slack", "webhook"),
 )
 Keys = tuple[str, ...]
 
@@ -147,9 +151,11 @@ def _parent(key: str) -> str:
 
 def _placeholders(keys: Keys) -> str:
     """Return a known key's form: the user's own name replaced, positions in lists left out."""
-    named = [_NAME if index == 1 and keys[0] in _NAMED else key for index, key in enumerate(keys)]
+    named = [_NAME if keys[:index] in _NAMED else key for index, key in enumerate(keys)]
     return ".".join(key for key in named if not key.isdigit())
 
 
 def _named(known: str, keys: Keys) -> str:
-    return known.replace(_NAME, keys[1]) if len(keys) > 1 and keys[0] in _NAMED else known
+    """Return a known key with the user's own name in it."""
+    names = [key for index, key in enumerate(keys) if keys[:index] in _NAMED]
+    return known.replace(_NAME, names[0]) if names else known

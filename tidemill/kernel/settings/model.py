@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PrivateAttr, ValidationError
 
 from tidemill.kernel.errors import NotFoundError, SettingsError
+from tidemill.kernel.settings.alerts import AlertsSettings, alerts_contradictions
 from tidemill.kernel.settings.audit import AuditSettings
 from tidemill.kernel.settings.control import ControlSettings
 from tidemill.kernel.settings.deliveries import DeliveriesSettings
@@ -95,6 +96,7 @@ class Settings(Section):
     log: LogSettings = _section()
     telemetry: TelemetrySettings = _section()
     egress: EgressSettings = _section()
+    alerts: AlertsSettings = _section()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
 
@@ -197,6 +199,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     yield from _broker_contradictions(settings.nats)
     if settings.control.oidc is not None and settings.control.public_url is None:
         yield "control.oidc needs control.public_url: the identity provider sends browsers back to it"
+    yield from alerts_contradictions(settings.alerts)
     if settings.control.proxy is not None:
         yield from _proxy_contradictions(settings.control.proxy)
     for name, source in settings.sources.items():

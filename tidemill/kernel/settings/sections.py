@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 EMBEDDED: Final = "embedded"
-Role = Literal["router", "mailman", "listener", "closer", "sweeper", "scheduler", "forwarder", "history"]
+Role = Literal[
+    "router", "mailman", "listener", "closer", "sweeper", "scheduler", "forwarder", "history", "alerts"
+]
 ROLES: Final[tuple[Role, ...]] = (
     "router",
     "mailman",
@@ -38,6 +40,7 @@ ROLES: Final[tuple[Role, ...]] = (
     "scheduler",
     "forwarder",
     "history",
+    "alerts",
 )
 SOURCE_NAME: Final = r"^[a-z0-9]+([_-]?[a-z0-9]+)*$"
 _SERVER = re.compile(r"(?:nats|tls|wss?)://(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@/\s,]+)(?::(?P<port>[0-9]{1,5}))?/?")

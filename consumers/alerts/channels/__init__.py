@@ -1,0 +1,1 @@
+"""The ways that alerts take: Slack, e-mail, and signed webhooks."""
