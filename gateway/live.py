@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.broker import Broker
 
 STREAMS: Final = ("EVENTS", "RECORDS", "DELIVERIES", "REFUSALS", "QUARANTINE", "JOURNAL", "DEAD")
+BUCKETS: Final = ("ALERTS",)
+"""What is told of as well to those who name it."""
 MOST: Final = 256
 """Listeners of one gateway at most."""
 LIFETIME: Final = 60
@@ -156,8 +158,9 @@ class Live:
     async def _look(self) -> Marks:
         """Return the marks; what can't be looked up keeps its old one."""
         marks = dict(self._marks)
-        found = await asyncio.gather(*(self._mark(stream) for stream in STREAMS))
-        marks |= {stream: mark for stream, mark in zip(STREAMS, found, strict=True) if mark is not None}
+        names = (*STREAMS, *BUCKETS)
+        found = await asyncio.gather(*(self._mark(name) for name in names))
+        marks |= {name: mark for name, mark in zip(names, found, strict=True) if mark is not None}
         try:
             async with asyncio.timeout(_TIMEOUT):
                 marks |= {f"{one.stream}.history": one.seq for one in await self._history.positions()}
@@ -166,8 +169,10 @@ class Live:
         return marks
 
     async def _mark(self, stream: str) -> int | None:
+        name = self._broker.names.stream(stream)
+        name = f"KV_{name}" if stream in BUCKETS else name
         try:
-            info = await stream_info(self._broker.bus, self._broker.names.stream(stream), timeout=_TIMEOUT)
+            info = await stream_info(self._broker.bus, name, timeout=_TIMEOUT)
         except BrokerError:
             return None
         return int(info["state"]["last_seq"])

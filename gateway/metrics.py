@@ -15,12 +15,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.alert_metrics import alert_metrics
 from gateway.pulse_metrics import pulse_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gateway.keys.store import KeyStore
+    from tidemill.kernel.services.alerts import Alerts
     from tidemill.kernel.services.pulse import Pulses
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -77,6 +79,7 @@ class Metrics(Collector):
         self.spool: Callable[[], Mapping[str, Any]] | None = None
         self._connected: Callable[[], bool] = lambda: False
         self._pulses: Pulses | None = None
+        self._alerts: Alerts | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -84,9 +87,9 @@ class Metrics(Collector):
         """Say how to find out whether the broker is connected."""
         self._connected = connected
 
-    def watch_installation(self, pulses: Pulses) -> None:
-        """Say how to find out how the installation is."""
-        self._pulses = pulses
+    def watch_installation(self, pulses: Pulses, alerts: Alerts | None = None) -> None:
+        """Say how to find out how the installation is, and how its alerts stand."""
+        self._pulses, self._alerts = pulses, alerts
 
     def watch_schemas(
         self,
@@ -110,7 +113,9 @@ class Metrics(Collector):
 
     async def scrape(self) -> bytes:
         """Return the metrics of this process, and those of the installation as the broker knows it."""
-        return self.text() + (await pulse_metrics(self._pulses) if self._pulses is not None else b"")
+        pulse = await pulse_metrics(self._pulses) if self._pulses is not None else b""
+        alerts = await alert_metrics(self._alerts) if self._alerts is not None else b""
+        return self.text() + pulse + alerts
 
     def text(self) -> bytes:
         """Return the metrics of this process in Prometheus' text format."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.access.opening import open_access, open_oidc
 from gateway.access.revocations import Revocations
+from gateway.api.alerts import AlertsApi
 from gateway.api.audit import AuditApi
 from gateway.api.bulk import BulkApi
 from gateway.api.control import build_control
@@ -32,6 +33,7 @@ from gateway.health import CHECK_TIMEOUT
 from gateway.live import Live
 from tidemill.history.database import locate
 from tidemill.history.reader import HistoryReader
+from tidemill.kernel.services.alerts import Alerts
 from tidemill.kernel.services.bulk import BulkActions
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
@@ -96,7 +98,7 @@ class ControlSite:
         self._history = HistoryReader(locate(settings))
         self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
-        metrics.watch_installation(pulses)
+        metrics.watch_installation(pulses, Alerts(broker.alerts))
         self._services = _services(broker, self._frame, self._history, pulses, reception)
         self._api = [*_api_routes(self._services), *PulseApi(pulses).routes(), *others]
         self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
@@ -104,6 +106,7 @@ class ControlSite:
         self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
         self._api += LoginsApi(self._access.sessions).routes()
         self._api += AuditApi(self._access.audit).routes()
+        self._api += AlertsApi(self._services.alerts).routes()
 
     def application(self, ready: Check) -> ASGIApp:
         """Return the application; `ready` is what `/readyz` asks."""
@@ -146,6 +149,7 @@ def _services(
         reception=reception,
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
         bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
+        alerts=Alerts(broker.alerts),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 
 from consumers.alerts.budget import Taken
+from consumers.alerts.channels.posting import Way
 from consumers.alerts.evaluator import Evaluator
 from consumers.alerts.sender import Post, Sender
 from consumers.alerts.state import Attempt, Message
@@ -46,8 +47,9 @@ class Alerting:
         self._wake = asyncio.Event()
         self._failures = 0
         self._tests: dict[str, asyncio.Task[None]] = {}
+        way = Way(settings.inputs.environ, settings.alerts.timeout, settings.way_out())
         base = settings.control.public_url or ""
-        self._post = Post(settings.alerts, settings.inputs.environ, base, settings.nats.namespace)
+        self._post = Post(settings.alerts, way, base, settings.nats.namespace)
         self._wall, self._monotonic = time.time(), time.monotonic()
 
     async def run(self) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from consumers.alerts.budget import Outcome, Refused, Taken, settle
 from consumers.alerts.channels import email, slack, webhook
+from consumers.alerts.channels.posting import Way
 from consumers.alerts.wording import document, held_note
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.settings.alerts import AlertWebhookSettings, EmailSettings, SlackSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from consumers.alerts.state import AlertState, Attempt, Message
     from tidemill.kernel.settings.alerts import AlertsSettings
@@ -31,13 +32,13 @@ class Post:
 
     Attributes:
         settings: the alerts' settings.
-        environ: where secrets are looked up, anew for each message.
+        way: how channels are reached.
         base: where browsers reach the dashboard; empty where that isn't known.
         instance: the installation's name.
     """
 
     settings: AlertsSettings
-    environ: Mapping[str, str]
+    way: Way
     base: str
     instance: str
 
@@ -46,7 +47,7 @@ class Post:
         timeout = self.settings.timeout
         try:
             async with asyncio.timeout(timeout + _SPARE_SECONDS):
-                return await self._send(name, message, attempt, timeout)
+                return await self._send(name, message, attempt)
         except TimeoutError:
             return Refused(f"it wasn't taken within {timeout:g} s")
         except SettingsError as error:
@@ -55,19 +56,19 @@ class Post:
             _log.error("alerts: channel %s failed", name, exc_info=error)
             return Refused(f"it failed: {type(error).__name__}")
 
-    async def _send(self, name: str, message: Message, attempt: Attempt, timeout: float) -> Outcome:
+    async def _send(self, name: str, message: Message, attempt: Attempt) -> Outcome:
         channel = self.settings.channels[name]
         data = document(message, attempt, self.base, self.instance)
         note = held_note(attempt, self.settings.per_hour)
         heading = self._heading(message)
         match channel:
             case SlackSettings():
-                return await slack.send(channel, self.environ, slack.body_of(data, heading, note), timeout)
+                return await slack.send(channel, self.way, slack.body_of(data, heading, note))
             case EmailSettings():
                 mail = email.email_of(channel, data, heading, note, message.at)
-                return await email.send(channel, self.environ, mail, timeout)
+                return await email.send(channel, self.way, mail)
             case AlertWebhookSettings():
-                return await webhook.send(channel, self.environ, data, message.at, timeout)
+                return await webhook.send(channel, self.way, data, message.at)
 
     def _heading(self, message: Message) -> str:
         instance = f"Tidemill {self.instance}".strip()

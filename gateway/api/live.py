@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from gateway.answer import problem_response
 from gateway.api.parameters import number
-from gateway.live import LIFETIME, STREAMS
+from gateway.live import BUCKETS, LIFETIME, STREAMS
 from gateway.problem import RETRY_AFTER, Problem
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.subjects import RUN_ID
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.live import Live
 
 _FULL: Final = Problem(503, "busy", "Too many listen at the same time.", headers=(RETRY_AFTER,))
-_HINT: Final = f"streams are {', '.join(STREAMS)}, with commas between them; or name one run"
+_HINT: Final = f"streams are {', '.join((*STREAMS, *BUCKETS))}, with commas between them; or name one run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,6 @@ def _streams(text: str) -> frozenset[str]:
         PayloadError: one doesn't exist.
     """
     named = frozenset(filter(None, text.split(",")))
-    if unknown := named - set(STREAMS):
+    if unknown := named - {*STREAMS, *BUCKETS}:
         raise PayloadError(f"there is no stream {min(unknown)!r}", hint=_HINT)
     return named or frozenset(STREAMS)

@@ -144,6 +144,7 @@ def control_document() -> Schema:
             )
         },
         **_of_tenants(),
+        **_of_alerts(),
         "/api/v1/tasks": {"get": _operation("List tasks")},
         "/api/v1/tasks/{task}": {
             "get": _operation("Show a task", path=["task"]),
@@ -221,6 +222,20 @@ def _of_tenants() -> Schema:
             "delete": _operation("Take a secret away from a tenant", path=[*secrets, "id"])
         },
         "/api/v1/secrets/rewrap": {"post": _operation("Encrypt all secrets anew with the first key")},
+    }
+
+
+def _of_alerts() -> Schema:
+    """Return the operations on alerts."""
+    return {
+        "/api/v1/alerts": {"get": _operation("Show rules, channels, alerts, what was sent, and silences")},
+        "/api/v1/alerts/silences": {
+            "post": _operation("Silence alerts for a while", body=shapes.SILENCE, status="201")
+        },
+        "/api/v1/alerts/silences/{id}": {"delete": _operation("End a silence", path=["id"])},
+        "/api/v1/alerts/channels/{channel}/test": {
+            "post": _operation("Have the engine send a test to a channel", path=["channel"])
+        },
     }
 
 

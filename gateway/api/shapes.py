@@ -11,6 +11,7 @@ from gateway.events.binding import MAX_EVENTS
 from gateway.events.endpoint import MAX_ID, MAX_NAME
 from gateway.live import LIFETIME, STREAMS
 from tidemill.kernel.clock import LONGEST, PART
+from tidemill.kernel.services.alerts import LONGEST_SILENCE
 from tidemill.kernel.services.bulk import VERBS
 from tidemill.kernel.subjects import RUN_ID
 
@@ -274,3 +275,14 @@ EVENT: Final[Schema] = {
     "not": {"required": ["data", "data_base64"]},
 }
 EVENTS: Final[Schema] = {"type": "array", "maxItems": MAX_EVENTS, "items": EVENT}
+SILENCE: Final[Schema] = {
+    "description": "which alerts nobody is told of, and for how long",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "rule": {**NAMED, "default": "*", "description": "the rule's name, with * for any text"},
+        "key": {**NAMED, "default": "*", "description": "what alerts are about, with * for any text"},
+        "seconds": {"type": "number", "minimum": 1, "maximum": LONGEST_SILENCE, "default": 3600},
+        "comment": {"type": "string", "maxLength": 255},
+    },
+}

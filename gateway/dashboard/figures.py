@@ -15,6 +15,7 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _KILO: Final = 1024
 _SMALL: Final = 10
+_COUNTED: Final = ("run_failed", "quarantine", "drift")
 _HUGE: Final = 253_402_300_799
 """The end of the year 9999."""
 
@@ -76,6 +77,20 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if share * 100 < _SMALL else f"{share * 100:.0f} %"
 
 
+def bound(kind: str, threshold: float) -> str:
+    """Return from which value on a rule of alerts counts: a share, a duration, or a number, by its kind."""
+    if kind == "failure_rate":
+        return percent(threshold)
+    return count(threshold) if kind in _COUNTED else took(threshold)
+
+
+def measured(kind: str, value: float, total: int) -> str:
+    """Return what was measured for an alert."""
+    if kind in _COUNTED:
+        return count(total)
+    return f"{took(value)} left" if kind == "approval_expiring" else bound(kind, value)
+
+
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(min(max(at, 0.0), _HUGE), UTC)
 
@@ -88,5 +103,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "size": size,
     "count": count,
     "percent": percent,
+    "bound": bound,
+    "measured": measured,
 }
 """By their names in templates."""

@@ -67,6 +67,7 @@ NAVIGATION: Final = (
     NavItem("dead", "/dead", "Dead letters"),
     NavItem("test", "/test", "Test"),
     NavItem("dry-run", "/dry-run", "Dry run"),
+    NavItem("alerts", "/alerts", "Alerts"),
 )
 """The pages that can be reached from everywhere, in their order."""
 

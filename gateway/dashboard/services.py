@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gateway.dashboard.frame import Frame
     from gateway.reception import Reception
     from tidemill.history.reader import HistoryReader
+    from tidemill.kernel.services.alerts import Alerts
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.dead import DeadLetters
     from tidemill.kernel.services.dry_run import DryRun
@@ -41,3 +42,4 @@ class Services:
     reception: Reception
     dry_run: DryRun
     bulk: BulkDesk
+    alerts: Alerts

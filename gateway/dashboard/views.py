@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.dashboard.alerts import AlertPages
 from gateway.dashboard.approvals import Approvals
 from gateway.dashboard.bulk import BulkPages
 from gateway.dashboard.dead import Dead
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, Workers, Dead, Trial, DryRunPages, BulkPages,
+    Tasks, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages,
 )  # fmt: skip
 
 

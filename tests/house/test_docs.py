@@ -50,6 +50,11 @@ DURATIONS: Final = {
     "max_delay",
     "breaker_pause",
     "session",
+    "interval",
+    "group_wait",
+    "group_interval",
+    "repeat",
+    "retry_for",
 }
 
 
@@ -88,6 +93,11 @@ def keys_with_models() -> Iterator[tuple[str, type[Section], str]]:
 
 
 MODEL_OF: Final = {
+    "alerts.slack.<name>": "SlackSettings",
+    "alerts.email.<name>": "EmailSettings",
+    "alerts.webhook.<name>": "AlertWebhookSettings",
+    "alerts.webhook.<name>.secrets": "SourceSecret",
+    "alerts.rules.<name>": "RuleSettings",
     "control.keys": "ApiKey",
     "run_logs": "RunLogsSettings",
     "control.oidc": "OidcSettings",

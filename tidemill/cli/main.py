@@ -17,7 +17,7 @@ from tidemill.kernel.errors import DefinitionError, SettingsError, TidemillError
 COMMANDS: Final = (
     "init", "dev", "gateway", "worker", "engine", "send", "listen", "trigger",
     "events", "deliveries", "runs", "tokens", "tasks", "quarantine", "dead",
-    "sources", "tenants", "destinations", "schemas", "keys", "logins", "audit",
+    "alerts", "sources", "tenants", "destinations", "schemas", "keys", "logins", "audit",
     "history", "workers", "top", "doctor",
 )  # fmt: skip
 """Modules of this package whose `app` holds a command, or, with a name of its own, a group of them."""

@@ -138,6 +138,18 @@ class Remote(SecretsRemote, Protocol):
     async def enable_destination(self, name: str) -> Row:
         """Let a destination be sent to again; return its name as `enabled`."""
 
+    async def alerts(self) -> Row:
+        """Return how alerts stand."""
+
+    async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
+        """Silence alerts for a while: `rule`, `key`, `seconds`, `comment`."""
+
+    async def end_silence(self, silence: str) -> Row:
+        """End a silence."""
+
+    async def test_channel(self, channel: str) -> Row:
+        """Have the engine send a test to a channel of alerts."""
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
 

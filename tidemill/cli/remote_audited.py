@@ -105,6 +105,21 @@ class AuditedRemote(DirectRemote):
         async with self._change("quarantine.release", key):
             return await super().release(key)
 
+    async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
+        """Silence alerts for a while."""
+        async with self._change("alerts.silences", f"{document.get('rule')} {document.get('key')}"):
+            return await super().silence_alerts(document)
+
+    async def end_silence(self, silence: str) -> Row:
+        """End a silence."""
+        async with self._change("alerts.silences.delete", silence):
+            return await super().end_silence(silence)
+
+    async def test_channel(self, channel: str) -> Row:
+        """Have the engine send a test to a channel."""
+        async with self._change("alerts.channels.test", channel):
+            return await super().test_channel(channel)
+
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""
         async with self._change("dead.retry", key):

@@ -14,6 +14,7 @@ from tidemill.cli.lazy_history import LazyHistory
 from tidemill.cli.remote import Remote, Row, Verb
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
+from tidemill.kernel.services.alerts import Alerts
 from tidemill.kernel.services.bulk import BulkActions, told
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
@@ -52,6 +53,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
         self._pulses = Pulses(broker, fresh=0)
+        self._alerts = Alerts(broker.alerts)
         self._destinations = Destinations(broker.destinations, self._definitions)
 
     async def start(self, task: str, payload: bytes, options: Mapping[str, Any]) -> Row:
@@ -238,6 +240,23 @@ class DirectRemote(DirectSecrets, Remote):
         """Let a destination be sent to again."""
         await self._destinations.enable(name)
         return {"enabled": name}
+
+    async def alerts(self) -> Row:
+        """Return how alerts stand."""
+        return await self._alerts.show()
+
+    async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
+        """Silence alerts for a while."""
+        return (await self._alerts.silence(dict(document), getpass.getuser())).facts()
+
+    async def end_silence(self, silence: str) -> Row:
+        """End a silence."""
+        await self._alerts.end_silence(silence)
+        return {"ended": silence}
+
+    async def test_channel(self, channel: str) -> Row:
+        """Have the engine send a test to a channel."""
+        return await self._alerts.test(channel)
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

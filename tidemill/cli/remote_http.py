@@ -187,6 +187,22 @@ class HttpRemote(HttpSecrets, Remote):
         """Let a destination be sent to again."""
         return await self._post("destinations", name, "enable")
 
+    async def alerts(self) -> Row:
+        """Return how alerts stand."""
+        return await self._get("alerts")
+
+    async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
+        """Silence alerts for a while."""
+        return await self._post("alerts", "silences", body=orjson.dumps(document))
+
+    async def end_silence(self, silence: str) -> Row:
+        """End a silence."""
+        return await self._request("DELETE", _path("alerts", "silences", silence))
+
+    async def test_channel(self, channel: str) -> Row:
+        """Have the engine send a test to a channel."""
+        return await self._post("alerts", "channels", channel, "test")
+
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""
         return await self._list("workers")

@@ -25,6 +25,7 @@ from tidemill.kernel.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from consumers.alerts.channels.posting import Way
     from tidemill.kernel.settings.alerts import EmailSettings
 
 _SUBJECT: Final = 150
@@ -58,25 +59,23 @@ def text_of(document: Mapping[str, Any], note: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-async def send(
-    settings: EmailSettings, environ: Mapping[str, str], message: EmailMessage, timeout: float
-) -> Outcome:
-    """Hand an e-mail to the mail server, within `timeout` seconds from beginning to end.
+async def send(settings: EmailSettings, way: Way, message: EmailMessage) -> Outcome:
+    """Hand an e-mail to the mail server, in time from beginning to end; no proxy is used.
 
     Raises:
         SettingsError: the password or the certificates can't be used.
     """
-    password = settings.password.resolve(environ).reveal() if settings.password is not None else None
-    delivery = _Delivery(settings, password, _tls(settings), timeout)
+    password = settings.password.resolve(way.environ).reveal() if settings.password is not None else None
+    delivery = _Delivery(settings, password, _tls(settings), way.timeout)
     done: Future[Outcome] = Future()
     # A thread of its own, and not one of a pool: one that hangs on must not keep others, or the process.
     thread = threading.Thread(target=delivery.run, args=(message, done), name="alert e-mail", daemon=True)
     thread.start()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(way.timeout):
             return await asyncio.wrap_future(done)
     except TimeoutError:
-        return Refused(f"{settings.host} didn't take it within {timeout:g} s")
+        return Refused(f"{settings.host} didn't take it within {way.timeout:g} s")
     finally:
         delivery.abort()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from consumers.alerts.budget import Outcome
+    from consumers.alerts.channels.posting import Way
     from tidemill.kernel.settings.alerts import SlackSettings
 
 _HEADER: Final = 150
@@ -49,14 +50,14 @@ def body_of(document: Mapping[str, Any], heading: str, note: str) -> bytes:
     )
 
 
-async def send(settings: SlackSettings, environ: Mapping[str, str], body: bytes, timeout: float) -> Outcome:
+async def send(settings: SlackSettings, way: Way, body: bytes) -> Outcome:
     """Post a message.
 
     Raises:
         SettingsError: the address can't be used.
     """
-    url, headers = settings.address(environ), {"content-type": "application/json"}
-    return await post(url, headers, body, timeout=timeout, allow_private=settings.allow_private)
+    url, headers = settings.address(way.environ), {"content-type": "application/json"}
+    return await post(url, headers, body, way, allow_private=settings.allow_private)
 
 
 def _lines(alert: Mapping[str, Any]) -> list[str]:

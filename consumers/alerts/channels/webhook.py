@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from consumers.alerts.budget import Outcome
+    from consumers.alerts.channels.posting import Way
     from tidemill.kernel.settings.alerts import AlertWebhookSettings
 
 
@@ -23,22 +24,15 @@ def body_of(document: Mapping[str, Any], at: float) -> bytes:
     return orjson.dumps({"type": kind, "timestamp": clock.rfc3339_at(at), "data": document})
 
 
-async def send(
-    settings: AlertWebhookSettings,
-    environ: Mapping[str, str],
-    document: Mapping[str, Any],
-    at: float,
-    timeout: float,
-) -> Outcome:
+async def send(settings: AlertWebhookSettings, way: Way, document: Mapping[str, Any], at: float) -> Outcome:
     """Post a message.
 
     Raises:
         SettingsError: the address, a secret or a header can't be used.
     """
     body, now = body_of(document, at), clock.now()
-    keys = [key_of(secret.value.resolve(environ)) for secret in settings.secrets if secret.active(now)]
+    keys = [key_of(secret.value.resolve(way.environ)) for secret in settings.secrets if secret.active(now)]
     signature = signature_headers(str(document["id"]), int(now.timestamp()), body, keys)
-    headers = {"content-type": "application/json", **settings.header_values(environ), **signature}
-    return await post(
-        settings.address(environ), headers, body, timeout=timeout, allow_private=settings.allow_private
-    )
+    headers = {"content-type": "application/json", **settings.header_values(way.environ), **signature}
+    url = settings.address(way.environ)
+    return await post(url, headers, body, way, allow_private=settings.allow_private)

@@ -38,7 +38,9 @@ class Watch:
         return Settings.load(environ={}, overrides={"alerts": table, **given})
 
     @asynccontextmanager
-    async def running(self, settings: Settings | None = None, *, stale: float = 20.0) -> AsyncIterator[Alerting]:
+    async def running(
+        self, settings: Settings | None = None, *, stale: float = 20.0
+    ) -> AsyncIterator[Alerting]:
         """Run the role until the end of the block, from the moment at which it evaluates."""
         role = Alerting(self.mill.broker, settings or self.settings(), stale=stale)
         before = await self.state()
@@ -56,7 +58,7 @@ class Watch:
 
     async def until(self, condition: Callable[[AlertState], Any]) -> AlertState:
         async with asyncio.timeout(20):
-            while not condition(state := await self.state()):
+            while not condition(state := await self.state()):  # noqa: ASYNC110 - the broker has no event
                 await asyncio.sleep(0.02)
         return state
 

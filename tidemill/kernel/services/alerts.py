@@ -30,7 +30,7 @@ MOST_SILENCES: Final = 200
 LONGEST_SILENCE: Final = 90 * 86_400.0
 ALIVE_SECONDS: Final = 30.0
 """A state that is older was left behind: nobody evaluates."""
-ANSWER_SECONDS: Final = 40.0
+ANSWER_SECONDS: Final = 25.0
 _KEEP_SECONDS: Final = 120.0
 _LONGEST: Final = 255
 _NOBODY: Final = "no engine evaluates alerts: run one with the role alerts, and alerts.enabled"
