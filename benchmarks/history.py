@@ -11,170 +11,60 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
+from history_days import repeat_day
+from history_made import BODIES, DAY, SPAN, Installation
 from sqlalchemy import Connection, select, text
 from sqlalchemy.engine import make_url
 
-from tidemill.history import search, tables
+from tidemill.history import tables
 from tidemill.history.database import Database, open_database
 from tidemill.history.delivery_queries import DeliveryQuery, list_dead, list_deliveries
 from tidemill.history.event_queries import EventQuery, event_detail, list_events
 from tidemill.history.lineage import lineage
 from tidemill.history.overview import ErrorQuery, delivery_rates, list_errors, run_rates, totals
-from tidemill.history.reading import first_since
+from tidemill.history.retention import Retention
 from tidemill.history.run_details import run_detail
 from tidemill.history.run_lists import RunQuery, list_runs
 from tidemill.history.writer import STREAMS, HistoryWriter
-from tidemill.kernel.envelope import Envelope
-from tidemill.kernel.jetstream.records import Record
-from tidemill.kernel.protocol import records
-from tidemill.kernel.subjects import Names, new_run, run_of_event
+from tidemill.kernel.subjects import Names
 
-BATCH = 3_000
 ASKED = 40
-SPAN = 30 * 86_400
-TASKS = [f"task-{number}" for number in range(40)]
-KINDS = ("push", "paid", "made", "gone")
-TYPES = [f"{source}.{kind}" for source in ("github", "stripe", "shop") for kind in KINDS]
-WORDS = ["deploy", "refund", "parcel", "invoice", "branch", "label", "carrier", "pallet", "quay", "tide"]
-TRACE = 'Traceback:\n  File "tasks.py", line 10, in handle\n  File "shop.py", line 7, in pay\n'
+DAYS = SPAN // DAY
 
 
-class Made:
-    """Streams of a made-up installation: one run in three was started by an event, one in fifty fails."""
-
-    def __init__(self, runs: int) -> None:
-        self._chance = random.Random(1)
-        self._begin = time.time() - SPAN
-        self._step = SPAN / runs
-        self._seqs = dict.fromkeys(STREAMS, 0)
-        self._made = 0
-        self.runs = runs
-
-    def batches(self) -> Iterator[dict[str, list[Record]]]:
-        """Yield what the writer takes in at once."""
-        each = self._each()
-        while chunk := list(islice(each, BATCH // 3)):
-            found: dict[str, list[Record]] = {stream: [] for stream in STREAMS}
-            for messages in chunk:
-                for stream, subject, at, body in messages:
-                    self._seqs[stream] += 1
-                    found[stream].append(Record(subject, self._seqs[stream], at, body))
-            yield {stream: messages for stream, messages in found.items() if messages}
-
-    def _each(self) -> Iterator[list[tuple[str, str, float, bytes]]]:
-        events = 0
-        for number in range(self.runs):
-            at = self._begin + number * self._step
-            task = TASKS[int(self._chance.random() ** 2 * len(TASKS))]
-            payload = self._payload(number)
-            messages = []
-            facts: dict[str, Any] = {}
-            run = new_run()
-            if self._chance.random() < 0.33:
-                events += 1
-                kind = self._chance.choice(TYPES)
-                envelope = Envelope(
-                    id=f"evt-{events}",
-                    source=kind.partition(".")[0],
-                    type=kind,
-                    deliverykey=f"{events:040x}",
-                    raw=payload,
-                )
-                line = {
-                    "at": at,
-                    "source": envelope.source,
-                    "verdict": "accepted",
-                    "status": 202,
-                    "us": 900,
-                    "client": "192.0.2.7",
-                    "events": [{"id": envelope.id, "type": kind, "status": "accepted", "seq": events}],
-                }
-                messages.append(("EVENTS", f"events.x.{kind}", at, envelope.to_frame()))
-                messages.append(("DELIVERIES", "deliveries.log", at, orjson.dumps(line)))
-                facts = {"event": envelope.facts(), "event_seq": events}
-                run = run_of_event(envelope.deliverykey, task)
-            messages += self._run(run, task, at, payload, facts)
-            yield messages
-
-    def _run(
-        self, run: str, task: str, at: float, payload: bytes, facts: dict[str, Any]
-    ) -> Iterator[tuple[str, str, float, bytes]]:
-        chance, subject = self._chance.random(), f"journal.{run}"
-        tags = (f"customer-{self._chance.randrange(5000)}",) if chance < 0.1 else ()
-        created = records.Created(rid="c", task=task, raw=payload, tags=tags, **facts)
-        yield "JOURNAL", subject, at, records.encode(created)
-        yield (
-            "JOURNAL",
-            subject,
-            at + 0.01,
-            records.encode(records.Claim(rid="k", q=1, n=1, worker="w-1", at=at)),
-        )
-        if chance < 0.05:
-            for step in range(3):
-                done = records.Step(rid=f"s{step}", key=f"step-{step}", result={"step": step})
-                yield "JOURNAL", subject, at + 0.02 * step, records.encode(done)
-        if chance > 0.9995:
-            return
-        fault = None
-        if chance > 0.98:
-            kind = self._chance.randrange(60)
-            fault = records.Fault(f"Error{kind}", f"no {WORDS[kind % 10]} for order {kind * 7}", TRACE, 1, at)
-        end = records.End(
-            rid="e",
-            outcome="failed" if fault else "completed",
-            result=None if fault else {"ok": True, "took": 12},
-            fault=fault,
-            task=task,
-        )
-        yield "JOURNAL", subject, at + 0.5, records.encode(end)
-
-    def _payload(self, number: int) -> bytes:
-        words = " ".join(self._chance.choices(WORDS, k=6))
-        return orjson.dumps(
-            {
-                "order": number,
-                "customer": f"c{self._chance.randrange(20_000)}",
-                "note": words,
-                "lines": [1, 2, 3],
-            }
-        )
-
-
-def write(database: Database, made: Made) -> None:
-    """Let the writer take everything in."""
+def write(database: Database, runs: int, begin: float, seconds: float) -> None:
+    """Let the writer take runs in, behind what is there, and say how fast it was."""
+    with database.reading(60) as connection:
+        behind = {row.stream: row.seq for row in connection.execute(select(tables.positions))}
     writer = HistoryWriter(database, Names(), body_limit=32_768)
     writer.begin(dict.fromkeys(STREAMS, "1"))
     spent = cpu = 0.0
-    told = time.monotonic()
-    for number, batch in enumerate(made.batches()):
+    for _, batch in Installation(runs, begin, seconds, behind).batches():
         began, busy = time.perf_counter(), time.process_time()
         writer.write(batch)
         spent += time.perf_counter() - began
         cpu += time.process_time() - busy
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
-            done = (number + 1) * BATCH // 3
-            print(f"  {done:,} runs, {done / spent:,.0f} a second so far", file=sys.stderr, flush=True)
-    print(f"writer: {made.runs / spent:,.0f} runs/s, {cpu / made.runs * 1e6:.0f} us of processor time a run")
+    each = cpu / runs * 1e6
+    print(f"writer: {runs / spent:,.0f} runs/s, {each:.0f} us of processor time a run", flush=True)
 
 
-def forget_words(database: Database) -> None:
-    """Keep the words of seven days, as the settings' defaults do; one step forgets one day, or some runs."""
-    before = time.time() - 7 * 86_400
+def prune(database: Database) -> None:
+    """Delete what the settings' defaults keep no longer; say what the slowest step took."""
+    keeping = Retention(database, runs=SPAN, bodies=BODIES)
+    taken: list[float] = []
     more = True
     while more:
-        with database.writing() as connection:
-            below = first_since(connection, tables.runs, before)
-            more = search.forget(connection, before=before, below=below, limit=50_000) > 0
+        began = time.perf_counter()
+        more = keeping.prune()
+        taken.append(time.perf_counter() - began)
+    taken.sort()
+    p95 = taken[int(len(taken) * 0.95)]
+    print(f"retention: {len(taken)} steps, p95 {p95 * 1e3:.1f} ms, slowest {taken[-1] * 1e3:.1f} ms")
 
 
 def pages(query: RunQuery) -> Callable[[Connection, random.Random], object]:
@@ -286,6 +176,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--url", help="an empty database; SQLite in a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="ask a history that is there already, if it is")
+    parser.add_argument("--more", type=int, default=0, help="runs that the writer takes in behind them")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = make_url(given.url or f"sqlite:///{Path(folder)}/history.db")
@@ -294,8 +185,11 @@ def main() -> None:
         with database.reading(60) as connection:
             there = connection.execute(select(tables.positions.c.seq).limit(1)).first() is not None
         if not (given.keep and there):
-            write(database, Made(given.runs))
-        forget_words(database)
+            write(database, given.runs // DAYS, NOW - SPAN, DAY)
+            repeat_day(database, DAYS)
+            prune(database)
+        if given.more:
+            write(database, given.more, NOW - 60, 60)
         if not database.sqlite:
             with database.writing() as connection:
                 connection.execute(text("ANALYZE"))

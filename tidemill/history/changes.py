@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-import psycopg
-from sqlalchemy import Connection, Table, bindparam, func, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection
 
 from tidemill.history import search
+from tidemill.history.bulk import insert_rows, merge_rows, update_rows
 from tidemill.history.tables import (
     ALL,
     Row,
@@ -44,9 +42,6 @@ _UPDATED: Final = tuple(
     }
 )  # fmt: skip
 """What changes about a run after its creation."""
-_update_runs: Final = (
-    update(runs).where(runs.c.number == bindparam("of")).values({name: bindparam(name) for name in _UPDATED})
-)
 
 
 @dataclass(slots=True)
@@ -100,104 +95,56 @@ class Changes:
             (quarantine, self.quarantine),
             (dead, self.dead),
         ):
-            _insert(connection, table, rows)
+            insert_rows(connection, table, rows)
         search.index(connection, self.words)
         self._write_errors(connection)
         self._write_counts(connection)
 
     def _write_runs(self, connection: Connection) -> None:
-        _insert(connection, runs, self.new_runs)
-        if self.changed_runs:
-            rows = [
-                {name: row[name] for name in _UPDATED} | {"of": row["number"]} for row in self.changed_runs
-            ]
-            connection.execute(_update_runs, rows)
-        _insert(connection, run_bodies, self.bodies)
-        if self.results:
-            adding = _upsert(connection, run_bodies)
-            names = ("result", "result_bytes", "result_blob", "traceback")
-            given = {name: adding.excluded[name] for name in names}
-            connection.execute(
-                adding.on_conflict_do_update(index_elements=["number"], set_=given), self.results
-            )
+        insert_rows(connection, runs, self.new_runs)
+        update_rows(connection, runs, "number", _UPDATED, self.changed_runs)
+        insert_rows(connection, run_bodies, self.bodies)
+        given = {name: f"new.{name}" for name in ("result", "result_bytes", "result_blob", "traceback")}
+        merge_rows(connection, run_bodies, ("number",), self.results, given)
 
     def _write_errors(self, connection: Connection) -> None:
-        if not self.errors:
-            return
-        adding = _upsert(connection, errors)
-        new = adding.excluded
+        later = "max" if connection.dialect.name == "sqlite" else "greatest"
         given = {
-            "message": new.message,
-            "traceback": new.traceback,
-            "last_at": _later(connection, errors.c.last_at, new.last_at),
-            "last_run": new.last_run,
-            "count": errors.c.count + new.count,
+            "message": "new.message",
+            "traceback": "new.traceback",
+            "last_at": f"{later}(old.last_at, new.last_at)",
+            "last_run": "new.last_run",
+            "count": "old.count + new.count",
         }
-        rows = list(self.errors.values())
-        connection.execute(adding.on_conflict_do_update(index_elements=["fingerprint"], set_=given), rows)
+        merge_rows(connection, errors, ("fingerprint",), list(self.errors.values()), given)
 
     def _write_counts(self, connection: Connection) -> None:
-        _add(connection, run_totals, ("task", "status"), [
+        totals = [
             {"task": task, "status": status, "count": count}
             for (task, status), count in self.totals.items()
             if count
-        ])  # fmt: skip
+        ]
+        merge_rows(connection, run_totals, ("task", "status"), totals, _ADDED)
         for span in SPANS:
             ended: defaultdict[tuple[int, str, str], list[float]] = defaultdict(lambda: [0, 0.0])
             for (at, task, status), (count, seconds) in self.run_counts.items():
                 slot = ended[at // span * span, task, status]
                 slot[0] += count
                 slot[1] += seconds
-            _add(connection, run_counts, ("span", "at", "task", "status"), [
+            counted = [
                 {"span": span, "at": at, "task": task, "status": status, "count": slot[0], "seconds": slot[1]}
                 for (at, task, status), slot in ended.items()
-            ])  # fmt: skip
+            ]
+            merge_rows(connection, run_counts, ("span", "task", "at", "status"), counted, _ADDED_TIMES)
             came: defaultdict[tuple[int, str, str], int] = defaultdict(int)
             for (at, source, verdict), number in self.delivery_counts.items():
                 came[at // span * span, source, verdict] += number
-            _add(connection, delivery_counts, ("span", "at", "source", "verdict"), [
+            requests = [
                 {"span": span, "at": at, "source": source, "verdict": verdict, "count": number}
                 for (at, source, verdict), number in came.items()
-            ])  # fmt: skip
+            ]
+            merge_rows(connection, delivery_counts, ("span", "source", "at", "verdict"), requests, _ADDED)
 
 
-def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert rows; into PostgreSQL by COPY, which is several times as fast as a statement for each.
-
-    Raises:
-        IntegrityError: one of them is there already.
-    """
-    if not rows:
-        return
-    if connection.dialect.name == "sqlite":
-        connection.execute(insert(table), rows)
-        return
-    names = [column.name for column in table.c]
-    listed = ", ".join(f'"{name}"' for name in names)
-    cursor: Any = connection.connection.cursor()
-    try:
-        with cursor, cursor.copy(f'COPY "{table.name}" ({listed}) FROM STDIN') as copy:
-            for row in rows:
-                copy.write_row([row[name] for name in names])
-    except psycopg.IntegrityError as error:
-        raise IntegrityError(f"COPY {table.name}", None, error) from error
-    except psycopg.Error as error:
-        raise DBAPIError(f"COPY {table.name}", None, error) from error
-
-
-def _add(connection: Connection, table: Table, key: tuple[str, ...], rows: list[Row]) -> None:
-    """Add to counts, which begin where they aren't there yet."""
-    if rows:
-        adding = _upsert(connection, table)
-        given = {name: table.c[name] + adding.excluded[name] for name in rows[0] if name not in key}
-        connection.execute(adding.on_conflict_do_update(index_elements=list(key), set_=given), rows)
-
-
-def _upsert(connection: Connection, table: Table) -> Any:
-    """Return an insert that knows of conflicts; both dialects' have the same words."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-
-
-def _later(connection: Connection, one: Any, other: Any) -> Any:
-    """Return the later of two moments: SQLite's `max` of two values is PostgreSQL's `greatest`."""
-    return func.max(one, other) if connection.dialect.name == "sqlite" else func.greatest(one, other)
+_ADDED: Final = {"count": "old.count + new.count"}
+_ADDED_TIMES: Final = _ADDED | {"seconds": "old.seconds + new.seconds"}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.engine import make_url
 
 from tidemill.history import search
 from tidemill.history.database import Database, open_database
-from tidemill.history.tables import error_marks, facts, metadata, run_bodies, runs
+from tidemill.history.tables import error_marks, event_bodies, facts, metadata, run_bodies, runs
 from tidemill.history.words import words_of
 from tidemill.kernel.errors import ConflictError, HistoryError, NotFoundError
 
@@ -141,18 +142,30 @@ def _copy_rows(source: Connection, target: Connection, report: Report | None) ->
 
 def _index_words(source: Connection, target: Connection) -> None:
     """Index what the copied rows say; the index of a copy depends on the kind of its database."""
-    query = select(
-        runs.c.number, runs.c.created_at, runs.c.error_type, runs.c.error_message, run_bodies.c.payload
-    ).outerjoin(run_bodies, run_bodies.c.number == runs.c.number)
-    rows = source.execution_options(yield_per=_CHUNK).execute(query).mappings()
-    for chunk in rows.partitions(_CHUNK):
-        entries = [(row["number"], row["created_at"], _words(row)) for row in chunk]
-        search.index(target, [entry for entry in entries if entry[2]])
+    entries = words_said(source)
+    while chunk := list(islice(entries, _CHUNK)):
+        search.index(target, chunk)
 
 
-def _words(row: Any) -> list[str]:
-    said = (row["payload"], row["error_type"], row["error_message"])
-    return words_of(*(one for one in said if one))
+def words_said(connection: Connection) -> Iterator[tuple[int, float, list[str]]]:
+    """Yield what the search finds of each run: its number, when it was created, and its words."""
+    query = (
+        select(
+            runs.c.number,
+            runs.c.created_at,
+            runs.c.error_type,
+            runs.c.error_message,
+            run_bodies.c.payload,
+            event_bodies.c.body,
+        )
+        .outerjoin(run_bodies, run_bodies.c.number == runs.c.number)
+        .outerjoin(event_bodies, event_bodies.c.number == runs.c.event_number)
+        .order_by(runs.c.number)
+    )
+    for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+        number, created_at, kind, message, payload, body = row
+        if words := words_of(*(one for one in (payload or body, kind, message) if one)):
+            yield number, created_at, words
 
 
 def _busy() -> ConflictError:
