@@ -140,7 +140,7 @@ def _services(
         broker=broker,
         history=history,
         runs=runs,
-        logs=RunLogReader(broker.bus),
+        logs=RunLogReader(broker.bus, history),
         definitions=definitions,
         tokens=Tokens(broker),
         letters=DeadLetters(broker, runs),

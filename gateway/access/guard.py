@@ -16,6 +16,7 @@ from gateway.access.identity import LOCAL, Identity, Visit, identity_of, welcome
 from gateway.access.local import HINT, local_problem
 from gateway.access.origin import SAFE_METHODS, origin_problem
 from gateway.access.sessions import Session
+from gateway.access.stay import Stay
 from gateway.access.table import is_open
 from gateway.health import PATHS as HEALTH
 from gateway.problem import Problem, of_error
@@ -100,15 +101,17 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in HEALTH:
             await self._app(scope, receive, send)
             return
-        problem = await self._enter(scope)
-        if problem is None:
-            await self._app(scope, receive, send)
+        found = await self._enter(scope)
+        if isinstance(found, Problem):
+            _log.warning("refused %s %s: %s", scope["method"], scope["path"], found.kind)
+            await self._refuse(scope, found).send(send, receive)
+        elif found is not None and found.id and scope["method"] in SAFE_METHODS:
+            await Stay(self._access.sessions, scope, send).serve(self._app, receive)
         else:
-            _log.warning("refused %s %s: %s", scope["method"], scope["path"], problem.kind)
-            await self._refuse(scope, problem).send(send, receive)
+            await self._app(scope, receive, send)
 
-    async def _enter(self, scope: Scope) -> Problem | None:
-        """Note whose request it is, or say why it isn't served."""
+    async def _enter(self, scope: Scope) -> Session | Problem | None:
+        """Note whose request it is, or say why it isn't served; what is open to all is nobody's."""
         try:
             await self._access.seal.ready()
             found = await self._identify(scope["headers"])
@@ -120,9 +123,10 @@ class Guard:
             problem = self._page_problem(scope, found)
             if problem is not None:
                 return problem
-        if isinstance(found, Session):
-            welcome(scope, self._visit(scope, found))
-        return None
+        if not isinstance(found, Session):
+            return None
+        welcome(scope, self._visit(scope, found))
+        return found
 
     def _page_problem(self, scope: Scope, found: Session | Problem) -> Problem | None:
         """Say why a change isn't taken that a page may have sent without its user's will."""

@@ -13,6 +13,8 @@ from tidemill.kernel.errors import BrokerError, WrongSequenceError
 from tidemill.kernel.subjects import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tidemill.kernel.jetstream.buckets import Bucket
     from tidemill.kernel.jetstream.messages import Subscription
 
@@ -35,10 +37,24 @@ class Revocations:
         self._bucket = bucket
         self._ended: dict[str, float] = {}
         self._people: dict[str, float] = {}
+        self._told: set[Callable[[], None]] = set()
 
     def has_ended(self, session: str, name: str, began: float) -> bool:
         """Say whether a login was ended, or all that somebody had until a moment after it began."""
         return session in self._ended or began <= self._people.get(_entry(name), -inf)
+
+    @contextlib.contextmanager
+    def telling(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call somebody whenever a login may have ended, inside of the block."""
+        self._told.add(listener)
+        try:
+            yield
+        finally:
+            self._told.discard(listener)
+
+    def _tell(self) -> None:
+        for listener in tuple(self._told):
+            listener()
 
     async def end(self, session: str, keep: float) -> None:
         """End a login; `keep` is for how many seconds it would have counted.
@@ -58,6 +74,7 @@ class Revocations:
         """
         await self._bucket.put(_entry(name), repr(now).encode())
         self._people[_entry(name)] = now
+        self._tell()
 
     async def follow(self) -> None:
         """Keep the view up to date, until cancelled."""
@@ -82,11 +99,14 @@ class Revocations:
                 self._people[key] = float(value)
             else:
                 self._hear(key)
+        self._tell()
         oldest = time.monotonic() - _LONGEST
         self._ended = {session: at for session, at in self._ended.items() if at > oldest}
 
     def _hear(self, session: str) -> None:
         if session.startswith(_PERSON):
             self._people[session] = time.time()  # it is being written now; what exactly is read soon
-            return
-        self._ended.setdefault(session, time.monotonic())
+            self._tell()
+        elif session not in self._ended:
+            self._ended[session] = time.monotonic()
+            self._tell()

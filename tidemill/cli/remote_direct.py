@@ -86,9 +86,16 @@ class DirectRemote(DirectSecrets, Remote):
         """Return a run with its timeline."""
         return (await self._runs.get(_checked(run))).details()
 
+    @cached_property
+    def _logs(self) -> RunLogReader:
+        from tidemill.history.database import locate  # noqa: PLC0415 - SQL delays commands
+        from tidemill.history.reader import HistoryReader  # noqa: PLC0415 - as above
+
+        return RunLogReader(self._broker.bus, HistoryReader(locate(self._settings)))
+
     async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
         """Return a run's lines after a sequence."""
-        page = await RunLogReader(self._broker.bus).page(_checked(run), after=after, limit=limit)
+        page = await self._logs.page(_checked(run), after=after, limit=limit)
         if not page.lines and not after:
             await self._runs.get(run)
         return {"logs": page.lines, "after": page.after, "more": page.more}

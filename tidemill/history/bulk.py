@@ -11,13 +11,13 @@ from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tidemill.history.tables import Row
 
-_POSTGRESQL: Final = postgresql.dialect()
+_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # its own
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

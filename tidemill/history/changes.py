@@ -24,6 +24,7 @@ from tidemill.history.tables import (
     refusals,
     run_bodies,
     run_counts,
+    run_logs,
     run_tags,
     run_totals,
     runs,
@@ -64,6 +65,7 @@ class Changes:
     delivery_events: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     dead: list[Row] = field(default_factory=list)
+    logs: list[Row] = field(default_factory=list)
     totals: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     run_counts: dict[tuple[int, str, str], list[float]] = field(default_factory=dict)
     delivery_counts: defaultdict[tuple[int, str, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -94,6 +96,7 @@ class Changes:
             (delivery_events, self.delivery_events),
             (quarantine, self.quarantine),
             (dead, self.dead),
+            (run_logs, self.logs),
         ):
             insert_rows(connection, table, rows)
         search.index(connection, self.words)

@@ -181,6 +181,20 @@ class Inbound:
             }
         )
 
+    def log(self, message: Message) -> None:
+        """Take in what a run has logged."""
+        if not isinstance(orjson.loads(message.body)["lines"], list):
+            raise TypeError("its lines are no list")
+        self.changes.logs.append(
+            {
+                "number": message.number,
+                "run": message.tokens[1],
+                "at": message.at,
+                "bytes": len(message.body),
+                "body": message.body,
+            }
+        )
+
     def letter(self, message: Message) -> None:
         """Take a dead letter in."""
         facts, raw = open_letter(message.body)
@@ -218,4 +232,5 @@ _READERS: Final[dict[str, Callable[[Inbound, Message], None]]] = {
     "RECORDS": Inbound.record,
     "QUARANTINE": Inbound.quarantined,
     "DEAD": Inbound.letter,
+    "LOGS": Inbound.log,
 }

@@ -31,6 +31,8 @@ from tidemill.history.rows import (
     RunRow,
 )
 from tidemill.history.run_lists import RunQuery
+from tidemill.history.run_logs import logged
+from tidemill.kernel.jetstream.records import Record
 from tidemill.kernel.services.origins import Origin
 
 QUERY_SECONDS: Final = 5.0
@@ -81,6 +83,10 @@ class HistoryReader:
             NotFoundError: the history has no such run.
         """
         return await self._ask(run_origins.run_origin, run_id)
+
+    async def logged(self, run: str, *, after: int, below: int, limit: int) -> list[Record]:
+        """Return what a run has logged between two sequences of the stream, the oldest messages first."""
+        return await self._ask(logged, run, after=after, below=below, limit=limit)
 
     async def lineage(self, name: str) -> Lineage:
         """Return everything that belongs together with a run's or an event's id.

@@ -23,6 +23,7 @@ from tidemill.history.tables import (
     refusals,
     run_bodies,
     run_counts,
+    run_logs,
     run_tags,
     run_totals,
     runs,
@@ -88,6 +89,7 @@ class Retention:
             lambda connection: self._forget_bodies(connection, stale),
             lambda connection: self._forget_runs(connection, old),
             lambda connection: _forget_events_bodies(connection, stale),
+            _forgetter(run_logs, stale),
             *(_forgetter(table, old) for table in _BY_NUMBER),
             lambda connection: _forget_verdicts(connection, old),
             lambda connection: _forget_counts(connection, now, old),
@@ -155,8 +157,7 @@ def _forget_events_bodies(connection: Connection, before: float) -> bool:
 
 def _forgetter(table: Table, before: float) -> Callable[[Connection], bool]:
     def forget(connection: Connection) -> bool:
-        timed = events if table is event_bodies else table
-        below = first_since(connection, timed, before)
+        below = first_since(connection, table, before)
         look = select(table.c.number).where(table.c.number < below).order_by(table.c.number).limit(CHUNK)
         return _delete(connection, table, look)
 

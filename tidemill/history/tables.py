@@ -139,6 +139,18 @@ timeline: Final = Table(
 """What happened to a run, a row for each record of its journal, or for each part of one that has several.
 Its creation, its first claim and its newest end stand in `runs` alone."""
 
+run_logs: Final = Table(
+    "run_logs",
+    metadata,
+    _number(),
+    Column("run", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What runs have logged, a row for each message of the stream; `run` is the run's id."""
+Index("run_logs_by_run", run_logs.c.run, run_logs.c.number)
+
 ALL: Final = "*"
 run_counts: Final = Table(
     "run_counts",

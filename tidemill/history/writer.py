@@ -19,12 +19,13 @@ from tidemill.history.changes import Changes
 from tidemill.history.database import Database
 from tidemill.history.inbound_projection import Inbound, Message
 from tidemill.history.journal_projection import JournalProjection, JournalRecord
+from tidemill.history.run_logs import LogBounds
 from tidemill.history.tables import Row, positions, runs
 from tidemill.kernel.errors import ConflictError, PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.subjects import Names
 
-STREAMS: Final = ("EVENTS", "RECORDS", "DELIVERIES", "REFUSALS", "QUARANTINE", "JOURNAL", "DEAD")
+STREAMS: Final = ("EVENTS", "RECORDS", "DELIVERIES", "REFUSALS", "QUARANTINE", "JOURNAL", "DEAD", "LOGS")
 _CHUNK: Final = 500
 _LIVE_LIMIT: Final = 50_000
 _log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class HistoryWriter:
         self._names = names
         self._limit = body_limit
         self._live: dict[str, Row] = {}
+        self._bounds = LogBounds()
 
     def begin(self, incarnations: Mapping[str, str]) -> None:
         """Read how far each stream was taken in; one that was created anew is begun anew behind the old one.
@@ -90,6 +92,7 @@ class HistoryWriter:
             HistoryError: the database can't be used.
         """
         self._live.clear()
+        self._bounds.clear()
         with self.database.reading(_PATIENCE) as connection:
             rows = {row["stream"]: row for row in connection.execute(select(positions)).mappings()}
         for stream, incarnation in incarnations.items():
@@ -148,6 +151,7 @@ class HistoryWriter:
             projection.take(journal)
             projection.finish()
             changes.write(connection)
+            self._bounds.keep(connection, changes.logs)
         self.left_out += left_out + unread + projection.unread
         self.unknown += projection.unknown
         for stream, messages in found.items():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import orjson
 
 from tidemill.kernel.clock import rfc3339_at
+from tidemill.kernel.errors import HistoryError
 from tidemill.kernel.jetstream import records
+from tidemill.kernel.jetstream.inspection import stream_info
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -22,6 +25,7 @@ _LINE_BYTES: Final = 96
 _BATCH_BYTES: Final = 64 * 1024
 _TIMEOUT: Final = 5.0
 _LOOK_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
 Said = tuple[float, str, str, str, str]
 """A line: when, level, step, logger, text."""
 
@@ -83,11 +87,23 @@ class Page:
     more: bool
 
 
-class RunLogReader:
-    """Reads what runs have logged."""
+class Archive(Protocol):
+    """Where messages are found that the stream keeps no longer: the history."""
 
-    def __init__(self, bus: Bus) -> None:
+    async def logged(self, run: str, *, after: int, below: int, limit: int) -> list[records.Record]:
+        """Return a run's messages after one sequence and below another, the oldest first.
+
+        Raises:
+            HistoryError: it can't be asked.
+        """
+
+
+class RunLogReader:
+    """Reads what runs have logged: from the stream, and before its beginning from an archive."""
+
+    def __init__(self, bus: Bus, archive: Archive | None = None) -> None:
         self._bus = bus
+        self._archive = archive
 
     async def page(self, run: str, *, after: int = 0, limit: int = 100) -> Page:
         """Return the lines of the messages after a sequence, of so many messages at most.
@@ -96,9 +112,27 @@ class RunLogReader:
             BrokerError: they can't be read.
         """
         stream, subject = self._bus.names.stream(STREAM), self._bus.names.subject("logs", run)
+        if self._archive is not None:
+            first = int((await stream_info(self._bus, stream))["state"]["first_seq"])
+            if after + 1 < first:
+                old = await self._archived(self._archive, run, after, first, limit)
+                if old:
+                    return Page([line for record in old for line in _lines(record)], old[-1].seq, more=True)
+                after = first - 1
         found, more = await records.page(self._bus, stream, subject, start=after + 1, limit=limit)
         lines = [line for record in found for line in _lines(record)]
         return Page(lines, found[-1].seq if found else after, more)
+
+    @staticmethod
+    async def _archived(
+        archive: Archive, run: str, after: int, below: int, limit: int
+    ) -> list[records.Record]:
+        """Return what the archive has; where it is away the stream's own lines are all there is."""
+        try:
+            return await archive.logged(run, after=after, below=below, limit=limit)
+        except HistoryError as error:
+            _log.info("what %s has logged earlier can't be read: %s", run, error.sentence)
+            return []
 
     async def follow(self, run: str, *, after: int = 0) -> AsyncIterator[Page]:
         """Yield what there is, then what comes, and an empty page now and then while nothing does.
