@@ -96,6 +96,7 @@ class Closer:
                 await asyncio.gather(
                     *(self._close(mark, floor) for mark in batch if self._stays(mark, floor))
                 )
+            await self._gate.tell()
         except BrokerError as error:
             _log.warning("%d journals are left to the sweeper: %s", len(batch), error.sentence)
         return len(batch)

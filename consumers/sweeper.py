@@ -90,6 +90,7 @@ class Sweeper:
         procedure = close(mark, self._keeping, routed=floor, now=time.time())
         if await self._broker.performer.run(procedure) is Closing.LATER and mark.parent:
             self._open_parents.add(mark.parent)
+        await self._gate.tell()
 
     async def _look_at(self, run: str) -> bool:
         rid = f"sweep-{secrets.token_hex(8)}"

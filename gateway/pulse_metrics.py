@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tidemill.kernel.errors import TidemillError
@@ -48,6 +48,8 @@ class PulseCollector(Collector):
         for role, messages in self._pulse.lags.items():
             lag.add_metric((role,), messages)
         yield lag
+        unseen = "Journals that were closed though no history had seen them"
+        yield CounterMetricFamily("tidemill_history_abandoned", unseen, value=self._pulse.abandoned)
         yield GaugeMetricFamily("tidemill_runs_asleep", "Runs that wait for a time", value=self._pulse.asleep)
 
     def _queues(self) -> Iterator[Metric]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from consumers.history.gate import HistoryGate
@@ -8,7 +10,7 @@ from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.topology import apply, wanted
 from tidemill.kernel.protocol.closer import Keeping, Mark
-from tidemill.kernel.services.histories import NOBODY, HistoryFloor, HistoryNote, all_notes, lag
+from tidemill.kernel.services.histories import NOBODY, HistoryFloor, HistoryNote, abandoned, all_notes, lag
 
 NOW = 1_000_000.0
 
@@ -54,20 +56,35 @@ async def test_what_a_history_lacks_is_counted_over_all_streams(bus: Bus, bucket
 
 
 @pytest.mark.parametrize(
-    ("seq", "ended", "lets", "abandoned"),
+    ("seq", "ended", "lets", "unseen"),
     [(5, NOW, True, 0), (6, NOW, False, 0), (6, NOW - 149.0, False, 0), (6, NOW - 151.0, True, 1)],
 )
 def test_a_journal_goes_when_it_was_taken_in_or_has_waited_long_enough(
-    seq: int, ended: float, *, lets: bool, abandoned: int
+    seq: int, ended: float, *, lets: bool, unseen: int
 ) -> None:
     gate = _gate(None, NOW)  # type: ignore[arg-type]  # it isn't asked
     assert gate.lets(Mark("run_1", "deploy", seq, ended), 5) is lets
-    assert gate.abandoned == abandoned
+    assert gate.abandoned == unseen
 
 
 def test_where_no_history_is_written_nothing_waits() -> None:
     gate = _gate(None, NOW)  # type: ignore[arg-type]  # it isn't asked
     assert gate.lets(Mark("run_1", "deploy", 10**12, NOW), NOBODY)
+
+
+@pytest.mark.integration
+async def test_journals_that_nobody_has_seen_are_counted_on_the_broker(bucket: Bucket) -> None:
+    await bucket.put("one", _note(JOURNAL=5))
+    gates = [_gate(bucket, NOW) for _ in range(3)]
+    for number, gate in enumerate(gates):
+        for _ in range(number + 1):
+            assert gate.lets(Mark("run_1", "deploy", 6, NOW - 151.0), 5)
+    await asyncio.gather(*(gate.tell() for gate in gates), *(gate.tell() for gate in gates))
+    assert await abandoned(bucket) == 6
+    assert list(await all_notes(bucket)) == ["one"]
+    assert await HistoryFloor(bucket).now() == 5
+    counter = HistoryNote.unpack((await bucket.items())["journals.abandoned"])
+    assert counter.seqs == {"JOURNAL": NOBODY}  # an older version waits for nothing
 
 
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b'{"database": 1}', b"\xff"])

@@ -24,6 +24,7 @@ PULSE = Pulse(
     lags={"router": 3, "mailman": 0},
     asleep=5,
     workers=({"id": "a", "slots": 10, "busy": 4}, {"id": "b", "slots": 10, "busy": 0}),
+    abandoned=6,
 )
 
 
@@ -62,6 +63,7 @@ def test_queues_stores_roles_and_workers_are_samples() -> None:
     assert found["tidemill_role_lag", frozenset({("role", "router")})] == 3
     assert found["tidemill_runs_asleep", frozenset()] == 5
     assert found["tidemill_worker_slots", frozenset()] == 20
+    assert found["tidemill_history_abandoned_total", frozenset()] == 6
     assert found["tidemill_worker_slots_busy", frozenset()] == 4
 
 

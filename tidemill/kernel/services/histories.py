@@ -14,13 +14,16 @@ from typing import Final
 
 import orjson
 
-from tidemill.kernel.errors import PayloadError
+from tidemill.kernel import backoff
+from tidemill.kernel.errors import PayloadError, WrongSequenceError
 from tidemill.kernel.jetstream.buckets import Bucket
 from tidemill.kernel.jetstream.bus import Bus
 
 NOBODY: Final = 2**62
 """The floor where no history is written: nothing has to be waited for."""
 _LOOK_EVERY: Final = 1.0
+_ABANDONED: Final = "journals.abandoned"
+"""A key that no history's name can be. Older versions take it for a note that waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,38 @@ async def all_notes(bucket: Bucket) -> dict[str, HistoryNote]:
     Raises:
         BrokerError: the broker is away.
     """
-    return {name: HistoryNote.unpack(stored) for name, stored in (await bucket.items()).items()}
+    stored = await bucket.items()
+    stored.pop(_ABANDONED, None)
+    return {name: HistoryNote.unpack(note) for name, note in stored.items()}
+
+
+async def abandoned(bucket: Bucket) -> int:
+    """Return how many journals were ever closed that no history has seen.
+
+    Raises:
+        BrokerError: the broker is away.
+    """
+    found = await bucket.get(_ABANDONED)
+    return int(orjson.loads(found.value)["count"]) if found is not None else 0
+
+
+async def count_abandoned(bucket: Bucket, number: int) -> None:
+    """Add to the number of journals that were closed unseen; several processes may do so at a time.
+
+    Raises:
+        BrokerError: the broker is away.
+    """
+    while True:
+        found = await bucket.get(_ABANDONED)
+        count = number + (int(orjson.loads(found.value)["count"]) if found is not None else 0)
+        note = HistoryNote(database="", place="", writer="", at=time.time(), seqs={"JOURNAL": NOBODY})
+        stored = orjson.dumps(asdict(note) | {"count": count})
+        try:
+            await bucket.put(_ABANDONED, stored, revision=found.revision if found is not None else 0)
+        except WrongSequenceError:
+            await asyncio.sleep(backoff.spread())  # another process was faster
+        else:
+            return
 
 
 async def lag(bus: Bus, note: HistoryNote) -> int:
@@ -100,7 +134,7 @@ class HistoryFloor:
             BrokerError: the broker is away.
         """
         if self._clock() - self._looked_at >= _LOOK_EVERY:
-            found = (await self._bucket.items()).values()
+            found = (note for name, note in (await self._bucket.items()).items() if name != _ABANDONED)
             self._floor = min(map(_journals_of, found), default=NOBODY)
             self._looked_at = self._clock()
         return self._floor

@@ -16,7 +16,7 @@ import orjson
 from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.inspection import TIMEOUT, consumer_infos, stream_info
 from tidemill.kernel.jetstream.topology import MAILMAN, ROUTER
-from tidemill.kernel.services.histories import all_notes, lag
+from tidemill.kernel.services.histories import abandoned, all_notes, lag
 from tidemill.kernel.subjects import unescape
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Pulse:
         lags: what a role has still to do, by its name.
         asleep: runs that wait for a time: retries, sleeps, delays and time limits.
         workers: what each worker that is alive says of itself.
+        abandoned: journals that were ever closed though no history had seen them.
     """
 
     at: float
@@ -74,6 +75,7 @@ class Pulse:
     lags: dict[str, int]
     asleep: int
     workers: tuple[dict[str, Any], ...]
+    abandoned: int = 0
 
     def store(self, name: str) -> Store:
         """Return a stream by its name."""
@@ -113,10 +115,11 @@ class Pulses:
             self._workers(),
         )
         lags = [*lags, *await self._histories()]
+        unseen = await abandoned(self._broker.history)
         taken = sum(queue.waiting + queue.executing for queue in queues)
         tickets = next(store.messages for store in stores if store.name == "TICKETS")
         asleep = max(0, tickets - taken)
-        return Pulse(time.time(), queues, tuple(stores), dict(lags), asleep, workers)
+        return Pulse(time.time(), queues, tuple(stores), dict(lags), asleep, workers, unseen)
 
     async def _store(self, name: str) -> Store:
         info = await stream_info(self._broker.bus, self._broker.names.stream(name), timeout=self._timeout)
