@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.engine import URL
+from alembic import command
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.engine import URL, make_url
 
 from tests.history.conftest import make_url_of
+from tests.history.planting import run_row
 from tests.history.streams import Stream, writer_of
 from tidemill.history import copying, tables
-from tidemill.history.database import Database, open_database
+from tidemill.history import database as database_module
+from tidemill.history.database import Database, is_outdated, open_database
 from tidemill.history.overview import mark_error
 from tidemill.history.run_lists import RunQuery, list_runs
+from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import ConflictError, HistoryError, NotFoundError
+from tidemill.kernel.protocol.records import Created
 
 
 @pytest.fixture
@@ -109,3 +115,47 @@ def test_what_is_rebuilt_is_the_same_and_marks_stay(filled: Database) -> None:
         for row in content["positions"]:
             row["at"] = 0
     assert after == before
+
+
+def test_the_words_of_events_are_found_again_too(filled: Database, other: Database, tmp_path: Path) -> None:
+    events, stream = Stream(), Stream()
+    envelope = Envelope(id="evt", source="s", type="t", raw=b'{"word": "pallet"}')
+    seq = events.add("events.s.t", envelope.to_frame())
+    for message in range(15):
+        stream.add(f"journal.run_{message}", b"")
+    created = Created(rid="c", task="deploy", event=envelope.facts(), event_seq=seq, raw=envelope.raw)
+    stream.record("run_of_event", created)
+    writer_of(filled).write({"EVENTS": events.messages, "JOURNAL": stream.messages[15:]})
+    copying.backup(filled, tmp_path / "copy.db")
+    copying.restore(other, tmp_path / "copy.db")
+    with other.reading(5) as connection:
+        found = [row.id for row in list_runs(connection, RunQuery(text="pallet")).rows]
+    assert found == ["run_of_event"]
+
+
+def test_a_backup_of_an_older_version_is_restored_and_stays_as_it_was(
+    other: Database, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.db"
+    config, _ = database_module._script()
+    database = Database(create_engine(f"sqlite+pysqlite:///{old}"))
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(insert(tables.runs), [run_row(number) for number in range(1, 4)])
+        connection.commit()
+    database.close()
+    assert is_outdated(make_url(f"sqlite+pysqlite:///{old}"))
+    copying.restore(other, old)
+    assert len(_content(other)["runs"]) == 3
+    assert is_outdated(make_url(f"sqlite+pysqlite:///{old}"))
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".tidemill")] == []
+
+
+def test_a_file_that_is_no_backup_replaces_nothing(filled: Database, tmp_path: Path) -> None:
+    stranger = sqlite3.connect(tmp_path / "stranger.db")
+    stranger.execute("CREATE TABLE runs (number INTEGER)")
+    stranger.close()
+    with pytest.raises(HistoryError):
+        copying.restore(filled, tmp_path / "stranger.db")
+    assert _content(filled)["runs"]

@@ -19,6 +19,7 @@ from tidemill.history.lineage import lineage
 from tidemill.history.overview import ErrorQuery, delivery_rates, list_errors, run_rates
 from tidemill.history.run_details import run_detail
 from tidemill.history.run_lists import RunQuery, list_runs
+from tidemill.history.run_logs import logged
 
 Ask = Callable[[Connection], Any]
 QUERIES: list[tuple[str, Ask]] = [
@@ -64,6 +65,10 @@ QUERIES += [
     )
 ]
 QUERIES += [
+    (
+        "logs of a run",
+        lambda connection: logged(connection, "run_a", after=0, below=9, limit=5),
+    ),
     ("quarantine", list_quarantine),
     ("quarantine of a source", lambda connection: list_quarantine(connection, source="github")),
     ("dead", list_dead),

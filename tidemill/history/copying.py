@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, select, text
 from sqlalchemy.engine import make_url
 
 from tidemill.history import search
-from tidemill.history.database import Database, open_database
+from tidemill.history.bulk import insert_rows
+from tidemill.history.database import Database, is_outdated, open_database
 from tidemill.history.tables import error_marks, event_bodies, facts, metadata, run_bodies, runs
 from tidemill.history.words import words_of
 from tidemill.kernel.errors import ConflictError, HistoryError, NotFoundError
@@ -67,14 +71,32 @@ def restore(database: Database, source: Path, report: Report | None = None) -> N
         raise NotFoundError(f"there is no file {source}", hint="name one that `history backup` has written")
     if not database.claim():
         raise _busy()
-    copy = open_database(make_url(f"sqlite+pysqlite:///{source}"), create=False)
+    with _opened(source) as copy, copy.reading(_SECONDS) as read, database.writing() as written:
+        _empty(written, marks=True)
+        _copy_rows(read, written, report)
+        _index_words(read, written)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Database]:
+    """Yield a backup as a database; one of an older version is brought up to date in a copy of its own."""
+    url = make_url(f"sqlite+pysqlite:///{source}")
+    if not is_outdated(url):
+        copy = open_database(url, create=False)
+        try:
+            yield copy
+        finally:
+            copy.close()
+        return
     try:
-        with copy.reading(_SECONDS) as read, database.writing() as written:
-            _empty(written, marks=True)
-            _copy_rows(read, written, report)
-            _index_words(read, written)
-    finally:
-        copy.close()
+        with tempfile.TemporaryDirectory(prefix=".tidemill-", dir=source.parent) as folder:
+            newer = Path(folder) / source.name
+            shutil.copyfile(source, newer)
+            open_database(url.set(database=str(newer))).close()
+            with _opened(newer) as copy:
+                yield copy
+    except OSError as error:
+        raise HistoryError(f"{source} can't be copied: {error}", hint="check the disk") from error
 
 
 def rebuild(database: Database) -> None:
@@ -134,7 +156,7 @@ def _copy_rows(source: Connection, target: Connection, report: Report | None) ->
         copied = 0
         rows = source.execution_options(yield_per=_CHUNK).execute(select(table)).mappings()
         for chunk in rows.partitions(_CHUNK):
-            target.execute(insert(table), [dict(row) for row in chunk])
+            insert_rows(target, table, [dict(row) for row in chunk])
             copied += len(chunk)
             if report is not None:
                 report(table.name, copied)

@@ -25,7 +25,7 @@ from tidemill.history.tables import facts
 from tidemill.kernel.errors import HistoryError, PayloadError, SettingsError
 from tidemill.kernel.settings.model import Settings
 
-__all__ = ["Database", "locate", "open_database"]
+__all__ = ["Database", "is_outdated", "locate", "open_database"]
 
 _SQLITE: Final = "sqlite"
 _WRITER_NUMBER: Final = 7_483_021_595
@@ -183,6 +183,21 @@ def open_database(url: URL, *, create: bool = True) -> Database:
         database.close()
         raise
     return database
+
+
+def is_outdated(url: URL) -> bool:
+    """Say whether a database has the schema of an older version.
+
+    Raises:
+        HistoryError: it can't be used, or a newer version has made it.
+    """
+    database = Database(_engine(url))
+    try:
+        with translated(), database.engine.connect() as connection:
+            _, script = _script()
+            return _present(connection, script, database) not in {None, script.get_current_head()}
+    finally:
+        database.close()
 
 
 def _make_folder(folder: Path) -> None:
