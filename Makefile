@@ -7,11 +7,12 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-header --no-annotate
 UV := uv==0.13.9
 COUNT := 2000000
+KILLS := 100
 SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format model crashes hostile fuzz bench wheel lock clean
+.PHONY: help demo test check format model crashes writers hostile fuzz bench wheel lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -39,6 +40,9 @@ model: .venv/.dev-stamp ## check the run protocol in its largest worlds, and by 
 
 crashes: .venv/.dev-stamp ## kill two hundred workers of durable runs at random moments; minutes
 	$(BIN)/python -m pytest tests/consumers/test_durable_crashes.py --kills 200 --timeout 1800
+
+writers: .venv/.dev-stamp ## kill the history's writer KILLS=100 times while runs finish, on both databases; minutes
+	$(BIN)/python -m pytest tests/consumers/test_history_crashes.py --kills $(KILLS) --timeout 3600
 
 hostile: .venv/.dev-stamp ## judge two million hostile requests, chosen by Hypothesis; COUNT=20000 for fewer
 	$(BIN)/python -m tests.gateway.recipes.hostile_run --count $(COUNT)

@@ -5,8 +5,10 @@ python benchmarks/runs.py [--rounds 3] [--runs 40000] [--durability os fsync] [-
 A backlog of events is stored first. Then router (with mailman, closer and sweeper) and worker start as one
 process each, beside the broker. Counted is from a tenth to nine tenths of the backlog, by the
 acknowledgements of the task's tickets. Ended journals are closed after a second, so that closing is part of
-what is measured: `closed/s` is the rate in the same time. With `--history off own` each round is measured
-without the history and with its writer in a process of its own, in turn.
+what is measured: `closed/s` is the rate in the same time, `open` how many ended journals are left at its end.
+With `--history off own` each round is measured without the history and with its writer in a process of its
+own, in turn; then `behind` is how many messages the history lacked at the end of that time, `caught up` how
+long after the last run had finished it had all, and each run is counted in it.
 """
 
 from __future__ import annotations
@@ -22,9 +24,12 @@ import uvloop
 from bench_site import Site, machine, site
 
 from consumers.loader import load
+from tidemill.history.database import locate
+from tidemill.history.reader import HistoryReader
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker, open_broker
+from tidemill.kernel.services.histories import all_notes, lag
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.subjects import delivery_key
 
@@ -84,11 +89,36 @@ async def measure(durability: str, number: int, *, history: bool) -> dict[str, f
             await asyncio.to_thread(running.start, "worker", "worker", "--no-engine", "bench_handlers")
             first = await reach(broker, running, number // 10)
             last = await reach(broker, running, number * 9 // 10)
+            told = await behind(broker)
+            if history:
+                await reach(broker, running, number)
+                told |= {"caught_up": await caught_up(broker, settings, number)}
     runs, seconds = last.finished - first.finished, last.at - first.at
     # Each run leaves three records, and closing it removes them; runs in progress have one or two.
     closed = runs - (last.open_records - first.open_records) / 3
     cpu = {name: (last.cpu[name] - first.cpu[name]) / runs * 1e6 for name in last.cpu}
-    return {"rate": runs / seconds, "closed": closed / seconds} | cpu
+    left = {"open": max(0.0, last.open_records / 3)}
+    return {"rate": runs / seconds, "closed": closed / seconds} | cpu | left | told
+
+
+async def behind(broker: Broker) -> dict[str, float]:
+    """Return how many messages the history lacks now, where one is written."""
+    lags = [await lag(broker.bus, note) for note in (await all_notes(broker.history)).values()]
+    return {"behind": max(lags)} if lags else {}
+
+
+async def caught_up(broker: Broker, settings: Settings, number: int) -> float:
+    """Wait until the history has everything, count its runs, and return how long that took."""
+    began = time.monotonic()
+    while (await behind(broker))["behind"]:
+        await asyncio.sleep(0.05)
+    seconds = time.monotonic() - began
+    reader = HistoryReader(locate(settings))
+    found = await reader.totals()
+    await reader.close()
+    if found != {TASK: {"completed": number}}:
+        raise RuntimeError(f"the history of {number} runs has {found}")
+    return seconds
 
 
 async def reach(broker: Broker, running: Site, finished: int) -> Progress:
@@ -125,9 +155,14 @@ def summary(rounds: list[dict[str, float]]) -> str:
     rates = sorted(one["rate"] for one in rounds)
     names = ("broker", "engine", "worker", "history")
     cpu = ", ".join(f"{name} {middle[name]:.0f}" for name in names if name in middle)
+    lags = (
+        f"; behind {middle['behind']:.0f} messages, caught up {middle['caught_up']:.1f} s after the last run"
+        if "behind" in middle
+        else ""
+    )
     return (
         f"{middle['rate']:6.0f} runs/s ({rates[0]:.0f} to {rates[-1]:.0f}), "
-        f"{middle['closed']:.0f} closed/s; CPU us per run: {cpu}"
+        f"{middle['closed']:.0f} closed/s, {middle['open']:.0f} open; CPU us per run: {cpu}{lags}"
     )
 
 
