@@ -110,7 +110,9 @@ async def behind(broker: Broker) -> dict[str, float]:
 async def caught_up(broker: Broker, settings: Settings, number: int) -> float:
     """Wait until the history has everything, count its runs, and return how long that took."""
     began = time.monotonic()
-    while (await behind(broker))["behind"]:
+    while True:
+        if not (await behind(broker))["behind"]:
+            break
         await asyncio.sleep(0.05)
     seconds = time.monotonic() - began
     reader = HistoryReader(locate(settings))
