@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 
 from tidemill.history import tables
 from tidemill.history.database import Database, open_database
-from tidemill.history.delivery_queries import DeliveryQuery, list_dead, list_deliveries
+from tidemill.history.delivery_queries import DeliveryQuery, list_dead, list_deliveries, list_quarantine
 from tidemill.history.event_queries import EventQuery, event_detail, list_events
 from tidemill.history.lineage import lineage
 from tidemill.history.overview import ErrorQuery, delivery_rates, list_errors, run_rates, totals
@@ -53,18 +53,21 @@ def write(database: Database, runs: int, begin: float, seconds: float) -> None:
     print(f"writer: {runs / spent:,.0f} runs/s, {each:.0f} us of processor time a run", flush=True)
 
 
-def prune(database: Database) -> None:
-    """Delete what the settings' defaults keep no longer; say what the slowest step took."""
-    keeping = Retention(database, runs=SPAN, bodies=BODIES)
-    taken: list[float] = []
+def prune(database: Database, days: int = 0) -> None:
+    """Delete what the settings' defaults keep no longer, bodies some days earlier; say what a step takes."""
+    keeping = Retention(database, runs=SPAN, bodies=BODIES - days * DAY)
+    steps: list[tuple[float, float]] = []
     more = True
     while more:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         more = keeping.prune()
-        taken.append(time.perf_counter() - began)
-    taken.sort()
-    p95 = taken[int(len(taken) * 0.95)]
-    print(f"retention: {len(taken)} steps, p95 {p95 * 1e3:.1f} ms, slowest {taken[-1] * 1e3:.1f} ms")
+        steps.append((time.perf_counter() - began, time.process_time() - busy))
+    clock, cpu = (sorted(times) for times in zip(*steps, strict=True))
+    place = int(len(steps) * 0.95)
+    told = f"p95 {clock[place] * 1e3:.1f} ms, slowest {clock[-1] * 1e3:.1f} ms"
+    print(
+        f"retention: {len(steps)} steps, {told}; CPU p95 {cpu[place] * 1e3:.1f} ms, most {cpu[-1] * 1e3:.1f}"
+    )
 
 
 def pages(query: RunQuery) -> Callable[[Connection, random.Random], object]:
@@ -90,31 +93,79 @@ QUESTIONS: dict[str, Callable[[Connection, random.Random], object]] = {
     "runs": pages(RunQuery()),
     "runs of a task": pages(RunQuery(task="task-3")),
     "runs of a rare task": pages(RunQuery(task="task-39")),
+    "runs of no task": pages(RunQuery(task="nothing")),
     "failed runs": pages(RunQuery(statuses=("failed",))),
+    "expired runs": pages(RunQuery(statuses=("expired",))),
+    "waiting runs": pages(RunQuery(statuses=("waiting",))),
     "failed, crashed and running": pages(RunQuery(statuses=("failed", "crashed", "running"))),
+    "all that went wrong": pages(RunQuery(statuses=("failed", "crashed", "timed_out", "expired"))),
     "completed runs": pages(RunQuery(statuses=("completed",))),
+    "completed runs of a task": pages(RunQuery(task="task-3", statuses=("completed",))),
     "failed runs of a task": pages(RunQuery(task="task-7", statuses=("failed",))),
+    "running runs of a rare task": pages(RunQuery(task="task-39", statuses=("running",))),
     "runs of a source": pages(RunQuery(source="stripe")),
+    "failed runs of a source": pages(RunQuery(source="stripe", statuses=("failed",))),
     "runs of a type": pages(RunQuery(type="shop.paid")),
     "failed runs of a type": pages(RunQuery(type="shop.paid", statuses=("failed",))),
+    "crashed runs of a type": pages(RunQuery(type="shop.paid", statuses=("crashed",))),
+    "runs of a type of another source": pages(RunQuery(type="shop.paid", source="stripe")),
     "runs of a task and a type": pages(RunQuery(task="task-30", type="shop.gone")),
-    "runs with a tag": pages(RunQuery(tag="customer-77")),
-    "runs between two moments": pages(RunQuery(since=NOW - 20 * 86_400, until=NOW - 19 * 86_400)),
-    "failed runs of an old hour": pages(
-        RunQuery(statuses=("failed",), since=NOW - 25 * 86_400, until=NOW - 25 * 86_400 + 3600)
+    "failed runs of task, type, source": pages(
+        RunQuery(task="task-30", type="shop.gone", source="shop", statuses=("failed",))
     ),
+    "runs with a tag": pages(RunQuery(tag="customer-77")),
+    "runs with a common tag": pages(RunQuery(tag="urgent")),
+    "crashed runs with a common tag": pages(RunQuery(tag="urgent", statuses=("crashed",))),
+    "runs of a task with a tag": pages(RunQuery(tag="urgent", task="task-39")),
+    "runs between two moments": pages(RunQuery(since=NOW - 20 * DAY, until=NOW - 19 * DAY)),
+    "failed runs of an old hour": pages(
+        RunQuery(statuses=("failed",), since=NOW - 25 * DAY, until=NOW - 25 * DAY + 3600)
+    ),
+    "failed runs of a task, old": pages(RunQuery(task="task-3", statuses=("failed",), until=NOW - 25 * DAY)),
     "runs with a common word": pages(RunQuery(text="deploy")),
     "runs with two words": pages(RunQuery(text="refund c1234")),
+    "runs with six common words": pages(RunQuery(text="deploy refund parcel invoice branch label")),
     "runs with a rare word": pages(RunQuery(text="c19999")),
+    "runs with no such word": pages(RunQuery(text="nonsuch")),
     "runs with a word's beginning": pages(RunQuery(text="c1999*")),
+    "runs with a common beginning": pages(RunQuery(text="c*")),
+    "runs with an error's word": pages(RunQuery(text="error17")),
     "failed runs with a word": pages(RunQuery(text="pallet", statuses=("failed",))),
+    "a task's crashed with a word": pages(RunQuery(text="pallet", task="task-39", statuses=("crashed",))),
+    "a type's with a word": pages(RunQuery(text="quay", type="crm.gone")),
+    "a tag's with a word": pages(RunQuery(text="quay", tag="customer-77")),
+    "old runs with a word": pages(RunQuery(text="quay", until=NOW - 5 * DAY)),
+    "runs of an error": lambda connection, chance: pages(
+        RunQuery(fingerprint=list_errors(connection, ErrorQuery()).rows[chance.randrange(50)].fingerprint)
+    )(connection, chance),
     "events": lambda connection, _: list_events(connection, EventQuery()),
     "events of a type": lambda connection, _: list_events(connection, EventQuery(type="github.push")),
+    "events of a source": lambda connection, _: list_events(connection, EventQuery(source="github")),
+    "events of type, source, time": lambda connection, _: list_events(
+        connection, EventQuery(source="github", type="stripe.paid", since=NOW - 9 * DAY)
+    ),
     "deliveries": lambda connection, _: list_deliveries(connection, DeliveryQuery()),
     "deliveries of a source": lambda connection, _: list_deliveries(connection, DeliveryQuery(source="shop")),
+    "duplicates": lambda connection, _: list_deliveries(connection, DeliveryQuery(verdict="duplicate")),
+    "duplicates of a source": lambda connection, _: list_deliveries(
+        connection, DeliveryQuery(verdict="duplicate", source="shop")
+    ),
+    "accepted of a source": lambda connection, _: list_deliveries(
+        connection, DeliveryQuery(verdict="accepted", source="shop")
+    ),
+    "refused for a reason": lambda connection, _: list_deliveries(
+        connection, DeliveryQuery(verdict="refused", reason="stale")
+    ),
+    "refused for no such reason": lambda connection, _: list_deliveries(
+        connection, DeliveryQuery(reason="nothing", since=NOW - 9 * DAY)
+    ),
+    "quarantine": lambda connection, _: list_quarantine(connection),
+    "quarantine of a source": lambda connection, _: list_quarantine(connection, source="crm"),
     "dead letters": lambda connection, _: list_dead(connection),
+    "dead letters of a task": lambda connection, _: list_dead(connection, task="task-39"),
     "errors": lambda connection, _: list_errors(connection, ErrorQuery()),
     "errors of a task": lambda connection, _: list_errors(connection, ErrorQuery(task="task-1")),
+    "resolved errors": lambda connection, _: list_errors(connection, ErrorQuery(state="resolved")),
     "totals": lambda connection, _: totals(connection),
     "runs a minute, 3 hours": lambda connection, _: run_rates(connection, span=60, since=NOW - 10_800),
     "runs an hour, 30 days": lambda connection, _: run_rates(connection, span=3600, since=NOW - SPAN),
@@ -177,6 +228,7 @@ def main() -> None:
     parser.add_argument("--url", help="an empty database; SQLite in a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="ask a history that is there already, if it is")
     parser.add_argument("--more", type=int, default=0, help="runs that the writer takes in behind them")
+    parser.add_argument("--prune", type=int, default=0, help="delete bodies so many days earlier, too")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = make_url(given.url or f"sqlite:///{Path(folder)}/history.db")
@@ -188,6 +240,8 @@ def main() -> None:
             write(database, given.runs // DAYS, NOW - SPAN, DAY)
             repeat_day(database, DAYS)
             prune(database)
+        if given.prune:
+            prune(database, given.prune)
         if given.more:
             write(database, given.more, NOW - 60, 60)
         if not database.sqlite:

@@ -60,7 +60,7 @@ def _all(database: Database, query: RunQuery, limit: int) -> list[int]:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 500])
-@pytest.mark.parametrize("scan", [5, 10_000])
+@pytest.mark.parametrize(("scan", "seconds"), [(5, 0.0), (100, 60.0), (10_000, 60.0)])
 @pytest.mark.parametrize(
     "query",
     [
@@ -76,15 +76,18 @@ def _all(database: Database, query: RunQuery, limit: int) -> list[int]:
         RunQuery(type="github.push"),
     ],
 )
-def test_pages_together_are_what_fits_newest_first(
+def test_pages_together_are_what_fits_newest_first(  # noqa: PLR0913, PLR0917 - what a page depends on
     planted: tuple[Database, list[dict[str, Any]]],
     query: RunQuery,
     scan: int,
     limit: int,
+    seconds: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database, rows = planted
     monkeypatch.setattr(scanning, "SCAN_LIMIT", scan)
+    monkeypatch.setattr(scanning, "_CHUNK", max(1, scan // 3))
+    monkeypatch.setattr(scanning, "SECONDS", seconds)
     monkeypatch.setattr(run_lists, "_WORD_SCAN_LIMIT", scan)
     monkeypatch.setattr(run_lists, "_CHUNK", scan)
     if limit == 1:

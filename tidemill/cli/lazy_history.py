@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tidemill.history.reader import HistoryReader
+    from tidemill.kernel.jetstream.records import Record
     from tidemill.kernel.services.origins import Origin
     from tidemill.kernel.settings.model import Settings
 
@@ -28,6 +29,15 @@ class LazyHistory:
         """
         async with self.open() as history:
             return await history.origin(run_id)
+
+    async def logged(self, run: str, *, after: int, below: int, limit: int) -> list[Record]:
+        """Return what a run has logged between two sequences of the stream.
+
+        Raises:
+            HistoryError: the history can't be asked.
+        """
+        async with self.open() as history:
+            return await history.logged(run, after=after, below=below, limit=limit)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[HistoryReader]:

@@ -47,6 +47,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._definitions = Definitions(broker.tasks)
         self._history = LazyHistory(settings)
         self._runs = Runs(broker, self._definitions, self._history)
+        self._logs = RunLogReader(broker.bus, self._history)
         self._bulk = BulkActions(broker.bulk, self._runs)
         self._tokens = Tokens(broker)
         self._events = Events(broker.bus, broker.blobs)
@@ -85,13 +86,6 @@ class DirectRemote(DirectSecrets, Remote):
     async def run(self, run: str) -> Row:
         """Return a run with its timeline."""
         return (await self._runs.get(_checked(run))).details()
-
-    @cached_property
-    def _logs(self) -> RunLogReader:
-        from tidemill.history.database import locate  # noqa: PLC0415 - SQL delays commands
-        from tidemill.history.reader import HistoryReader  # noqa: PLC0415 - as above
-
-        return RunLogReader(self._broker.bus, HistoryReader(locate(self._settings)))
 
     async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
         """Return a run's lines after a sequence."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, literal_column, select
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.reading import dead_of, delivery_of, first_since, quarantine_of
 from tidemill.history.rows import Body, DeadRow, DeliveryRow, QuarantineRow
-from tidemill.history.scanning import LAST, PAGE_LIMIT, look
+from tidemill.history.scanning import LAST, PAGE_LIMIT, Budget, look
 from tidemill.history.tables import dead, deliveries, events, quarantine, refusals, runs
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services.deliveries import VERDICTS
@@ -50,8 +50,9 @@ def list_deliveries(
         name for name in _TABLES if query.verdict is None or (name == DELIVERIES) == (query.verdict in TAKEN)
     ]
     place = read_cursor(asdict(query), cursor, (int,) * len(wanted)) or [LAST] * len(wanted)
+    budget = Budget()
     parts = [
-        _Part(below, *_requests(connection, _TABLES[name], query, below, limit))
+        _Part(below, *_requests(connection, _TABLES[name], query, below, limit, budget))
         for name, below in zip(wanted, place, strict=True)
     ]
     rows: list[DeliveryRow] = []
@@ -102,8 +103,8 @@ class _Part:
             self.place = self._reached
 
 
-def _requests(
-    connection: Connection, table: Table, query: DeliveryQuery, below: int, limit: int
+def _requests(  # noqa: PLR0913, PLR0917 - a query, and where to look
+    connection: Connection, table: Table, query: DeliveryQuery, below: int, limit: int, budget: Budget
 ) -> tuple[Sequence[Any], int | None]:
     low = first_since(connection, table, query.since) if query.since is not None else 0
     if query.until is not None:
@@ -111,14 +112,18 @@ def _requests(
     rest = {
         name: value for name in ("verdict", "source", "reason") if (value := getattr(query, name)) is not None
     }
-    base = _newest(table, low, below)
+    given: list[ColumnElement[bool]] = []
     if "verdict" in rest and (table is refusals or query.verdict != "accepted"):
-        base = base.where(table.c.verdict == rest.pop("verdict"))
+        given.append(table.c.verdict == rest.pop("verdict"))
         if table is deliveries:
-            base = base.where(table.c.verdict != literal_column("'accepted'"))
+            given.append(table.c.verdict != literal_column("'accepted'"))
     elif "source" in rest:
-        base = base.where(table.c.source == rest.pop("source"))
-    return look(connection, table, base, rest, limit)
+        given.append(table.c.source == rest.pop("source"))
+
+    def base(number: int) -> Select[Any]:
+        return _newest(table, low, number).where(*given)
+
+    return look(connection, table, base, below, rest, limit, budget)
 
 
 def list_quarantine(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.inbound_projection import WITHOUT_BODY
@@ -61,17 +62,20 @@ def list_events(
     low = first_since(connection, events, query.since) if query.since is not None else 0
     below = first_since(connection, events, query.until) if query.until is not None else LAST
     below = min(below, place[0]) if place is not None else below
-    base = select(events).where(events.c.number >= low, events.c.number < below)
-    base = base.order_by(events.c.number.desc())
-    if query.type is not None:
-        base = base.where(events.c.type == query.type)
-    elif query.source is not None:
-        base = base.where(events.c.source == query.source)
     rest = {"source": query.source} if query.type is not None and query.source is not None else {}
-    rows, reached = look(connection, events, base, rest, limit)
+    rows, reached = look(connection, events, partial(_newest, query, low), below, rest, limit)
     more = rows[limit - 1]["number"] if len(rows) > limit else reached
     shown = _with_company(connection, [event_of(row) for row in rows[:limit]])
     return Page(tuple(shown), write_cursor(asdict(query), [more]) if more is not None else None)
+
+
+def _newest(query: EventQuery, low: int, below: int) -> Select[Any]:
+    """Return the query that one index answers in the order of its rows."""
+    base = select(events).where(events.c.number >= low, events.c.number < below)
+    base = base.order_by(events.c.number.desc())
+    if query.type is not None:
+        return base.where(events.c.type == query.type)
+    return base.where(events.c.source == query.source) if query.source is not None else base
 
 
 def event_detail(connection: Connection, event_id: str) -> EventDetail:

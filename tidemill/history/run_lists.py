@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, select
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, 
 from tidemill.history.cursors import Page, read_cursor, write_cursor
 from tidemill.history.reading import first_since, run_of
 from tidemill.history.rows import RunRow
-from tidemill.history.scanning import LAST, PAGE_LIMIT, look
+from tidemill.history.scanning import LAST, PAGE_LIMIT, Budget, look
 from tidemill.history.search import find_numbers
 from tidemill.history.tables import run_tags, runs
 from tidemill.kernel.errors import PayloadError
@@ -67,9 +68,9 @@ def list_runs(
     if place is not None:
         below = min(below, place[0])
     found: list[RunRow] = []
-    floor = -1
+    floor, budget = -1, Budget()
     for status in dict.fromkeys(query.statuses) or (None,):
-        part, reached = _part(connection, query, status, low=low, below=below, limit=limit)
+        part, reached = _part(connection, query, status, budget, low=low, below=below, limit=limit)
         found += part
         floor = max(floor, reached if reached is not None else -1)
     rows = sorted((row for row in found if row.number >= floor), key=lambda row: -row.number)
@@ -78,14 +79,21 @@ def list_runs(
 
 
 def _part(  # noqa: PLR0913 - a query, and where to look
-    connection: Connection, query: RunQuery, status: str | None, *, low: int, below: int, limit: int
+    connection: Connection,
+    query: RunQuery,
+    status: str | None,
+    budget: Budget,
+    *,
+    low: int,
+    below: int,
+    limit: int,
 ) -> tuple[list[RunRow], int | None]:
     """Return runs of one status, and the number down to which all were found, None where that is `low`."""
     if query.text is not None:
-        return _by_words(connection, query, status, low=low, below=below, limit=limit)
+        return _by_words(connection, query, status, budget, low=low, below=below, limit=limit)
     driver, rest = _split(query, status)
-    base = _driven(driver, low=low, below=below)
-    found, reached = look(connection, runs, base, rest, limit)
+    base = partial(_driven, driver, low)
+    found, reached = look(connection, runs, base, below, rest, limit, budget)
     return [run_of(row) for row in found], reached
 
 
@@ -105,7 +113,7 @@ def _split(query: RunQuery, status: str | None) -> tuple[dict[str, Any], dict[st
     return driver, wanted
 
 
-def _driven(driver: dict[str, Any], *, low: int, below: int) -> Select[Any]:
+def _driven(driver: dict[str, Any], low: int, below: int) -> Select[Any]:
     """Return the query that one index answers in the order of its rows."""
     if "tag" in driver:
         joined = select(runs).join(run_tags, run_tags.c.run == runs.c.number)
@@ -123,13 +131,20 @@ def _driven(driver: dict[str, Any], *, low: int, below: int) -> Select[Any]:
 
 
 def _by_words(  # noqa: PLR0913 - as `_part`
-    connection: Connection, query: RunQuery, status: str | None, *, low: int, below: int, limit: int
+    connection: Connection,
+    query: RunQuery,
+    status: str | None,
+    budget: Budget,
+    *,
+    low: int,
+    below: int,
+    limit: int,
 ) -> tuple[list[RunRow], int | None]:
     driver, rest = _split(query, status)
     wanted, looked = driver | rest, 0
     rows: list[RunRow] = []
     chunk = _CHUNK if wanted else min(_CHUNK, limit + 1)
-    while looked < _WORD_SCAN_LIMIT and len(rows) <= limit:
+    while looked < _WORD_SCAN_LIMIT and len(rows) <= limit and not (looked and budget.spent):
         numbers = find_numbers(connection, query.text or "", low=low, below=below, limit=chunk)
         rows += _fitting(connection, numbers, wanted)
         if len(numbers) < chunk:
