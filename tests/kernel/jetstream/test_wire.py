@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -160,16 +161,25 @@ def test_a_header_cant_break_its_line() -> None:
 @pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 0", "a\tb"])
 async def test_a_subject_cant_break_its_line(subject: str) -> None:
     with pytest.raises(BadSubjectError):
-        await WireClient().write(subject, b"")
+        WireClient().write(subject, b"")
 
 
 async def test_nothing_is_kept_for_a_broker_that_is_away() -> None:
     with pytest.raises(OutboundBufferLimitError):
-        await WireClient().write("a", b"")
+        WireClient().write("a", b"")
 
 
 @pytest.mark.integration
 async def test_headers_count_for_the_largest_message(bus: Bus) -> None:
     with pytest.raises(MaxPayloadError):
-        await bus._client.write("a", b"x" * bus.max_payload, headers={"A": "b"})
+        bus._client.write("a", b"x" * bus.max_payload, headers={"A": "b"})
     assert bus.connected
+
+
+@pytest.mark.integration
+async def test_what_is_sent_leaves_without_the_flusher_too(bus: Bus) -> None:
+    flusher = bus._client._flusher_task
+    assert flusher is not None
+    flusher.cancel()
+    await asyncio.wait({flusher})
+    assert "streams" in await bus.api("INFO")

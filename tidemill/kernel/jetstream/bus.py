@@ -195,7 +195,7 @@ class Bus:
         self._require_link(subject)
         inbox, future = self._replies.expect_many(subject, timeout)
         try:
-            await self._write(subject, body, inbox, None)
+            self._write(subject, body, inbox, None)
             answers = await future
         finally:
             self._replies.forget(inbox)
@@ -228,7 +228,7 @@ class Bus:
             BrokerUnavailableError: not connected; nothing was sent and nothing will be.
         """
         self._require_link(subject)
-        await self._write(subject, body, reply, headers)
+        self._write(subject, body, reply, headers)
 
     async def subscribe(
         self, subject: str, handler: Callable[[Message], None], *, queue: str = ""
@@ -282,7 +282,7 @@ class Bus:
         self._require_link(subject)
         inbox, future = self._replies.expect(subject, timeout)
         try:
-            await self._write(subject, body, inbox, headers)
+            self._write(subject, body, inbox, headers)
             answer = await future
         finally:
             self._replies.forget(inbox)
@@ -290,9 +290,9 @@ class Bus:
             require_responder(subject, answer)
         return answer
 
-    async def _write(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
+    def _write(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
         try:
-            await self._client.write(subject, body, reply, headers)
+            self._client.write(subject, body, reply, headers)
         except (NatsError, OSError, RuntimeError, AttributeError) as error:
             # RuntimeError and AttributeError: nats-py writing to a transport that has just gone.
             raise translate(subject, error, size=len(body), limit=self.max_payload) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nats.aio.client import Client
 from nats.errors import (
@@ -26,6 +26,7 @@ from nats.protocol.parser import Parser
 from tidemill.kernel.jetstream.message import Message
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from nats.aio.subscription import Subscription as NatsSubscription
@@ -137,7 +138,7 @@ class WireClient(Client):
         self.handlers[self._sid + 1] = handle  # the number that it gets
         return await self.subscribe(subject, queue=queue)
 
-    async def write(
+    def write(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a message with the next turn of the loop.
@@ -166,7 +167,16 @@ class WireClient(Client):
         self._pending.append(line)
         self._pending_data_size += len(line)
         if self._flush_queue is not None and self._flush_queue.empty():
-            await self._flush_pending()
+            self._flush_soon(self._flush_queue)
+
+    def _flush_soon(self, queue: asyncio.Queue[asyncio.Future[Any]]) -> None:
+        """Wake nats-py's flusher; where it has died while the link stands, write at once as nats-py does."""
+        flusher, transport = self._flusher_task, self._transport
+        if flusher is not None and not flusher.done():
+            queue.put_nowait(flusher.get_loop().create_future())
+        elif transport is not None:
+            pending, self._pending, self._pending_data_size = self._pending, [], 0
+            transport.writelines(pending)
 
     async def _process_pong(self) -> None:
         # nats-py's reader dies of the answer to a ping that nobody awaits any more.
