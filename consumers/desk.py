@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final, cast, get_args
 
 from consumers.execution import Execution
 from consumers.held import Held
@@ -13,18 +12,15 @@ from consumers.loader import AnyTask
 from consumers.role import bury
 from consumers.shared import Shared, look_at_journal
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.pull import Delivery
+from tidemill.kernel.protocol import ticket_body
 from tidemill.kernel.protocol.attempt import Session, work
 from tidemill.kernel.protocol.conclusions import Conclusion, Interrupted, Lost, Policy
-from tidemill.kernel.protocol.operations import TicketKind
-from tidemill.kernel.protocol.records import Created, decode
 from tidemill.kernel.protocol.tickets import Ticket
 from tidemill.kernel.subjects import unescape
 
 UNREADABLE_LIMIT = 5
 """Deliveries after which a ticket that can't be worked on becomes a dead letter."""
-_CREATED: Final = b'{"kind":"created"'
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +128,7 @@ class Desk:
             position = int(seq)
         except ValueError as error:
             raise PayloadError(f"{delivery.subject} is no ticket's subject") from error
-        kind, record = _read(delivery.body)
+        kind, record, known = ticket_body.read(delivery.body)
         return Ticket(
             run=run,
             task=unescape(task),
@@ -142,6 +138,7 @@ class Desk:
             delivery=f"{shared.worker}-{next(shared.deliveries)}",
             kind=kind,
             created=record,
+            known=known,
             at=delivery.stored_at,
             now=time.time(),
         )
@@ -168,20 +165,3 @@ class Desk:
             await bury(self._shared.broker, delivery, self._task.id, reason)
         except BrokerError as error:
             _log.warning("%s isn't a dead letter yet: %s", delivery.subject, error.sentence)
-
-
-def _read(body: bytes) -> tuple[TicketKind, Created | None]:
-    """Read a ticket's body: what kind it is, or the created record that a first one carries.
-
-    Raises:
-        PayloadError: it is neither.
-    """
-    if body.startswith(_CREATED):
-        record = decode(body)
-        return "start", record if isinstance(record, Created) else None
-    kind = unpack(body)[0].get("kind")
-    if kind not in get_args(TicketKind):
-        raise PayloadError(
-            f"unknown kind of ticket {kind!r}", hint="a newer version wrote it: upgrade this one"
-        )
-    return cast("TicketKind", kind), None

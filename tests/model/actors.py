@@ -13,7 +13,7 @@ from tests.model.steps import Step
 from tests.model.world import Actor, Message, World
 from tidemill.kernel.protocol import attempt, closer, creation, mailman, routing, sweeper
 from tidemill.kernel.protocol.operations import Ack, Procedure
-from tidemill.kernel.protocol.records import Created, Item
+from tidemill.kernel.protocol.records import Created, Entry, Item
 from tidemill.kernel.protocol.tickets import Ticket
 
 EVENT_SEQ = 7
@@ -46,7 +46,8 @@ class Cast:
                 lambda: closer.close(mark, closer.Keeping(journal=0), routed=routed, now=NOW),
             )
         else:
-            step = self._start(message, lambda: self._procedure(message))
+            known = _known(message, world)
+            step = self._start((message, known), lambda: self._procedure(message, known))
         delivery = (message.stream, message.run, message.q, message.generation, message.delivered)
         return Actor(*delivery, step, message.kind)
 
@@ -61,12 +62,12 @@ class Cast:
             self._starts[key] = Step(make, ())
         return self._starts[key]
 
-    def _procedure(self, message: Message) -> Procedure[Any]:
+    def _procedure(self, message: Message, known: tuple[Entry, ...]) -> Procedure[Any]:
         run = self.scenario.runs[message.run]
         match message.stream:
             case "tickets":
                 parts = self.scenario.script if message.run == 0 else self.scenario.child
-                work = attempt.work(self._ticket(message), self.scenario.policy, "worker")
+                work = attempt.work(self._ticket(message, known), self.scenario.policy, "worker")
                 return execute(work, parts, terse=self.scenario.terse)
             case "signals" if isinstance(message.kind, Item):
                 return mailman.bring(run, (message.kind,))
@@ -79,7 +80,7 @@ class Cast:
             case _:
                 return _call(self.created())
 
-    def _ticket(self, message: Message) -> Ticket:
+    def _ticket(self, message: Message, known: tuple[Entry, ...]) -> Ticket:
         delivery = f"q{message.q}g{message.generation}n{message.delivered}"
         run = self.scenario.runs[message.run]
         created = None
@@ -101,6 +102,7 @@ class Cast:
             delivery,
             message.kind,
             created=created,
+            known=known,
             at=NOW,
         )
 
@@ -143,3 +145,15 @@ def _call(created: Created) -> Procedure[None]:
 def signal_id(signal: Message | Actor) -> str:
     """Return the id that a signal's record carries."""
     return f"signal-{signal.q}"
+
+
+def _known(message: Message, world: World) -> tuple[Entry, ...]:
+    """Return the journal that a ticket brings along; of what its sender appended it doesn't know the time."""
+    if not message.known:
+        return ()
+    log = world.logs[message.run]
+    written = next(past for past in (log, *log.past) if past.tail == message.known and past.open)
+    return tuple(
+        entry if isinstance(entry.record, Created) else Entry(entry.seq, entry.record)
+        for entry in written.entries
+    )

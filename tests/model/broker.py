@@ -111,7 +111,8 @@ class Broker:
             once = self._send_ticket(world.spend(Fault.DUPLICATE), actor, operation)[0]
             fast = operation.created is not None
             run = self.numbers[operation.run]
-            yield self.store_ticket(once, run, operation.seq, operation.kind, fast=fast), None
+            known = tail_of(operation)
+            yield self.store_ticket(once, run, operation.seq, operation.kind, fast=fast, known=known), None
         elif isinstance(operation, Execute | Perform) and may[Fault.SHUTDOWN]:
             yield world.spend(Fault.SHUTDOWN), "interrupted"
 
@@ -135,11 +136,11 @@ class Broker:
     def fire(self, world: World, timer: Timer) -> World:
         """Publish the ticket of a pending timer."""
         world = world.with_timer(timer.run, timer.seq, None)
-        return self.store_ticket(world, timer.run, timer.seq, "timer", fast=timer.fast)
+        return self.store_ticket(world, timer.run, timer.seq, "timer", fast=timer.fast, known=timer.known)
 
-    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, **brought: Any) -> World:
         """Store a ticket under the next sequence of its stream."""
-        return world.store("tickets", run, seq=seq, kind=kind, fast=fast)
+        return world.store("tickets", run, seq=seq, kind=kind, **brought)
 
     def log(self, world: World, run: str) -> Log:
         """Return a run's journal."""
@@ -186,7 +187,8 @@ class Broker:
             world = world.with_timer(run, send.seq, None)
         if key is not None:
             world = world._replace(ids=world.ids | {key})
-        return self.store_ticket(world, run, send.seq, send.kind, fast=send.created is not None), None
+        fast, known = send.created is not None, tail_of(send)
+        return self.store_ticket(world, run, send.seq, send.kind, fast=fast, known=known), None
 
     def ticket_id(self, send: SendTicket) -> tuple[str, int, Any] | None:
         """Return the Msg-Id of a ticket."""
@@ -194,7 +196,7 @@ class Broker:
 
     def _schedule(self, world: World, _actor: Actor, schedule: Schedule) -> Outcome:
         run = self.numbers[schedule.run]
-        timer = Timer(run, schedule.seq, schedule.created is not None)
+        timer = Timer(run, schedule.seq, schedule.created is not None, tail_of(schedule))
         return world.with_timer(run, schedule.seq, timer), None
 
     def _cancel_timer(self, world: World, _actor: Actor, cancel: CancelTimer) -> Outcome:
@@ -268,3 +270,8 @@ class Broker:
             yield world, outcome
         if world.logs[actor.run].state.cancel is not None:
             yield world, "cancelled"
+
+
+def tail_of(operation: SendTicket | Schedule) -> int:
+    """Return the tail of the journal that a ticket brings along, 0 where it brings none."""
+    return operation.known[-1].seq if operation.known else 0

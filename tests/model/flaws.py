@@ -34,9 +34,9 @@ right_deliver, right_respond, right_execute = mailman.deliver, mailman.respond, 
 class OneTicketPerRun(Broker):
     """F4: a ticket is refused while another one of the run is stored."""
 
-    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, **brought: Any) -> World:
         stored = world.stored("tickets", run)
-        return world if stored else super().store_ticket(world, run, seq, kind, fast=fast)
+        return world if stored else super().store_ticket(world, run, seq, kind, **brought)
 
 
 class MessageIdOfTheRun(Broker):
@@ -49,10 +49,10 @@ class MessageIdOfTheRun(Broker):
 class TicketsReplaced(Broker):
     """F10: a ticket takes the place of another one that may be in flight."""
 
-    def store_ticket(self, world: World, run: int, seq: int, kind: str, *, fast: bool) -> World:
+    def store_ticket(self, world: World, run: int, seq: int, kind: str, **brought: Any) -> World:
         for ticket in world.stored("tickets", run):
             world = world.with_message(ticket, None)
-        return super().store_ticket(world, run, seq, kind, fast=fast)
+        return super().store_ticket(world, run, seq, kind, **brought)
 
 
 class OneTimerPerRun(Broker):

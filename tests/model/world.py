@@ -48,7 +48,8 @@ class Message(NamedTuple):
     """A stored message and what its consumer knows of it.
 
     `q` is its number among its stream's messages for `run`, `seq` the journal record it speaks of, `kind`
-    what it is, `fast` whether a ticket carries its created record; `delivered` counts its deliveries since
+    what it is, `fast` whether a ticket carries its created record, `known` the tail of the journal that one
+    brings along; `delivered` counts its deliveries since
     the consumer was created for the `generation`-th time, `out` whether its newest delivery is leased.
     """
 
@@ -58,6 +59,7 @@ class Message(NamedTuple):
     seq: int = 0
     kind: Any = ""
     fast: bool = False
+    known: int = 0
     delivered: int = 0
     generation: int = 0
     out: bool = False
@@ -85,6 +87,7 @@ class Timer(NamedTuple):
     run: int
     seq: int
     fast: bool
+    known: int = 0
 
 
 class World(NamedTuple):

@@ -146,6 +146,41 @@ def test_a_resumed_run_is_read_from_any_replica_and_claimed() -> None:
     )
 
 
+BROUGHT = replace(WOKEN, known=tuple(journal(CREATED, CLAIM, SUSPEND)))
+
+
+def test_a_run_whose_ticket_brings_its_journal_needs_no_read() -> None:
+    play(work(BROUGHT, POLICY, "w"), (Append(RUN, TIMER, 3), 4), (Execute, Lost()))
+
+
+def test_a_journal_that_a_ticket_brings_may_be_an_old_one() -> None:
+    now = journal(CREATED, CLAIM, SUSPEND, GO)
+    play(
+        work(BROUGHT, POLICY, "w"),
+        (Append(RUN, TIMER, 3), None),
+        (ReadLeader(RUN), now),
+        (Append(RUN, TIMER, 4), 5),
+        (Execute, Lost()),
+    )
+    play(
+        work(BROUGHT, POLICY, "w"),
+        (Append(RUN, TIMER, 3), None),
+        (ReadLeader(RUN), journal(CREATED, CLAIM, SUSPEND, CANCELLED)),
+        (CancelTimer(RUN, TASK, 3), None),
+        (Ack(), None),
+    )
+
+
+def test_a_journal_that_a_ticket_brought_before_its_worker_died_is_read() -> None:
+    again = replace(BROUGHT, delivered=2)
+    play(
+        work(again, POLICY, "w"),
+        (Read(RUN), journal(CREATED, CLAIM, SUSPEND)),
+        (Append, 4),
+        (Execute, Lost()),
+    )
+
+
 THIRD = Claim(rid="w3", q=5, n=3, worker="w")
 AGAIN = replace(FAST, delivered=3, delivery="w3")
 

@@ -89,8 +89,10 @@ def admit(ticket: Ticket, policy: Policy, worker: str) -> Procedure[Session | No
         if (yield from claimed(ticket, claim, state, policy)):
             return Session(ticket, claim, state, policy)
     else:
-        # Any replica will do for trying to claim: a stale answer is refused by the append.
-        state = fold((yield Read(ticket.run)))
+        # What the ticket brings or any replica says will do for trying to claim: where it is stale, the
+        # append is refused.
+        known = ticket.known if ticket.delivered == 1 else ()
+        state = fold(known or (yield Read(ticket.run)))
         may_claim = judge(state, ticket) is Admission.CLAIM
         if may_claim and (yield from claimed(ticket, claim, state, policy)):
             return Session(ticket, claim, state, policy)

@@ -156,7 +156,7 @@ def ending(  # noqa: PLR0913 - an end is made of exactly these
         lasting=outcome in BURIED or bool(state.reopenings),
         blobs=bool(blob or (created and created.blob) or _has_blobs(state)),
         parent=created.parent.run if created and created.parent else "",
-        records=tuple(state.seqs),
+        records=tuple(entry.seq for entry in state.entries),
     )
 
 

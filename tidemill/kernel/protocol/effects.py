@@ -28,12 +28,13 @@ def suspend_effects(run: str, state: State) -> Procedure[None]:
     News that arrived before the suspension have woken nobody. Repeating it sets the same timer again, or
     publishes a ticket that is told from the mailman's by nothing and stored once.
     """
+    known = tuple(state.entries)
     if state.satisfied:
         # Should a timer stand all the same, the mailman's ticket, then a duplicate, wouldn't remove it.
         timed = state.timer != 0
-        yield SendTicket(run, state.task, state.epoch, "signal", once=True, cancels_timer=timed)
+        yield SendTicket(run, state.task, state.epoch, "signal", once=True, cancels_timer=timed, known=known)
     elif state.wait is not None and state.wait.until is not None:
-        yield Schedule(run, state.task, state.epoch, state.wait.until)
+        yield Schedule(run, state.task, state.epoch, state.wait.until, known=known)
 
 
 def end_effects(run: str, state: State) -> Procedure[None]:

@@ -110,7 +110,8 @@ def bring(run: str, items: Sequence[Item], state: State | None = None) -> Proced
     if state.phase is Phase.OWNED and state.owner is not None:
         yield Hint(run, state.owner.worker)
     elif state.phase is Phase.SUSPENDED and state.satisfied:
-        yield SendTicket(run, state.task, state.epoch, "signal", once=True, cancels_timer=True)
+        known = tuple(state.entries)
+        yield SendTicket(run, state.task, state.epoch, "signal", once=True, cancels_timer=True, known=known)
     yield Ack()
     return ("gone" if fresh else "done"), state
 

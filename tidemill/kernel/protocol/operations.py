@@ -9,10 +9,10 @@ Those that every run needs aren't frozen, since that would treble the cost of ma
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from tidemill.kernel.protocol.records import Created, Item, Record
+from tidemill.kernel.protocol.records import Created, Entry, Item, Record
 from tidemill.kernel.protocol.state import State
 
 TicketKind = Literal["start", "timer", "signal"]
@@ -50,8 +50,9 @@ class Append:
 class SendTicket:
     """Publish permission to continue `run` from record `seq`.
 
-    `created` goes along with a first ticket, so that its worker needs no read. `once` deduplicates by
-    (run, seq); `cancels_timer` removes that record's timer in the same operation.
+    `created` goes along with a first ticket, and `known`, the journal as its sender knows it, with a later
+    one, so that the worker needs no read. `once` deduplicates by (run, seq); `cancels_timer` removes that
+    record's timer in the same operation.
     """
 
     run: str
@@ -61,6 +62,7 @@ class SendTicket:
     created: Created | None = None
     once: bool = False
     cancels_timer: bool = False
+    known: tuple[Entry, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Schedule:
     """Set the timer of record `seq`: at the moment `at` the broker publishes the ticket (run, seq).
 
     Each suspension has a timer of its own: what a slow actor sets or cancels is never a later one's.
+    `created` and `known` go along as with `SendTicket`.
     """
 
     run: str
@@ -75,6 +78,7 @@ class Schedule:
     seq: int
     at: float
     created: Created | None = None
+    known: tuple[Entry, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

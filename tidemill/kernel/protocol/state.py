@@ -77,6 +77,7 @@ class State:
     `reopenings` maps the ids of reopening records to the sequences of the ends that they followed,
     `end_seq` is the newest end's and outlives it: a living run that has one was reopened. `started_at` is
     the time of the first claim, 0 where it isn't known: an owner doesn't know that of its own claim.
+    `entries` are the records themselves; those that an owner has appended itself have no time.
     `opened_at` is when the run was to begin, or was reopened; `passed` the latest moment of which a timer has
     told that it is over, whatever a worker's clock says.
     """
@@ -110,7 +111,7 @@ class State:
     attempt_at: float = 0.0
     faults: list[Fault] = field(default_factory=list)
     rids: set[str] = field(default_factory=set)
-    seqs: list[int] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     began_at: float = 0.0
     opened_at: float = 0.0
     passed: float = 0.0
@@ -122,7 +123,7 @@ class State:
         if seq <= self.tail:
             return
         self.tail = seq
-        self.seqs.append(seq)
+        self.entries.append(Entry(seq, record, at))
         self.changed_at = at or self.changed_at
         if record is None:
             self.phase = Phase.CLOSED

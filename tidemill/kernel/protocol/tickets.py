@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tidemill.kernel.protocol.operations import TicketKind
-from tidemill.kernel.protocol.records import Created
+from tidemill.kernel.protocol.records import Created, Entry
 from tidemill.kernel.protocol.state import Phase, State
 
 
@@ -15,8 +15,8 @@ class Ticket:
     """One delivery of a ticket.
 
     `q` is the ticket's own stream sequence, stable over redeliveries; `delivered` the broker's count of
-    this delivery; `delivery` an id that no other delivery has; `at` is when the ticket was stored and
-    `now` the worker's time.
+    this delivery; `delivery` an id that no other delivery has; `created` and `known` are the journal as far
+    as the ticket brings it along; `at` is when the ticket was stored and `now` the worker's time.
     """
 
     run: str
@@ -27,6 +27,7 @@ class Ticket:
     delivery: str
     kind: TicketKind = "start"
     created: Created | None = None
+    known: tuple[Entry, ...] = ()
     at: float = 0.0
     now: float = 0.0
 

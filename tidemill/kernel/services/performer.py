@@ -13,7 +13,6 @@ import orjson
 
 from tidemill.kernel.clock import now, rfc3339_at
 from tidemill.kernel.errors import BrokerUnavailableError, NotFoundError, WrongSequenceError
-from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.journal import Journal
@@ -21,9 +20,10 @@ from tidemill.kernel.jetstream.records import delete, next_from_leader, scan_lea
 from tidemill.kernel.letters import letter, open_letter
 from tidemill.kernel.marks import END_HEADER, end_header, mark_of
 from tidemill.kernel.protocol import operations as op
+from tidemill.kernel.protocol import ticket_body
 from tidemill.kernel.protocol.closer import Mark
 from tidemill.kernel.protocol.conclusions import Conclusion
-from tidemill.kernel.protocol.records import Created, End, Entry, decode, encode
+from tidemill.kernel.protocol.records import End, Entry, decode, encode
 from tidemill.kernel.protocol.state import fold
 from tidemill.kernel.signals import write_item, write_signal
 
@@ -223,7 +223,9 @@ class Performer:
             headers["Nats-Schedule-Next"] = "purge"
         subject = self.names.ticket(operation.task, operation.run, operation.seq)
         await self.bus.publish(
-            subject, _ticket_body(operation.kind, operation.created), headers=headers or None
+            subject,
+            ticket_body.write(operation.kind, operation.created, operation.known),
+            headers=headers or None,
         )
 
     async def _schedule(self, operation: op.Schedule) -> None:
@@ -231,7 +233,7 @@ class Performer:
             "Nats-Schedule": f"@at {rfc3339_at(operation.at)}",
             "Nats-Schedule-Target": self.names.ticket(operation.task, operation.run, operation.seq),
         }
-        body = _ticket_body("timer", operation.created)
+        body = ticket_body.write("timer", operation.created, operation.known)
         subject = self.names.timer(operation.task, operation.run, operation.seq)
         await self.bus.publish(subject, body, headers=headers)
 
@@ -337,7 +339,3 @@ class Performer:
     async def _stored(self, stream: str, subject: str) -> bool:
         """Ask the stream's leader whether any message stands under a subject."""
         return await next_from_leader(self.bus, self.names.stream(stream), subject) is not None
-
-
-def _ticket_body(kind: op.TicketKind, created: Created | None) -> bytes:
-    return encode(created) if created is not None else pack({"kind": kind})
