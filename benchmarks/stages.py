@@ -28,7 +28,7 @@ from gateway.delivery_desk import DeliveryDesk
 from gateway.depot import Depot
 from gateway.inbound import Inbound
 from gateway.ingress import Ingress
-from gateway.intake import kept_headers
+from gateway.kept_headers import kept_headers
 from gateway.mediatype import media_type
 from gateway.metrics import Metrics
 from gateway.normalise import Delivery, Normaliser

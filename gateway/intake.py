@@ -8,18 +8,19 @@ The caller caps the body at `max_body` while it reads it.
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import orjson
 
-from gateway.compressed import CODINGS, Fault, decompress
+from gateway.arrival import Arrival, decompressed
+from gateway.compressed import CODINGS
 from gateway.derived import DerivedIds
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
+from gateway.kept_headers import SECRET_HEADERS, kept_headers, trace_context
 from gateway.keys.wanted import Wanted
 from gateway.limits import NO_LIMITS
-from gateway.mediatype import MediaType, media_type
+from gateway.mediatype import media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
 from gateway.recipes.opening import Opener
@@ -31,13 +32,11 @@ from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdi
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.jetstream.blobs import blob_name
-from tidemill.kernel.services.traces import traceparent
 from tidemill.kernel.subjects import delivery_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.mediatype import Kind
     from gateway.recipes.recipe import Recipe
     from gateway.schemas import SchemaStore
     from gateway.tenants import Ring
@@ -55,14 +54,8 @@ _UNSIGNED: Final = Refused(
     401, "signature_missing", "The request carries no signature that this source knows."
 )
 _BAD_REQUEST: Final = 400
-_TOO_LARGE: Final = 413
 BATCH: Final = "batchid"
 BATCH_BLOB: Final = "batchblob"
-_OF_COMPRESSED: Final = frozenset({b"content-encoding", b"content-length"})
-_SECRET_HEADERS: Final = frozenset(
-    {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}
-)
-_MAX_TRACESTATE: Final = 512
 
 
 class Intake:
@@ -136,7 +129,7 @@ class Intake:
         )
         self._reader = BodyReader(recipe.event.data, recipe.reads)
         self._opener = Opener(recipe.encrypted) if recipe.encrypted else None
-        self._unkept = _SECRET_HEADERS | secret_headers(recipe)
+        self._unkept = SECRET_HEADERS | secret_headers(recipe)
         self._splitter = Splitter(recipe.event.split) if recipe.event.split else None
         self._normaliser = Normaliser(recipe.event, self.derived.of)
         self._schemas, self._schema_sources = schemas, (source, recipe.name)
@@ -170,30 +163,30 @@ class Intake:
         coding = inbound.header(b"content-encoding")
         if coding and coding.lower() != b"identity":
             return self._receive_compressed(
-                _Arrival(inbound, media, kind, tenant, ring), coding.strip().lower()
+                Arrival(inbound, media, kind, tenant, ring), coding.strip().lower()
             )
-        return self._receive_plain(_Arrival(inbound, media, kind, tenant, ring))
+        return self._receive_plain(Arrival(inbound, media, kind, tenant, ring))
 
-    def _receive_compressed(self, arrival: _Arrival, coding: bytes) -> Verdict:
+    def _receive_compressed(self, arrival: Arrival, coding: bytes) -> Verdict:
         """Verify over the bytes that the recipe says, and read what they were before compression."""
         if coding not in CODINGS:
             return Refused(
                 _UNSUPPORTED_MEDIA_TYPE, "content_encoding", "Only gzip and deflate can be decompressed."
             )
         if self.recipe.signs_decoded:
-            decoded = _decompressed(arrival, coding, self.max_body)
+            decoded = decompressed(arrival, coding, self.max_body)
             if isinstance(decoded, Reason):
                 return Refused(_BAD_REQUEST, "content_encoding", decoded.detail)
             return decoded if isinstance(decoded, Refused) else self._receive_plain(decoded)
         verified = self._verify(arrival)
         if not isinstance(verified, Verified):
             return verified
-        decoded = _decompressed(arrival, coding, self.max_body)
+        decoded = decompressed(arrival, coding, self.max_body)
         if isinstance(decoded, Reason):
             return self._by_policy(self._unread(arrival, verified, decoded))
         return decoded if isinstance(decoded, Refused) else self._judge(decoded, verified)
 
-    def _receive_plain(self, arrival: _Arrival) -> Verdict:
+    def _receive_plain(self, arrival: Arrival) -> Verdict:
         verified = self._verify(arrival)
         return self._judge(arrival, verified) if isinstance(verified, Verified) else verified
 
@@ -206,7 +199,7 @@ class Intake:
                 return Refused(_UNPROCESSABLE, item.reason.code, item.reason.detail)
         return verdict
 
-    def _verify(self, arrival: _Arrival) -> Verified | Refused | Wanted:
+    def _verify(self, arrival: Arrival) -> Verified | Refused | Wanted:
         secrets = self._secrets_of(arrival)
         outcome = self._verification.verify(arrival.inbound, secrets)
         if arrival.ring is not None:
@@ -219,10 +212,10 @@ class Intake:
             return Verified(UNSIGNED)
         return _UNSIGNED
 
-    def _secrets_of(self, arrival: _Arrival) -> Sequence[Secret]:
+    def _secrets_of(self, arrival: Arrival) -> Sequence[Secret]:
         return self._secrets() if arrival.ring is None else arrival.ring.secrets
 
-    def _judge(self, arrival: _Arrival, verified: Verified) -> Verdict:
+    def _judge(self, arrival: Arrival, verified: Verified) -> Verdict:
         """Judge a genuine request."""
         content = self._reader.read(arrival.inbound.body, arrival.kind, arrival.media)
         if self._opener is not None and not isinstance(content, Reason):
@@ -242,7 +235,7 @@ class Intake:
         return verdict if self._policy != "reject" else self._by_policy(verdict)
 
     def _judge_batch(
-        self, arrival: _Arrival, verified: Verified, content: Content, items: list[Any]
+        self, arrival: Arrival, verified: Verified, content: Content, items: list[Any]
     ) -> Batch | Quarantined:
         """Judge each item of a batch by itself."""
         if len(items) > MAX_ITEMS:
@@ -263,7 +256,7 @@ class Intake:
 
     def _judge_event(
         self,
-        arrival: _Arrival,
+        arrival: Arrival,
         delivery: Delivery,
         data: Any,
         origin: dict[str, str | int | bool] | None = None,
@@ -292,7 +285,7 @@ class Intake:
         }
         return Accepted(Envelope(**attributes), delivery.verified.secret)
 
-    def _unread(self, arrival: _Arrival, verified: Verified, reason: Reason) -> Quarantined:
+    def _unread(self, arrival: Arrival, verified: Verified, reason: Reason) -> Quarantined:
         """Keep a genuine delivery whose body can't be read."""
         delivery = Delivery(arrival.inbound, NOTHING, verified, NOTHING.document)
         identity = self._normaliser.identify(delivery)
@@ -305,7 +298,7 @@ class Intake:
         problem = type_problem(identity.provider_type)
         return Reason("bad_type", problem) if problem else None
 
-    def _attributes(self, arrival: _Arrival, delivery: Delivery, identity: Identity) -> dict[str, Any]:
+    def _attributes(self, arrival: Arrival, delivery: Delivery, identity: Identity) -> dict[str, Any]:
         source = self._source_of(arrival)
         headers = kept_headers(delivery.inbound, self._unkept)
         return {
@@ -323,22 +316,12 @@ class Intake:
             **trace_context(headers),
         }
 
-    def _source_of(self, arrival: _Arrival) -> str:
+    def _source_of(self, arrival: Arrival) -> str:
         return f"{self.source}/{arrival.tenant}" if arrival.tenant else self.source
 
     def _type(self, identity: Identity) -> str:
         name = identity.provider_type
         return f"{self.source}.{RECEIVED if name is None or type_problem(name) else name}"
-
-
-class _Arrival(NamedTuple):
-    """A request on its way through the intake."""
-
-    inbound: Inbound
-    media: MediaType
-    kind: Kind
-    tenant: str | None
-    ring: Ring | None = None
 
 
 def _placed(verified: Verified, secrets: Sequence[Secret]) -> Verified:
@@ -355,46 +338,3 @@ def _alike(outcome: _Outcome, ring: Ring) -> _Outcome:
         return outcome if ring.known else MISMATCH
     unknown = isinstance(outcome, Refused) and outcome.check in (MISMATCH.check, NO_SECRET)
     return MISMATCH if unknown else outcome
-
-
-def _decompressed(arrival: _Arrival, coding: bytes, limit: int) -> _Arrival | Reason | Refused:
-    """Return a request as if its body had come uncompressed."""
-    inbound = arrival.inbound
-    body = decompress(inbound.body, coding, limit)
-    if body is Fault.TOO_LARGE:
-        detail = f"Decompressed, the body is larger than the {limit} bytes that this source takes."
-        return Refused(_TOO_LARGE, "body_size", detail)
-    if body is Fault.CORRUPT:
-        return Reason("bad_encoding", "The body can't be decompressed.")
-    headers = [pair for pair in inbound.headers if pair[0] not in _OF_COMPRESSED]
-    plain = Inbound(
-        inbound.method, inbound.path, inbound.query, headers, body, inbound.received_at, named=inbound.named
-    )
-    return arrival._replace(inbound=plain)
-
-
-def kept_headers(inbound: Inbound, unkept: frozenset[bytes] = _SECRET_HEADERS) -> dict[str, str]:
-    """Return the headers that stay on the event: all but those that carry credentials."""
-    if not inbound.repeats:
-        texts = b"\0".join(chain.from_iterable(inbound.headers)).decode("latin-1").split("\0")
-        if len(texts) == 2 * len(inbound.headers):  # none has a NUL in it
-            found = dict(zip(texts[::2], texts[1::2], strict=True))
-            for name in inbound.names & unkept:
-                del found[name.decode("latin-1")]
-            return found
-    kept: dict[str, str] = {}
-    for name, value in inbound.headers:
-        if name in unkept:
-            continue
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        kept[key] = f"{kept[key]}, {text}" if key in kept else text
-    return kept
-
-
-def trace_context(headers: dict[str, str]) -> dict[str, str]:
-    """Return the W3C Trace Context of a request, empty where there is none or it is malformed."""
-    parent = traceparent(headers.get("traceparent"))
-    if parent is None:
-        return {}
-    state = headers.get("tracestate", "")
-    return {"traceparent": parent} | ({"tracestate": state} if 0 < len(state) <= _MAX_TRACESTATE else {})

@@ -21,7 +21,7 @@ from gateway.events.callers import Caller, Callers, scope_problem
 from gateway.events.tokens import BearerTokens
 from gateway.handshakes import Handshaker, Means
 from gateway.inbound import Inbound
-from gateway.intake import kept_headers, trace_context
+from gateway.kept_headers import kept_headers, trace_context
 from gateway.keys.judging import keys_away, with_keys
 from gateway.keys.store import KeysAwayError, KeyStore
 from gateway.keys.wanted import Wanted

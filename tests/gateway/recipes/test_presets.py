@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.inbound import Inbound
-from gateway.intake import Intake, kept_headers
+from gateway.intake import Intake
+from gateway.kept_headers import kept_headers
 from gateway.keys.wanted import Wanted
 from gateway.recipes import selector, template
 from gateway.recipes.new_secret import new_secret
