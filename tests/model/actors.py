@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.model.journal import NOW
+from tests.model.journal import NOW, Log
 from tests.model.parts import CHILD_TASK, child_record, children_of
 from tests.model.scenarios import HOOKS, RUN, TASK, Scenario
 from tests.model.scripts import execute
@@ -62,7 +62,7 @@ class Cast:
             self._starts[key] = Step(make, ())
         return self._starts[key]
 
-    def _procedure(self, message: Message, known: tuple[Entry, ...]) -> Procedure[Any]:
+    def _procedure(self, message: Message, known: Log | None) -> Procedure[Any]:
         run = self.scenario.runs[message.run]
         match message.stream:
             case "tickets":
@@ -80,7 +80,7 @@ class Cast:
             case _:
                 return _call(self.created())
 
-    def _ticket(self, message: Message, known: tuple[Entry, ...]) -> Ticket:
+    def _ticket(self, message: Message, known: Log | None) -> Ticket:
         delivery = f"q{message.q}g{message.generation}n{message.delivered}"
         run = self.scenario.runs[message.run]
         created = None
@@ -102,7 +102,7 @@ class Cast:
             delivery,
             message.kind,
             created=created,
-            known=known,
+            known=_brought(known),
             at=NOW,
         )
 
@@ -147,13 +147,17 @@ def signal_id(signal: Message | Actor) -> str:
     return f"signal-{signal.q}"
 
 
-def _known(message: Message, world: World) -> tuple[Entry, ...]:
-    """Return the journal that a ticket brings along; of what its sender appended it doesn't know the time."""
+def _known(message: Message, world: World) -> Log | None:
+    """Return the journal that a ticket brings along, as it was when the ticket was written."""
     if not message.known:
-        return ()
+        return None
     log = world.logs[message.run]
-    written = next(past for past in (log, *log.past) if past.tail == message.known and past.open)
+    return next(past for past in (log, *log.past) if past.tail == message.known and past.open)
+
+
+def _brought(known: Log | None) -> tuple[Entry, ...]:
+    """Return a journal as a ticket brings it: of what its sender appended it doesn't know the time."""
     return tuple(
         entry if isinstance(entry.record, Created) else Entry(entry.seq, entry.record)
-        for entry in written.entries
+        for entry in (known.entries if known is not None else ())
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -101,11 +102,16 @@ def signed(name: str, way: int, secret: Secret | None = None) -> SignedRequest:
     )
 
 
+@cache
+def verification(name: str) -> Verification:
+    return Verification(preset(name), public_url=ORIGIN, tokens=lambda: (TOPIC,))
+
+
 def judge(name: str, sent: SignedRequest, *secrets: Secret, method: str = "POST", at: float = NOW) -> Any:
-    recipe, parts = preset(name), urlsplit(sent.url)
+    parts = urlsplit(sent.url)
     raw = [(key.lower().encode(), value.encode("latin-1")) for key, value in sent.headers.items()]
     request = Inbound(method, parts.path, parts.query, raw, sent.body, at)
-    return Verification(recipe, public_url=ORIGIN, tokens=lambda: (TOPIC,)).verify(request, secrets)
+    return verification(name).verify(request, secrets)
 
 
 def accepted(outcome: object) -> bool:
