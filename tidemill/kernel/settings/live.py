@@ -117,6 +117,8 @@ def _resolve(settings: Settings, key: str) -> Resolved:
 
 
 def _active(entries: Entries, moment: datetime | None) -> tuple[Secret, ...]:
+    if len(entries) == 1 and entries[0][1] is None:
+        return (entries[0][0],)  # as nearly everywhere: every request asks
     now = moment or clock.now()
     return tuple(secret for secret, until in entries if until is None or now < until)
 
