@@ -29,7 +29,7 @@ def in_closer(name: str, scenario: Scenario, violation: str, broken: Any) -> Pla
 ENDLESS = Scenario("cancelled while it runs on and on", ("endless",), ("cancel",))
 EXPIRED = Scenario("expired, crash", cause="caller", expired=True, faults=((Fault.CRASH, 1),))
 FAILS_TWICE = Scenario("fails twice", ("fatal",), ("retry",), faults=((Fault.EXPIRY, 1),), workers=2)
-STALE_TWICE = Scenario("two stale reads", ("fail", "fail", "ok"), faults=((Fault.STALE, 2),))
+STALE_TWICE = Scenario("two stale reads", ("fail", "ok"), faults=((Fault.STALE, 2), (Fault.CRASH, 1)))
 SWEPT = Scenario("a needless sweep", faults=((Fault.SWEEP, 1),))
 UNCARRIED = "nothing carries the run"
 
