@@ -44,6 +44,7 @@ class PulseCollector(Collector):
         yield from self._queues()
         yield from self._stores()
         yield from self._workers()
+        yield from self._schedules()
         lag = GaugeMetricFamily("tidemill_role_lag", "Messages a role has yet to handle", labels=("role",))
         for role, messages in self._pulse.lags.items():
             lag.add_metric((role,), messages)
@@ -83,6 +84,22 @@ class PulseCollector(Collector):
         yield GaugeMetricFamily("tidemill_worker_slots", "Runs that they can execute at once", value=slots)
         busy = sum(int(worker["busy"]) for worker in workers)
         yield GaugeMetricFamily("tidemill_worker_slots_busy", "Runs that they execute", value=busy)
+
+    def _schedules(self) -> Iterator[Metric]:
+        told = self._pulse.schedules
+        known = GaugeMetricFamily("tidemill_schedules", "Schedules", labels=("state",))
+        known.add_metric(("active",), told.active)
+        known.add_metric(("paused",), told.paused)
+        ticks = CounterMetricFamily("tidemill_schedule_ticks", "Ticks of schedules", labels=("outcome",))
+        for outcome in ("started", "missed", "skipped"):
+            ticks.add_metric((outcome,), getattr(told, outcome))
+        yield from (known, ticks)
+        late, overdue = (
+            "How late the latest starts were, at most",
+            "For how long a due tick has waited, at most",
+        )
+        yield GaugeMetricFamily("tidemill_schedule_late_seconds", late, value=told.late)
+        yield GaugeMetricFamily("tidemill_schedule_overdue_seconds", overdue, value=told.overdue)
 
 
 def _by_task(name: str, text: str) -> GaugeMetricFamily:

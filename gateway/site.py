@@ -22,6 +22,7 @@ from gateway.api.pulse import PulseApi
 from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
+from gateway.api.schedules import SchedulesApi
 from gateway.api.waits import WaitsApi
 from gateway.bulk_desk import BulkDesk
 from gateway.dashboard.assets import Assets
@@ -45,6 +46,7 @@ from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_logs import RunLogReader
 from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.schedules import Schedules
 from tidemill.kernel.services.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -147,6 +149,7 @@ def _services(
         quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
         pulses=pulses,
         reception=reception,
+        schedules=Schedules(broker, definitions),
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
         bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
         alerts=Alerts(broker.alerts),
@@ -165,5 +168,6 @@ def _api_routes(services: Services) -> list[Route]:
         *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
         *BulkApi(services.bulk).routes(),
         *DeadApi(services.letters, broker.workers).routes(),
+        *SchedulesApi(services.schedules).routes(),
         *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),
     ]

@@ -63,6 +63,7 @@ NAVIGATION: Final = (
     NavItem("deliveries", "/deliveries", "Deliveries"),
     NavItem("quarantine", "/quarantine", "Quarantine"),
     NavItem("tasks", "/tasks", "Tasks"),
+    NavItem("schedules", "/schedules", "Schedules"),
     NavItem("workers", "/workers", "Workers"),
     NavItem("dead", "/dead", "Dead letters"),
     NavItem("test", "/test", "Test"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.registry import Definitions
     from tidemill.kernel.services.run_logs import RunLogReader
     from tidemill.kernel.services.runs import Runs
+    from tidemill.kernel.services.schedules import Schedules
     from tidemill.kernel.services.tokens import Tokens
 
 
@@ -40,6 +41,7 @@ class Services:
     quarantine: Quarantine
     pulses: Pulses
     reception: Reception
+    schedules: Schedules
     dry_run: DryRun
     bulk: BulkDesk
     alerts: Alerts

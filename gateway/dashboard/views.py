@@ -17,6 +17,7 @@ from gateway.dashboard.quarantined import QuarantinePages
 from gateway.dashboard.run_actions import RunActions
 from gateway.dashboard.run_page import RunPage
 from gateway.dashboard.runs import RunList
+from gateway.dashboard.schedules import SchedulePages
 from gateway.dashboard.tasks import Tasks
 from gateway.dashboard.theme import Theme
 from gateway.dashboard.trial import Trial
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages,
+    Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tidemill.cli import checks_secrets
+from tidemill.cli import checks_schedules, checks_secrets
 from tidemill.cli.finding import Finding, ok, problem, warning
 from tidemill.kernel.errors import BrokerError, TidemillError
 from tidemill.kernel.jetstream.inspection import consumer_infos
@@ -219,6 +219,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "duplicates": _duplicates,
     "router": _router,
     "tickets": _tickets,
+    "schedules": checks_schedules.schedules,
     "workers": _workers,
 }
 """What is looked at where the streams are there, by the subject of its findings."""

@@ -16,7 +16,7 @@ from tidemill.kernel.errors import DefinitionError, SettingsError, TidemillError
 
 COMMANDS: Final = (
     "init", "dev", "gateway", "worker", "engine", "send", "listen", "trigger",
-    "events", "deliveries", "runs", "tokens", "tasks", "quarantine", "dead",
+    "events", "deliveries", "runs", "tokens", "tasks", "schedules", "quarantine", "dead",
     "alerts", "sources", "tenants", "destinations", "schemas", "keys", "logins", "audit",
     "history", "workers", "top", "doctor",
 )  # fmt: skip

@@ -13,9 +13,10 @@ from tidemill.cli.remote_secrets import Row, SecretsRemote
 if TYPE_CHECKING:
     from tidemill.kernel.decision import Decision
 
-__all__ = ["Remote", "Row", "Verb"]
+__all__ = ["Remote", "Row", "ScheduleVerb", "Verb"]
 
 Verb = Literal["cancel", "retry"]
+ScheduleVerb = Literal["pause", "resume", "trigger"]
 
 
 class Remote(SecretsRemote, Protocol):
@@ -149,6 +150,15 @@ class Remote(SecretsRemote, Protocol):
 
     async def test_channel(self, channel: str) -> Row:
         """Have the engine send a test to a channel of alerts."""
+
+    async def schedules(self) -> list[Row]:
+        """Return all schedules with their next ticks."""
+
+    async def schedule(self, schedule: str) -> Row:
+        """Return one schedule."""
+
+    async def tell_schedule(self, schedule: str, verb: ScheduleVerb) -> Row:
+        """Pause or resume a schedule, or start a run of it; return it, or the run's `run_id`."""
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

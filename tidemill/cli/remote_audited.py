@@ -14,7 +14,7 @@ from tidemill.kernel.errors import TidemillError
 from tidemill.kernel.services.audit import DONE, Audit, Change
 
 if TYPE_CHECKING:
-    from tidemill.cli.remote import Row, Verb
+    from tidemill.cli.remote import Row, ScheduleVerb, Verb
     from tidemill.kernel.decision import Decision
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.model import Settings
@@ -119,6 +119,11 @@ class AuditedRemote(DirectRemote):
         """Have the engine send a test to a channel."""
         async with self._change("alerts.channels.test", channel):
             return await super().test_channel(channel)
+
+    async def tell_schedule(self, schedule: str, verb: ScheduleVerb) -> Row:
+        """Pause, resume or trigger a schedule."""
+        async with self._change(f"schedules.{verb}", schedule):
+            return await super().tell_schedule(schedule, verb)
 
     async def retry_dead(self, key: str) -> Row:
         """Bring a dead letter's run back."""

@@ -11,7 +11,7 @@ import orjson
 
 from tidemill.cli.direct_secrets import DirectSecrets
 from tidemill.cli.lazy_history import LazyHistory
-from tidemill.cli.remote import Remote, Row, Verb
+from tidemill.cli.remote import Remote, Row, ScheduleVerb, Verb
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.alerts import Alerts
@@ -27,6 +27,7 @@ from tidemill.kernel.services.run_logs import RunLogReader
 from tidemill.kernel.services.run_signals import RunSignals
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
+from tidemill.kernel.services.schedules import Schedules
 from tidemill.kernel.services.tokens import Tokens
 from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
@@ -50,6 +51,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._logs = RunLogReader(broker.bus, self._history)
         self._bulk = BulkActions(broker.bulk, self._runs)
         self._tokens = Tokens(broker)
+        self._schedules = Schedules(broker, self._definitions)
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
@@ -258,6 +260,18 @@ class DirectRemote(DirectSecrets, Remote):
     async def test_channel(self, channel: str) -> Row:
         """Have the engine send a test to a channel."""
         return await self._alerts.test(channel)
+
+    async def schedules(self) -> list[Row]:
+        """Return all schedules."""
+        return [view.facts() for view in await self._schedules.list()]
+
+    async def schedule(self, schedule: str) -> Row:
+        """Return one schedule."""
+        return (await self._schedules.get(schedule)).facts()
+
+    async def tell_schedule(self, schedule: str, verb: ScheduleVerb) -> Row:
+        """Pause, resume or trigger a schedule."""
+        return await self._schedules.tell(schedule, verb)
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from tidemill.cli.http_secrets import HttpSecrets
-from tidemill.cli.remote import Remote, Row, Verb
+from tidemill.cli.remote import Remote, Row, ScheduleVerb, Verb
 from tidemill.http_transport import keyed
 from tidemill.kernel.decision import Decision
 from tidemill.kernel.errors import ControlError
@@ -202,6 +202,18 @@ class HttpRemote(HttpSecrets, Remote):
     async def test_channel(self, channel: str) -> Row:
         """Have the engine send a test to a channel."""
         return await self._post("alerts", "channels", channel, "test")
+
+    async def schedules(self) -> list[Row]:
+        """Return all schedules."""
+        return await self._list("schedules")
+
+    async def schedule(self, schedule: str) -> Row:
+        """Return one schedule."""
+        return await self._get("schedules", schedule)
+
+    async def tell_schedule(self, schedule: str, verb: ScheduleVerb) -> Row:
+        """Pause, resume or trigger a schedule."""
+        return await self._post("schedules", schedule, verb)
 
     async def workers(self) -> list[Row]:
         """Return the worker processes that are alive."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,6 +17,7 @@ from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.inspection import TIMEOUT, consumer_infos, stream_info
 from tidemill.kernel.jetstream.topology import MAILMAN, ROUTER
 from tidemill.kernel.services.histories import abandoned, all_notes, lag
+from tidemill.kernel.services.ticking import Ticking, ticking
 from tidemill.kernel.subjects import unescape
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Pulse:
         asleep: runs that wait for a time: retries, sleeps, delays and time limits.
         workers: what each worker that is alive says of itself.
         abandoned: journals that were ever closed though no history had seen them.
+        schedules: how the schedules are.
     """
 
     at: float
@@ -76,6 +78,7 @@ class Pulse:
     asleep: int
     workers: tuple[dict[str, Any], ...]
     abandoned: int = 0
+    schedules: Ticking = field(default_factory=Ticking)
 
     def store(self, name: str) -> Store:
         """Return a stream by its name."""
@@ -108,18 +111,19 @@ class Pulses:
             return self._last
 
     async def _look(self) -> Pulse:
-        stores, queues, lags, workers = await asyncio.gather(
+        stores, queues, lags, workers, schedules = await asyncio.gather(
             asyncio.gather(*(self._store(name) for name in _STREAMS)),
             self._queues(),
             asyncio.gather(*(self._lag(stream, role) for stream, role in _ROLES.items())),
             self._workers(),
+            ticking(self._broker.schedules),
         )
         lags = [*lags, *await self._histories()]
         unseen = await abandoned(self._broker.history)
         taken = sum(queue.waiting + queue.executing for queue in queues)
         tickets = next(store.messages for store in stores if store.name == "TICKETS")
         asleep = max(0, tickets - taken)
-        return Pulse(time.time(), queues, tuple(stores), dict(lags), asleep, workers, unseen)
+        return Pulse(time.time(), queues, tuple(stores), dict(lags), asleep, workers, unseen, schedules)
 
     async def _store(self, name: str) -> Store:
         info = await stream_info(self._broker.bus, self._broker.names.stream(name), timeout=self._timeout)

@@ -71,12 +71,19 @@ class SchedulePerformer:
         found = await self._broker.schedules.get(escape(operation.schedule))
         return None if found is None else (ScheduleState.from_json(found.value), found.revision)
 
-    async def _store(self, operation: op.Store) -> int | None:
-        key, content = escape(operation.state.id), operation.state.to_json()
+    async def store(self, state: ScheduleState, revision: int) -> int | None:
+        """Write a schedule's memory if `revision` (0: none) is the present one; return the new one.
+
+        Raises:
+            BrokerError: it is unknown whether it was written.
+        """
         try:
-            return await self._broker.schedules.put(key, content, revision=operation.revision)
+            return await self._broker.schedules.put(escape(state.id), state.to_json(), revision=revision)
         except WrongSequenceError:
             return None
+
+    async def _store(self, operation: op.Store) -> int | None:
+        return await self.store(operation.state, operation.revision)
 
     async def _going(self, operation: op.Going) -> tuple[str, ...]:
         return tuple([run for run in operation.runs if await self._goes_on(run)])
