@@ -169,8 +169,8 @@ def _message(
 
 
 def _tells_end(alert: Alert, rule: Rule) -> bool:
-    """Say whether an alert that is over still has to be told: its end, or that it was at all."""
-    return rule.resolved or alert.told_at is None
+    """Say whether an alert that is over still has to be told: its end, or what nobody knows of it."""
+    return rule.resolved or alert.told_at is None or _has_risen(alert)
 
 
 def _is_news(alert: Alert, rule: Rule, now: float) -> bool:
@@ -178,6 +178,10 @@ def _is_news(alert: Alert, rule: Rule, now: float) -> bool:
         return False
     if alert.told_at is None or now - alert.told_at >= rule.repeat:
         return True
+    return _has_risen(alert)
+
+
+def _has_risen(alert: Alert) -> bool:
     return alert.total >= TENFOLD * max(1, alert.told_total)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.settings.alerts import EmailSettings
 
 _SUBJECT: Final = 150
+_SPARE_SECONDS: Final = 1.0
 _TEMPORARY: Final = range(400, 500)
 
 
@@ -89,7 +90,7 @@ class _Delivery:
         self._settings = settings
         self._password = password
         self._tls = tls
-        self._timeout = timeout
+        self._timeout = timeout + _SPARE_SECONDS  # the deadline comes first, and says so
         self._client: smtplib.SMTP | None = None
         self._aborted = False
 
@@ -169,6 +170,8 @@ def _failure(host: str, error: Exception) -> Refused:
         case smtplib.SMTPResponseException():
             again = error.smtp_code in _TEMPORARY or error.smtp_code < 0
             said = Refused(f"{host} refused it: {type(error).__name__} ({error.smtp_code})", again=again)
+        case smtplib.SMTPServerDisconnected():
+            said = Refused(f"{host} has hung up")
         case smtplib.SMTPNotSupportedError():
             said = Refused(f"{host}: {line(str(error), _SUBJECT)}", again=False)
         case ssl.SSLError():

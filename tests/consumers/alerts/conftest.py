@@ -11,7 +11,7 @@ import pytest
 
 from consumers.alerts.role import Alerting
 from consumers.alerts.state import AlertState
-from tests.consumers.forwarding.conftest import Receiver, answer, http, receiver, secret
+from tests.consumers.forwarding.conftest import Receiver, answer, certificate, http, receiver, secret
 from tidemill.kernel.frames import pack
 from tidemill.kernel.services.alerts import STATE, Alerts
 from tidemill.kernel.settings.model import Settings
@@ -19,7 +19,7 @@ from tidemill.kernel.settings.model import Settings
 if TYPE_CHECKING:
     from tests.consumers.conftest import Mill
 
-__all__ = ["Receiver", "Watch", "answer", "http", "receiver", "secret", "watch"]
+__all__ = ["Receiver", "Watch", "answer", "certificate", "http", "receiver", "secret", "watch"]
 QUICK: dict[str, Any] = {"interval": 0.1, "group_wait": 0.2, "group_interval": 0.2, "timeout": 2}
 
 
