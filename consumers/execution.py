@@ -258,9 +258,17 @@ class Execution:
         self._handler = executing
         await executing.begun()
         limit, error = self._limit()
-        if not await handler.is_done_within(executing.done, limit):
+        if not await handler.is_done_within(executing.done, limit, script):
             await self._give_up(executing, error)
+        if not executing.done.done():
+            self._abandon()
+            return None
         return executing.done.result()
+
+    def _abandon(self) -> None:
+        """Do without a handler that swallows whatever is raised in it, and asks for more and more."""
+        _log.error("%s is given up: it swallows that its run is left, again and again", self.name)
+        self._handler = None
 
     def _start(self, call: BoundCall, job: Job | None, script: Script | None) -> handler.Handler:
         if job is None:

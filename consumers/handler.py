@@ -165,8 +165,12 @@ class InProcess(Handler):
         self.done.cancel()
 
 
-async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> bool:
+async def is_done_within(
+    future: asyncio.Future[Any], timeout: float | None, script: Script | None = None
+) -> bool:
     """Wait until a future is done, for `timeout` seconds at most, and leave it alone in any case.
+
+    Where there is a script it is done, too, when its code is given up: that never ends.
 
     It is `asyncio.wait` for one future, at a fraction of its cost: every run passes here.
     """
@@ -180,6 +184,8 @@ async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> 
             waiter.set_result(None)
 
     future.add_done_callback(wake)
+    if script is not None:
+        script.when_stuck(wake)
     timer = loop.call_later(timeout, wake) if timeout is not None else None
     try:
         await waiter
@@ -187,7 +193,7 @@ async def is_done_within(future: asyncio.Future[Any], timeout: float | None) -> 
         future.remove_done_callback(wake)
         if timer is not None:
             timer.cancel()
-    return future.done()
+    return future.done() or (script is not None and script.stuck)
 
 
 async def _contained(invoke: Callable[[], Awaitable[Any]]) -> Any:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.run_view import RunView
 
 T = TypeVar("T")
-Verdict = Literal["fits", "breaks", "undecided"]
+Verdict = Literal["fits", "breaks", "undecided", "unreadable"]
 SECONDS: Final = 10.0
 """How long a handler may take to come to what isn't recorded."""
 
@@ -49,7 +49,8 @@ class Finding:
     Attributes:
         run: the run.
         task: its task.
-        verdict: whether the code fits the journal; `undecided` where it didn't come far enough in time.
+        verdict: whether the code fits the journal; `undecided` where it didn't come far enough in time,
+            `unreadable` where the journal says nothing, its task neither.
         reason: a sentence about it.
     """
 

@@ -12,7 +12,7 @@ from consumers.closer import RouterFloor
 from consumers.history.gate import HistoryGate
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.jetstream.journal import LastEntry
-from tidemill.kernel.marks import END_HEADER, read_header
+from tidemill.kernel.marks import END_HEADER, expires_at, read_header
 from tidemill.kernel.protocol.closer import Closing, Keeping, close
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 from tidemill.kernel.services.broker import Broker
@@ -65,7 +65,9 @@ class Sweeper:
         async for last in self._broker.journal.runs(headers_only=True):
             if self._stopping.is_set():
                 break
-            if last.tombstone or time.time() - last.at < self._patience:
+            now = time.time()
+            late = (moment := expires_at(last.headers)) is not None and now > moment
+            if last.tombstone or (now - last.at < self._patience and not late):
                 continue
             try:
                 mended += await self._mend(last)
@@ -100,7 +102,9 @@ class Sweeper:
         except PayloadError as error:
             _log.error("the journal of %s can't be read: %s", run, error.sentence)
             return False
-        if done is not Sweep.NOTHING:
+        if done is Sweep.END:
+            _log.info("%s has expired before any worker took it", run)
+        elif done is not Sweep.NOTHING:
             _log.warning("%s was carried by nothing: it has a %s again", run, done.name.lower())
         return done is not Sweep.NOTHING
 

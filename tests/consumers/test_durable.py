@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -288,3 +289,23 @@ async def test_a_run_may_take_no_longer_than_its_max_duration(mill: Mill) -> Non
     async with mill.worker(long, linger=SOON):
         view = await mill.ended(await mill.trigger("long"))
     assert view.status == "timed_out"
+
+
+async def test_a_handler_that_swallows_in_a_loop_gives_its_slot_back(mill: Mill) -> None:
+    @task
+    async def stubborn(ctx: Context) -> None:
+        while True:
+            with contextlib.suppress(BaseException):
+                await ctx.sleep("1h")
+
+    @task
+    async def quick() -> str:
+        return "done"
+
+    async with mill.engine(), mill.worker(stubborn, quick, slots=1):
+        run = await mill.trigger("stubborn")
+        view = await mill.ended(run)
+        assert view.status == "failed"
+        assert view.state.end.fault.type == "SwallowedSuspension"
+        assert f"{__file__}:{stubborn.source_location.line}" in view.state.end.fault.message
+        assert (await mill.ended(await mill.trigger("quick"))).result == "done"

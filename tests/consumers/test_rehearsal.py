@@ -14,7 +14,7 @@ from tests.consumers.conftest import Mill
 from tidemill import Context, Step, SyncContext, task
 from tidemill.durable.branch import follow_tasks
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
-from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.run_view import RunView, UnreadableRun
 
 pytestmark = pytest.mark.integration
 SOON = 0.05
@@ -185,7 +185,7 @@ async def test_a_run_that_has_done_nothing_isnt_executed(mill: Mill) -> None:
     async with mill.worker(old, child):
         pass
     run = await mill.trigger("deploy")
-    views = [view async for view in mill.runs.unfinished()]
+    views = [view async for view in mill.runs.unfinished() if isinstance(view, RunView)]
     assert [view.id for view in views] == [run]
 
     @task(id="deploy")
@@ -193,3 +193,10 @@ async def test_a_run_that_has_done_nothing_isnt_executed(mill: Mill) -> None:
         do(ctx.run_id)
 
     assert (await found(mill, views[0], loud)).verdict == "fits"
+
+
+async def test_journals_that_cannot_be_read_are_named(mill: Mill) -> None:
+    await mill.broker.journal.append("run_alien", b'{"kind":"hologram","rid":"x"}\n', expect=0)
+    (view,) = [view async for view in mill.runs.unfinished()]
+    assert isinstance(view, UnreadableRun)
+    assert (view.id, "hologram" in view.reason) == ("run_alien", True)

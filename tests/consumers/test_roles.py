@@ -268,6 +268,30 @@ async def test_the_sweeper_carries_on_what_nothing_carries(mill: Mill) -> None:
     assert await sweep() == 0
 
 
+async def test_the_sweeper_ends_what_nobody_begins_in_time(mill: Mill) -> None:
+    """No worker runs: the run expires all the same, with a dead letter, and can be retried."""
+
+    @task
+    async def work(kind: str) -> str:
+        return kind
+
+    await registry.publish(mill.broker.tasks, work.definition)
+    short = await mill.trigger("work", "late", ttl=0.3)
+    long = await mill.trigger("work", "in time", ttl=600)
+    gate = HistoryGate(mill.broker.history, Keeping(), patience=0)
+    sweeper = Sweeper(mill.broker, Keeping(), gate, patience=600)
+    assert await until(sweeper.sweep) == 1
+    view = await mill.runs.get(short)
+    assert (view.status, view.state.starts) == ("expired", 0)
+    assert await mill.count("DEAD") == 1
+    async with mill.engine(), mill.worker(work):
+        assert (await mill.ended(long)).result == "in time"
+        await mill.empty("TICKETS")
+        assert (await mill.runs.get(short)).status == "expired"
+        await mill.runs.signal(short, "retry")
+        assert (await mill.ended(short)).result == "late"
+
+
 async def test_the_sweeper_takes_over_an_owned_run_whose_ticket_is_gone(mill: Mill) -> None:
     calls: list[int] = []
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tidemill import Context, RunFailedError, task
+from tidemill import Context, Retry, RunFailedError, task
+from tidemill.durable.minder import MOST_SWALLOWED
 from tidemill.testing import play
 
 
@@ -112,6 +113,45 @@ async def test_a_swallowed_suspension_fails_the_run_with_file_and_line(how: str)
         assert stage.state(run.id).attempt == 1
 
 
+@pytest.mark.parametrize("kind", ["sleep", "step", "signal", "child"])
+async def test_a_handler_that_swallows_in_a_loop_is_given_up(kind: str) -> None:
+    rounds = [0]
+
+    @task
+    async def child() -> None: ...
+
+    async def one(ctx: Context) -> None:
+        asked: dict[str, Callable[[], Awaitable[object]]] = {
+            "sleep": lambda: ctx.sleep("1h"),
+            "step": lambda: ctx.step("work", nothing),
+            "child": child.call,
+            "signal": lambda: ctx.wait_for_signal("go", str, timeout="1h"),
+        }
+        await asked[kind]()
+
+    async def loop(ctx: Context) -> None:
+        while True:
+            rounds[0] += 1
+            with contextlib.suppress(BaseException):
+                if rounds[0] == 1:
+                    await ctx.sleep("1d")
+                else:
+                    await one(ctx)
+
+    @task
+    async def stubborn(ctx: Context) -> None:
+        await loop(ctx)
+
+    async with play(stubborn, child) as stage:
+        run = await stage.start(stubborn)
+        with pytest.raises(RunFailedError, match="goes on and on while it was suspended") as caught:
+            await run.result()
+        assert f"{__file__}:{stubborn.source_location.line}" in str(caught.value)
+        assert caught.value.error_type == "SwallowedSuspension"
+        assert stage.state(run.id).attempt == 1
+    assert MOST_SWALLOWED < rounds[0] <= 2 * MOST_SWALLOWED
+
+
 async def test_nothing_is_left_behind_by_a_suspended_run() -> None:
     @task
     async def resting(ctx: Context) -> None:
@@ -198,3 +238,27 @@ async def test_cancelling_reaches_running_and_sleeping_runs_and_their_children()
         await stage.still()
         assert [stage.status(one) for one in stage.runs] == ["cancelled", "cancelled"]
     assert seen == ["child"]
+
+
+@pytest.mark.parametrize(("never", "attempts"), [((), 3), ((RunFailedError,), 1)])
+async def test_a_parent_is_tried_again_for_its_childs_failure_unless_it_says_no(
+    never: tuple[type[Exception], ...], attempts: int
+) -> None:
+    tried: list[str] = []
+
+    @task(retry=Retry(max_attempts=1))
+    async def child() -> None:
+        tried.append("child")
+        raise ValueError("never")
+
+    @task(retry=Retry(max_attempts=3, never_on=never))
+    async def parent(ctx: Context) -> None:
+        tried.append(f"parent {ctx.attempt}")
+        await child.call()
+
+    async with play(parent, child) as stage:
+        run = await stage.start(parent)
+        with pytest.raises(RunFailedError, match="never"):
+            await run.result()
+    assert tried.count("child") == 1
+    assert tried[-1] == f"parent {attempts}"

@@ -7,7 +7,7 @@ from typing import Any
 from tests.model.broker import Broker, Outcome
 from tests.model.journal import Log
 from tests.model.world import Actor, Message, World
-from tidemill.kernel.protocol import attempt, closer, mailman, tickets
+from tidemill.kernel.protocol import attempt, closer, mailman, sweeper, tickets
 from tidemill.kernel.protocol.attempt import Commit, Session
 from tidemill.kernel.protocol.conclusions import Conclusion, Policy, ending
 from tidemill.kernel.protocol.operations import (
@@ -250,3 +250,20 @@ def effects_if_ready(signal: mailman.Signal, state: State) -> Procedure[None]:
     if state.phase is Phase.READY and state.epoch_rid == signal.id:
         yield Exhume(signal.run, state.task, state.end_seq)
         yield SendTicket(signal.run, state.task, state.epoch, "signal", once=True)
+
+
+def expire_without_a_ticket(run: str, state: State, rid: str) -> Procedure[sweeper.Sweep]:
+    """The sweeper ends a run that nothing carries, and so nothing repeats the effects should it die."""
+    record = ending(state, rid, "expired", fault=sweeper.EXPIRED)
+    if (yield Append(run, record, state.tail)) is None:
+        return sweeper.Sweep.NOTHING
+    state.apply(state.tail + 1, record)
+    yield from sweeper.end_effects(run, state)
+    return sweeper.Sweep.END
+
+
+def overdue_although_begun(state: State, *, now: float) -> bool:
+    """Whether a run has begun doesn't count."""
+    created = state.created
+    living = state.phase in (Phase.READY, Phase.OWNED, Phase.SUSPENDED)
+    return living and created is not None and created.expires_at is not None and now > created.expires_at

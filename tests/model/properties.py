@@ -163,7 +163,7 @@ class Properties:
         owns = state.phase is Phase.OWNED and state.owner is not None and state.owner.rid == actor.step.claim
         if not log.ever(actor.step.claim):
             return "user code runs, and no claim in the journal says so"
-        if self.scenario.expired:
+        if self.scenario.expired and not state.end_seq:
             return "a run is executed that had expired before it began"
         last = 1 < self.scenario.policy.max_crashes <= state.claims
         if owns and last and not actor.step.alone:

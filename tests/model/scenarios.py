@@ -123,6 +123,7 @@ def _extra_pairs() -> list[Scenario]:
     return one + [combine(*pair, workers=2) for pair in pairs if pair != ("retry", "recreation")]
 
 
+_UNSEEN: Final = ((Fault.SWEEP, 1),)
 _PATIENT: Final = ((Fault.SWEEP, 1), (Fault.RESCUE, 3))
 PAIRS: Final = [combine(*pair) for pair in combinations(ELEMENTS, 2)]
 PAIRS_OF_TWO: Final = [combine(*pair, workers=2) for pair in combinations(ELEMENTS, 2)]
@@ -143,6 +144,38 @@ SPECIALS: Final = [
     Scenario("begins later", cause="caller", delayed=True, signals=("cancel",), faults=((Fault.EXPIRY, 1),)),
     Scenario("begins later, crash", cause="caller", delayed=True, closing=True, faults=((Fault.CRASH, 2),)),
     Scenario("expires", cause="caller", expired=True, faults=((Fault.CRASH, 1), (Fault.EXPIRY, 1))),
+    Scenario("expires unseen", cause="caller", expired=True, faults=(*_UNSEEN, (Fault.CRASH, 2))),
+    Scenario(
+        "expires unseen, slowly",
+        cause="caller",
+        expired=True,
+        workers=2,
+        faults=(*_UNSEEN, (Fault.EXPIRY, 1)),
+    ),
+    Scenario(
+        "expires unseen, later",
+        cause="caller",
+        expired=True,
+        delayed=True,
+        faults=(*_UNSEEN, (Fault.CRASH, 1)),
+    ),
+    Scenario(
+        "expires unseen, cancel",
+        (),
+        ("cancel",),
+        cause="caller",
+        expired=True,
+        faults=(*_UNSEEN, (Fault.CRASH, 1)),
+    ),
+    Scenario(
+        "expires unseen, reopen",
+        ("ok",),
+        ("retry",),
+        cause="caller",
+        expired=True,
+        faults=_UNSEEN,
+    ),
+    Scenario("expires, its caller dies", cause="once", expired=True, faults=((Fault.CRASH, 2), *_PATIENT)),
     Scenario("a caller dies", cause="once", faults=((Fault.CRASH, 1), *_PATIENT)),
     Scenario("a caller dies, later", cause="once", delayed=True, faults=((Fault.CRASH, 1), *_PATIENT)),
     Scenario("a ticket is lost", ("fail", "ok"), workers=2, faults=((Fault.LOSS, 1), *_PATIENT)),

@@ -10,7 +10,7 @@ from tests.model import flaws
 from tests.model.plants import Plant
 from tests.model.scenarios import Scenario, combine
 from tests.model.world import Fault
-from tidemill.kernel.protocol import attempt, closer, mailman
+from tidemill.kernel.protocol import attempt, closer, mailman, sweeper
 from tidemill.kernel.protocol.conclusions import Policy
 
 
@@ -146,6 +146,22 @@ PLANTS = [
     ),
     in_attempt(
         "an expired run is executed", EXPIRED, "expired before it began", "execute", flaws.execute_if_begun
+    ),
+    Plant(
+        "the sweeper ends a run that has begun",
+        Scenario("expires unseen", cause="caller", expired=True, faults=((Fault.SWEEP, 1),)),
+        "end sweep-",
+        module=sweeper,
+        function="overdue",
+        broken=flaws.overdue_although_begun,
+    ),
+    Plant(
+        "an end whose effects nobody repeats",
+        Scenario("its caller dies", cause="once", expired=True, faults=((Fault.CRASH, 2), (Fault.RESCUE, 3))),
+        "no dead letter says so",
+        module=sweeper,
+        function="_expire",
+        broken=flaws.expire_without_a_ticket,
     ),
     Plant("a late dead letter", combine("reopen"), "dead letter of end", flaws.NoLetterBeforeReopening),
     Plant("a later letter is taken back", FAILS_TWICE, "no dead letter says so", flaws.AllLettersExhumed),

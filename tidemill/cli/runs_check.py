@@ -36,7 +36,7 @@ def check(
     """Execute new code against the journals of unfinished runs, and name those that it would break.
 
     No step, wait or child begins and nothing is written; the lines between them are executed, as whenever a
-    run is resumed. Exits with 1 if a run would break.
+    run is resumed. Exits with 1 if a run would break, or its journal can't be read.
     """
     from consumers.loader import load  # noqa: PLC0415 - the broker's client delays --help
 
@@ -57,17 +57,19 @@ def check(
         say(
             f"{len(findings)} unfinished runs: {counts['fits']} fit, {counts['breaks']} would break, "
             f"{counts['undecided']} are undecided"
+            + (f", {counts['unreadable']} can't be read" if counts["unreadable"] else "")
         )
-    if counts["breaks"]:
+    if counts["breaks"] or counts["unreadable"]:
         raise typer.Exit(1)
 
 
 async def _findings(settings: Settings, tasks: Sequence[AnyTask], timeout: float) -> list[Finding]:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - with what needs it
 
-    from consumers.rehearsal import rehearse  # noqa: PLC0415 - the broker's client delays --help
+    from consumers.rehearsal import Finding, rehearse  # noqa: PLC0415 - the broker's client delays --help
     from tidemill.durable.branch import follow_tasks  # noqa: PLC0415 - the same
     from tidemill.kernel.services.broker import open_broker  # noqa: PLC0415 - the same
+    from tidemill.kernel.services.run_view import UnreadableRun  # noqa: PLC0415 - the same
     from tidemill.kernel.services.runs import Runs  # noqa: PLC0415 - the same
 
     nats = settings.nats
@@ -82,6 +84,9 @@ async def _findings(settings: Settings, tasks: Sequence[AnyTask], timeout: float
     try:
         async with open_broker(settings, name="command", prepare=nats.embedded) as broker:
             async for view in Runs(broker).unfinished():
+                if isinstance(view, UnreadableRun):
+                    found.append(Finding(view.id, "", "unreadable", view.reason))
+                    continue
                 task = by_name.get(view.state.task)
                 if task is not None:
                     found.append(await rehearse(task, view, broker.performer, threads, seconds=timeout))

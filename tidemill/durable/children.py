@@ -206,6 +206,7 @@ class Call(Generic[Out]):
         return self._result().__await__()
 
     async def _result(self) -> Out:
+        await self.script.arrive()
         family = Family(self.script, self.place, self.request.task)
         await family.spawn([self.request])
         await family.join(1, None)
@@ -221,6 +222,7 @@ async def join_all(script: Script, place: Place, calls: Sequence[Call[Any]]) -> 
         RunFailedError: one hasn't completed.
     """
     requests = [call.request for call in calls]
+    await script.arrive()
     family = Family(script, place, _tasks(requests))
     await family.spawn(requests)
     await family.join(len(calls), 0)
@@ -237,6 +239,7 @@ async def join_some(
 ) -> list[Outcome[Any]]:
     """Run children together and return what became of each: when all ended, enough completed, or in time."""
     requests = [call.request for call in calls]
+    await script.arrive()
     family = Family(script, place, _tasks(requests))
     await family.spawn(requests)
     ended = await _ended(script, place, family, len(calls), need, timeout)
@@ -315,6 +318,7 @@ class Map(Generic[Out]):
         async for item in _each(self._items):
             request = self._request(item)
             codec = request.result
+            await self._script.arrive()
             family = family or Family(self._script, self._place, request.task)
             chunk.append(request)
             count += 1
@@ -323,6 +327,7 @@ class Map(Generic[Out]):
             if len(chunk) == min(_CHUNK, self._limit or _CHUNK):
                 await self._release(family, chunk, count, spare)
                 chunk = []
+        await self._script.arrive()
         family = family or Family(self._script, self._place, "")
         if chunk:
             await self._release(family, chunk, count, spare)
@@ -356,6 +361,7 @@ async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]
 
 async def trigger(script: Script, place: Place, request: Request, *, detached: bool) -> str:
     """Start a child that nobody waits for, once, and return its id."""
+    await script.arrive()
     family = Family(script, place, request.task)
     await family.spawn([request], detached=detached)
     family.told()
@@ -364,6 +370,7 @@ async def trigger(script: Script, place: Place, request: Request, *, detached: b
 
 async def trigger_keyed(script: Script, place: Place, start: Callable[[], Awaitable[str]]) -> str:
     """Start a run whose key may belong to another run already, and return its id, the same ever after."""
+    await script.arrive()
     known = script.recall(place)
     if known is not None:
         return str(known.result)

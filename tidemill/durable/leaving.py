@@ -24,7 +24,7 @@ def left(script: Script, error: BaseException) -> Conclusion | None:
 
 
 def unfinished(script: Script, where: Place) -> Conclusion | None:
-    """Return what is wrong with a handler that has returned; None where nothing is.
+    """Return what is wrong with a handler that has returned, or never will; None where nothing is.
 
     Args:
         script: the run.
@@ -32,7 +32,8 @@ def unfinished(script: Script, where: Place) -> Conclusion | None:
     """
     if script.waits is not None:
         keys = ", ".join(repr(wait.key) for wait in script.waits)
-        sentence = f"{where}: the handler returned while it was suspended for {keys}: it swallowed that"
+        what = "goes on and on" if script.stuck else "returned"
+        sentence = f"{where}: the handler {what} while it was suspended for {keys}: it swallowed that"
         fault = Fault("SwallowedSuspension", f"{sentence} (`except BaseException` or a bare `except`)")
         return Failed(replace(fault, attempt=script.state.attempt), final=True)
     if script.drift is None and script.replaying:

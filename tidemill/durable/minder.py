@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.durable.port import LostRun
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
 _TURNS: Final = 3
 _CLOSE_SECONDS: Final = 5.0
+MOST_SWALLOWED: Final = 100
+"""So often code may ask for something while its run is being left; then it is held for good."""
+_HELD: Final[set[asyncio.Task[Any]]] = set()
+"""Tasks that never end."""
+_HELD_SECONDS: Final = 1.0
 
 
 class Suspended(BaseException):
@@ -34,6 +40,8 @@ class Minder:
     Attributes:
         waits: what the run was suspended for, None as long as it wasn't.
         unwinding: whether the code is on its way out, for that or another reason.
+        stuck: whether the code goes on and on although it is on its way out.
+        on_stuck: called when that has turned out.
     """
 
     def __init__(self, port: Port, linger: float, caught_up: Callable[[], bool]) -> None:
@@ -46,6 +54,9 @@ class Minder:
         """
         self.waits: tuple[Wait, ...] | None = None
         self.unwinding = False
+        self.stuck = False
+        self.on_stuck: Callable[[], object] | None = None
+        self._refused = 0
         self._port = port
         self._linger = linger
         self._caught_up = caught_up
@@ -100,9 +111,28 @@ class Minder:
         finally:
             del self._pending[future]
 
+    async def refuse(self) -> None:
+        """Count a question of code that is on its way out; who doesn't stop asking is held here for good.
+
+        Such code swallows whatever is raised in it, cancellation too: it would keep the loop from everything
+        else.
+        """
+        self._refused += 1
+        task = asyncio.current_task()
+        if self._refused <= MOST_SWALLOWED or task is None:
+            return
+        tell, self.on_stuck, self.stuck = self.on_stuck, None, True
+        if tell is not None:
+            tell()
+        if task not in self._tasks:  # it asks for a thread, which nothing can hold
+            await asyncio.sleep(_HELD_SECONDS)
+            return
+        _keep_for_ever(task)
+        await asyncio.get_running_loop().create_future()
+
     async def close(self) -> None:
         """End what the handler has left running."""
-        left = [task for task in self._tasks if not task.done()]
+        left = [task for task in self._tasks if not task.done() and task not in _HELD]
         if self._minding is not None:
             self._minding.cancel()
             left.append(self._minding)
@@ -196,6 +226,17 @@ class Minder:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _keep_for_ever(task: asyncio.Task[Any]) -> None:
+    """Keep a task that never ends from everybody who would end it: loop, collector, the process's exit.
+
+    Each of them would throw something into its code, which swallows that and goes on and on.
+    """
+    if task not in _HELD:
+        _HELD.add(task)
+        asyncio._unregister_task(task)  # noqa: SLF001 - documented for those who extend asyncio
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))
 
 
 def left_by(error: BaseException) -> bool:

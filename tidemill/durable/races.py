@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 async def first(script: Script, place: Place, entrants: Sequence[Awaitable[Any]]) -> tuple[int, Any]:
     """Return the number and the value of the first awaitable that is done; the others are cancelled."""
+    await script.arrive()
     script.ask(place)
     known = script.state.steps.get(place.key)
     if known is not None:
@@ -160,6 +161,7 @@ def _outcome(result: Any) -> Outcome[Any]:
 
 async def patched(script: Script, place: Place) -> bool:
     """Say whether the run hadn't passed this point when the code was changed here; it is asked once."""
+    await script.arrive()
     known = script.recall(place)
     if known is not None:
         return bool(known.result)

@@ -113,6 +113,20 @@ class Script:
         """Return the branch of a task that the handler has started."""
         return self._branches[task]
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the code goes on and on although the run is being left: it never ends by itself."""
+        return self._minder.stuck
+
+    def when_stuck(self, tell: Callable[[], object]) -> None:
+        """Have somebody told when the code turns out to go on and on."""
+        self._minder.on_stuck = tell
+
+    async def arrive(self) -> None:
+        """Come to a part of the run; code that swallows being sent away is held here in the end."""
+        if self._over or self.waits is not None or self.drift is not None:
+            await self._minder.refuse()
+
     def recall(self, place: Place) -> Step | None:
         """Return what the journal has of a part; None where it is to be done now.
 

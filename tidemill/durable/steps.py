@@ -103,6 +103,7 @@ class OneStep:
 
     async def find(self) -> records.Step | None:
         """Return what the journal has of the step; None when it is to be executed now."""
+        await self._script.arrive()
         known = self._script.recall(self._place)
         if known is None:
             await self._script.begin(self._place)

@@ -57,6 +57,7 @@ class Approval(Generic[T]):
 
 async def sleep(script: Script, place: Place, duration: float | None, until: datetime | None) -> None:
     """Wait for a moment, which is fixed when the code asks for the first time."""
+    await script.arrive()
     if script.recall(place) is not None:
         return
     known = script.state.waits.get(place.key)
@@ -105,6 +106,7 @@ class Mailbox:
 
     async def opened(self) -> Wait | None:
         """Return the wait with its moment fixed; None where its time was over before."""
+        await self._script.arrive()
         step = self._script.recall(self._place)
         if step is not None:
             return None
@@ -152,6 +154,7 @@ async def signal(script: Script, place: Place, name: str, model: type[T], timeou
 
 async def _number(script: Script, place: Place, box: str, timeout: float) -> int | None:
     """Return which signal this wait gets, and got whenever it was executed; None where it got none."""
+    await script.arrive()
     known = script.recall(place)
     if known is not None and known.outcome == "timed_out":
         return None

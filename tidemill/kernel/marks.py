@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -11,10 +11,12 @@ import orjson
 
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.protocol.closer import Mark
-from tidemill.kernel.protocol.records import End
+from tidemill.kernel.protocol.records import Created, End, Record
 
 END_HEADER: Final = "Tidemill-End"
 """Header of end records: a sweep reads no bodies."""
+EXPIRES_HEADER: Final = "Tidemill-Expires"
+"""Header of the first records of runs with a time to live: the last moment at which they may begin."""
 
 
 _FACTS: Final = frozenset(field.name for field in fields(Mark))
@@ -26,6 +28,23 @@ def end_header(end: End) -> str:
         name: getattr(end, name) for name in ("task", "event_seq", "keyed", "lasting", "blobs", "parent")
     }
     return orjson.dumps({name: value for name, value in facts.items() if value}).decode()
+
+
+def record_headers(record: Record) -> dict[str, str] | None:
+    """Return what a sweep has to know of a record without reading it, None where that is nothing."""
+    if isinstance(record, End):
+        return {END_HEADER: end_header(record)}
+    if isinstance(record, Created) and record.expires_at is not None:
+        return {EXPIRES_HEADER: repr(record.expires_at)}
+    return None
+
+
+def expires_at(headers: Mapping[str, str]) -> float | None:
+    """Return the last moment at which a run may begin whose first record is its last, None without one."""
+    try:
+        return float(headers[EXPIRES_HEADER])
+    except (KeyError, ValueError):
+        return None
 
 
 def read_header(run: str, seq: int, at: float, header: str) -> Mark:

@@ -133,7 +133,12 @@ class Performance:
         else:
             self._done = loop.run_in_executor(None, surroundings.run, call.invoke)
         timeout = self._task.definition.timeout
-        await asyncio.wait({self._done}, timeout=timeout)
+        given_up = loop.create_future()
+        if script is not None:
+            script.when_stuck(lambda: given_up.set_result(None))
+        await asyncio.wait({self._done, given_up}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if given_up.done() and not self._done.done():
+            return None
         if not self._done.done():
             self._done.cancel()
             await asyncio.wait({self._done})

@@ -108,6 +108,7 @@ async def test_an_approval_is_decided_once_by_who_is_asked(house: House, run: st
     [answer] = shown["answers"]
     assert (answer["by"], answer["approved"], answer["comment"]) == ("ann", True, "go")
     assert (shown["status"], shown["kind"]) == ("approved", "approval")
+    assert (shown["approvers"], shown["quorum"]) == (["ann", "bob"], 1)
     assert (await house.ask("tokens")).json() == {"tokens": []}
 
 

@@ -16,8 +16,10 @@ from tests.kernel.protocol.script import (
     journal,
     play,
 )
+from tidemill.kernel.protocol.conclusions import EXPIRED
 from tidemill.kernel.protocol.operations import (
     Append,
+    Bury,
     Exhume,
     ReadLeader,
     Schedule,
@@ -25,7 +27,18 @@ from tidemill.kernel.protocol.operations import (
     TicketOutstanding,
     TimerPending,
 )
-from tidemill.kernel.protocol.records import Item, News, Orphaned, Record, Reopened, Suspend, Wait
+from tidemill.kernel.protocol.records import (
+    End,
+    Entry,
+    Item,
+    News,
+    Orphaned,
+    Record,
+    Reopened,
+    Suspend,
+    Wait,
+)
+from tidemill.kernel.protocol.state import fold
 from tidemill.kernel.protocol.sweeper import Sweep, sweep
 
 LATER = replace(CREATED, start_at=5000.0)
@@ -109,3 +122,35 @@ def test_an_owner_without_a_ticket_loses_the_run() -> None:
 def test_an_owner_that_was_only_slow_keeps_it() -> None:
     refused = (Append(RUN, ORPHANED, 2), None)
     assert swept((CREATED, CLAIM), (timer(1), False), (TICKET, False), refused) is Sweep.NOTHING
+
+
+SHORT = replace(CREATED, expires_at=1050.0)
+LATE_END = End(rid="sweep", outcome="expired", fault=EXPIRED, task=TASK, lasting=True, records=(1,))
+
+
+def test_a_run_that_nobody_has_begun_in_time_is_ended_behind_its_ticket() -> None:
+    state = fold([Entry(1, SHORT, 1000.0), Entry(2, LATE_END)])
+    letter = Bury(RUN, 2, state)
+    found = swept((SHORT,), (TICKET, True), (Append(RUN, LATE_END, 1), 2), (letter, None), now=1051.0)
+    assert found is Sweep.END
+    ticket = SendTicket(RUN, TASK, 1, "start", SHORT, once=True)
+    sent = ((TICKET, False), (ticket, None), (Append(RUN, LATE_END, 1), 2), (letter, None))
+    assert swept((SHORT,), *sent, now=1051.0) is Sweep.END
+
+
+def test_who_has_begun_it_meanwhile_decides() -> None:
+    assert swept((SHORT,), (TICKET, True), (Append(RUN, LATE_END, 1), None), now=1051.0) is Sweep.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("records", "now"),
+    [
+        ((SHORT,), 1049.0),
+        ((SHORT, CLAIM), 1055.0),
+        ((SHORT, CLAIM, SUSPEND), 1055.0),
+        ((CREATED,), 1055.0),
+    ],
+    ids=["in time", "begun", "waiting", "no time to live"],
+)
+def test_a_time_to_live_is_for_runs_that_have_not_begun(records: tuple[Record, ...], now: float) -> None:
+    assert swept(records, now=now) is Sweep.NOTHING

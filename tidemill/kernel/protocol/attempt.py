@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tidemill.kernel.protocol.conclusions import (
+    EXPIRED,
     Cancelled,
     Conclusion,
     Failed,
@@ -153,8 +154,7 @@ def execute(session: Session) -> Procedure[Conclusion]:
         # A start whose worker died counts from its own time: what was too late then still is.
         began: float = state.started_at or (yield Clock())
         if began > expires_at:
-            fault = Fault("Expired", "it didn't start before its time to live had passed")
-            return Failed(fault, "expired", final=True)
+            return Failed(EXPIRED, "expired", final=True)
     deadline = policy.deadline(state)
     if deadline is not None and max((yield Clock()), state.passed) >= deadline:
         sentence = f"it took longer than its max_duration of {policy.max_duration:g} s"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tidemill.kernel.backoff import delay
 from tidemill.kernel.protocol.records import BURIED, End, Fault, Outcome, Reason, Released, Suspend, Wait
 from tidemill.kernel.protocol.state import State
+
+EXPIRED: Final = Fault("Expired", "it didn't start before its time to live had passed")
+"""Why a run ends that comes too late."""
 
 
 @dataclass(frozen=True, slots=True)

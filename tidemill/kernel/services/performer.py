@@ -18,7 +18,7 @@ from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.journal import Journal
 from tidemill.kernel.jetstream.records import delete, next_from_leader, scan_leader
 from tidemill.kernel.letters import letter, open_letter
-from tidemill.kernel.marks import END_HEADER, end_header, mark_of
+from tidemill.kernel.marks import mark_of, record_headers
 from tidemill.kernel.protocol import operations as op
 from tidemill.kernel.protocol import ticket_body
 from tidemill.kernel.protocol.closer import Mark
@@ -196,10 +196,9 @@ class Performer:
 
     async def _append(self, operation: op.Append) -> int | None:
         record = operation.record
-        headers = {END_HEADER: end_header(record)} if isinstance(record, End) else None
         try:
             seq = await self.journal.append(
-                operation.run, encode(record), expect=operation.expect, headers=headers
+                operation.run, encode(record), expect=operation.expect, headers=record_headers(record)
             )
         except WrongSequenceError:
             return None

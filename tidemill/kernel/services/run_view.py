@@ -14,6 +14,14 @@ _MOST_ITEMS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableRun:
+    """A run whose journal this version can't read, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """A run as users see it."""
 

@@ -28,7 +28,7 @@ from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.mail import ANSWER_SECONDS, ask_mailman
 from tidemill.kernel.services.origins import Origin, Origins, input_of, origin_of
 from tidemill.kernel.services.registry import Definitions
-from tidemill.kernel.services.run_view import RunView
+from tidemill.kernel.services.run_view import RunView, UnreadableRun
 from tidemill.kernel.signals import Kind, write_signal
 from tidemill.kernel.subjects import new_run, run_of_event, run_of_key
 from tidemill.kernel.trigger import TriggerRequest
@@ -152,8 +152,8 @@ class Runs:
             except PayloadError as error:
                 _log.warning("%s can't be listed: %s", entry.run, error.sentence)
 
-    async def unfinished(self) -> AsyncIterator[RunView]:
-        """Yield the runs that haven't ended, as many as there are."""
+    async def unfinished(self) -> AsyncIterator[RunView | UnreadableRun]:
+        """Yield the runs that haven't ended, as many as there are, and those whose journals can't be read."""
         found = [
             entry.run
             async for entry in self._broker.journal.runs(headers_only=True)
@@ -165,7 +165,7 @@ class Runs:
             except NotFoundError:
                 continue  # it was closed between the two looks
             except PayloadError as error:
-                _log.warning("%s can't be read: %s", run, error.sentence)
+                yield UnreadableRun(run, error.sentence)
                 continue
             if not view.ended:
                 yield view

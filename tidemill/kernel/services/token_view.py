@@ -47,7 +47,7 @@ class TokenView:
     @property
     def approvers(self) -> tuple[str, ...]:
         """Who may answer; empty for everybody."""
-        return tuple((self.facts or {}).get("approvers") or ())
+        return tuple(self._asked("approvers", None) or ())
 
     @property
     def quorum(self) -> int:
@@ -67,6 +67,13 @@ class TokenView:
         """JSON Schema of the data that come with a yes; None for any."""
         schema: dict[str, Any] | None = (self.facts or {}).get("schema")
         return schema
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What was asked for, as every answer keeps it: the directory forgets what is decided."""
+        found = {name: (self.facts or {}).get(name) for name in ("approvers", "asked_at", "until")}
+        given = {name: value for name, value in found.items() if value}
+        return {"kind": self.kind, "quorum": self.quorum, **given}
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -101,12 +108,12 @@ class TokenView:
     @property
     def asked_at(self) -> float:
         """When it was asked for, in seconds since the epoch; 0 where that isn't known any more."""
-        return float((self.facts or {}).get("asked_at") or 0)
+        return float(self._asked("asked_at", None) or 0)
 
     @property
     def until(self) -> str | None:
         """When nobody waits for it any more."""
-        until = (self.facts or {}).get("until")
+        until = self._asked("until", None)
         return clock.rfc3339_at(until) if until is not None else None
 
     @property

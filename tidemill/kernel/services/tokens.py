@@ -100,7 +100,7 @@ class Tokens:
         if any(known.id == item.id for known in view.items):
             return _outcome(view, "done")
         check_decision(view, decision)
-        facts = {"comment": decision.comment, "data": decision.data, "kind": view.kind, "quorum": view.quorum}
+        facts = {"comment": decision.comment, "data": decision.data, **view.question}
         content = orjson.dumps(facts)
         answer = await bring(self._broker, view.run, item, content)
         if answer == "queued":
