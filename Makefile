@@ -10,19 +10,24 @@ COUNT := 2000000
 KILLS := 100
 SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
+JOBS := 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# The tests start hundreds of processes: without bytecode on the disk each would compile the product anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format model crashes writers hostile fuzz bench wheel lock clean
+.PHONY: help demo test check format model crashes writers properties hostile fuzz bench wheel lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.demo-stamp ## post real signed webhooks at a broker, gateway and worker, and explain each outcome
 	$(BIN)/python -m tidemill.cli.demo
 
-test: .venv/.dev-stamp ## run all tests, the broker's too; PYTEST_ARGS="-k name" picks some
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: .venv/.dev-stamp ## run all tests, the broker's too, JOBS=2 at a time; PYTEST_ARGS="-k name" picks some
+	$(PYTEST) $(PYTEST_ARGS)
 
 check: .venv/.dev-stamp ## lint, formatting, types and floors
 	$(BIN)/ruff check .
@@ -43,6 +48,9 @@ crashes: .venv/.dev-stamp ## kill two hundred workers of durable runs at random 
 
 writers: .venv/.dev-stamp ## kill the history's writer KILLS=100 times while runs finish, on both databases; minutes
 	$(BIN)/python -m pytest tests/consumers/test_history_crashes.py --kills $(KILLS) --timeout 3600
+
+properties: .venv/.dev-stamp ## ask every property for 2,000 examples, others each time; minutes
+	$(PYTEST) -m hypothesis --hypothesis-profile thorough --timeout 1800 $(PYTEST_ARGS)
 
 hostile: .venv/.dev-stamp ## judge two million hostile requests, chosen by Hypothesis; COUNT=20000 for fewer
 	$(BIN)/python -m tests.gateway.recipes.hostile_run --count $(COUNT)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tidemill.kernel.jetstream import guard
 from tidemill.kernel.jetstream.bus import Bus
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _START_LIMIT = 10.0
+# Loaded machines are slow, which is no fault of what is tested.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=2000)
+if settings.get_current_profile_name() == "default":  # in CI it is Hypothesis's own, the same each time
+    settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
