@@ -132,7 +132,9 @@ def test_bars_of_a_waterfall_stay_in_it(given_: list[tuple[float, float | None, 
         Span(kind=kind, name="x", started_at=begin, ended_at=end, status="done")
         for begin, end, kind in given_
     ]
-    for bar in time_bars(detail(*spans), now=400.0):
+    bars = time_bars(detail(*spans), now=400.0)
+    assert len(bars) == len(spans)
+    for bar in bars:
         assert bar.x >= 0
         assert bar.width > 0
         assert bar.x + bar.width <= SCALE + 0.2

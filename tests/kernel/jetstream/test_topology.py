@@ -36,6 +36,20 @@ async def test_concurrent_callers_agree(bus: Bus) -> None:
     assert await diff(bus, topology) == []
 
 
+@pytest.mark.parametrize(
+    ("window", "events_age", "expected"), [(7200.0, 604800.0, 7200), (7200.0, 60.0, 60), (7200.0, 0.0, 7200)]
+)
+async def test_events_and_quarantine_recognise_a_delivery_for_the_whole_window(
+    bus: Bus, window: float, events_age: float, expected: int
+) -> None:
+    """Unless an event isn't kept as long: the broker takes no window that is longer."""
+    limits = TopologyLimits(events_max_age=events_age, duplicate_window=window)
+    await apply(bus, wanted(bus.names, limits))
+    for name, seconds in (("EVENTS", expected), ("QUARANTINE", 7200)):
+        config = (await bus.api(f"STREAM.INFO.{bus.names.stream(name)}"))["config"]
+        assert config["duplicate_window"] == seconds * 10**9
+
+
 async def test_an_upgrade_says_what_it_changes(bus: Bus) -> None:
     await apply(bus, wanted(bus.names))
     newer = wanted(bus.names, TopologyLimits(events_max_bytes=1 << 30, records_max_age=3600))
