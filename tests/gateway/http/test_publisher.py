@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -16,6 +16,7 @@ from gateway.verdict import Quarantined, Reason
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT
+from tidemill.kernel.jetstream.bus import Stored
 from tidemill.kernel.subjects import Names
 
 if TYPE_CHECKING:
@@ -42,6 +43,30 @@ async def test_a_wrapped_body_travels_as_far_as_its_data_fits_a_message(  # noqa
         assert (len(shown["data"]["zen"]), shown["size"]) == (size, len(form))
     else:
         assert (await house.ask("quarantine/form")).json()["reason"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize("size", [2, INLINE_LIMIT + 1])
+async def test_whatever_is_stored_carries_its_delivery_key_as_message_id(size: int) -> None:
+    """By which the broker knows a delivery that comes again."""
+    sent: list[tuple[str, str]] = []
+
+    class Bus:
+        names, max_payload = Names("t"), 2**20
+
+        async def publish(self, subject: str, _: bytes, **given: Any) -> Stored:
+            sent.append((subject.split(".")[1], given["headers"]["Nats-Msg-Id"]))
+            return Stored("EVENTS", 1, duplicate=False)
+
+    class Blobs:
+        async def put(self, *_: object, **__: object) -> str:
+            return "blob"
+
+    store = publisher.Publisher(Bus(), Blobs(), events_age=1, quarantine_age=1)  # type: ignore[arg-type] # fakes
+    envelope = Envelope(id="1", source="s", type="s.t", deliverykey="the key", raw=b"x" * size)
+    await store.accept(envelope)
+    await store.accept(envelope, awaited=True)
+    await store.quarantine(envelope, Reason("not_json", "x"))
+    assert sent == [("events", "the key"), ("events", "the key"), ("quarantine", "the key")]
 
 
 async def test_one_deadline_holds_for_all_that_a_large_body_takes(monkeypatch: pytest.MonkeyPatch) -> None:
