@@ -11,7 +11,7 @@ KILLS := 100
 SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
 JOBS := 2
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The tests start hundreds of processes: without bytecode on the disk each would compile the product anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -31,7 +31,7 @@ if settings.get_current_profile_name() == "default":  # in CI it is Hypothesis's
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let more be killed, and asked, than CI has the time for."""
-    parser.addoption("--kills", default="12", help="how many workers a crash test of durable runs kills")
+    parser.addoption("--kills", default="8", help="how many workers a crash test of durable runs kills")
     parser.addoption("--api-examples", default="12", help="how many requests are made up for an operation")
 
 
