@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
 import shutil
 import time
 import uuid
@@ -149,10 +148,7 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
     (folder / "tasks.py").write_text(TASKS)
     dev = Service(("dev", "tasks.py", "--port", "0", "--no-reload"), folder)
     try:
-        control = dev.wait_for(r"control API  (http://\S+)/api/v1")[1]
-        public = re.sub(
-            r"/webhooks.*", "", next(line for line in dev.lines if "webhooks" in line).split()[-1]
-        )
+        control, public = dev.addresses()
         with httpx.Client(base_url=control, timeout=20) as client:
             running = Harbour(control, public, client)
             running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 7)

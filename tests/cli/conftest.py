@@ -175,6 +175,14 @@ class Service:
             if found := re.search(pattern, line):
                 return found
 
+    def addresses(self) -> tuple[str, str]:
+        """Wait until a `tidemill dev` is ready; return the URLs of its control and its public listener."""
+        control = self.wait_for(r"control API  (http://\S+)/api/v1")[1]
+        if not any(" serves " in line for line in self.lines):
+            self.wait_for(" serves ")
+        (shown,) = [found for line in self.lines if (found := re.search(r"(http://\S+)/webhooks", line))][:1]
+        return control, shown[1]
+
     def end(self, number: signal.Signals | None = signal.SIGTERM) -> int:
         """Send a signal, wait for the end and return the exit code; what is left to read is kept."""
         if number is not None and self.process.poll() is None:
@@ -266,8 +274,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
     folder = _write(tmp_path_factory.mktemp("mill"))
     dev = Service(("dev", "tasks.py", "--port", "0", "--no-reload"), folder)
     try:
-        control = dev.wait_for(r"control API  (http://\S+)/api/v1")[1]
-        public = dev.wait_for(r"--to (http://\S+)")[1]
+        control, public = dev.addresses()
         yield Mill(folder, public, control)
     finally:
         assert dev.end() == 0, "\n".join(dev.lines)

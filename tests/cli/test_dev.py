@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import until_seen
 from tidemill.cli.development import watched
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def test_what_dies_is_started_again_on_the_same_ports(service: Start, call: Call
     ]
     os.kill(gateway, signal.SIGKILL)
     dev.wait_for("gateway ended with exit code 137: it is started again in")
-    deadline = time.monotonic() + 20
-    while call("send", "github", "push", "--to", public).code != 0:
-        assert time.monotonic() < deadline, "the gateway didn't come back on its port"
+    until_seen(lambda: call("send", "github", "push", "--to", public).code == 0)  # it is back on its port
 
 
 def _command(pid: int) -> list[str]:

@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from tests.cli.conftest import Mill, Service
+from tests.patience import until_seen
 
 HERE: Final = Path(__file__).parent
 KEY: Final = "a key for events"
@@ -88,9 +89,7 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
     (folder / "tasks.py").write_text(TASKS)
     dev = Service(("dev", "tasks.py", "--port", "0", "--no-reload"), folder)
     try:
-        control = dev.wait_for(r"control API  (http://\S+)/api/v1")[1]
-        shown = next(line for line in dev.lines if "webhooks" in line)
-        public = shown.split()[-1].partition("/webhooks")[0]
+        control, public = dev.addresses()
         running = Mill(folder, public, control)
         _fill(running)
         yield running
@@ -125,14 +124,13 @@ def _fill(mill: Mill) -> None:
 
 
 def _ids(control: httpx.Client, path: str, name: str, least: int) -> list[str]:
-    deadline = time.monotonic() + 20
-    while True:
+    def look() -> list[str] | None:
         found: dict[str, Any] = control.get(f"/api/v1/{path}").raise_for_status().json()
         ids = [str(one[name]) for one in found[path]]
-        if len(ids) >= least:
-            return ids
-        assert time.monotonic() < deadline, f"{path}: {ids}"
-        time.sleep(0.05)
+        return ids if len(ids) >= least else None
+
+    seen: list[str] = until_seen(look)
+    return seen
 
 
 @pytest.mark.integration
