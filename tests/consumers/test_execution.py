@@ -254,7 +254,7 @@ async def test_a_timeout_of_a_thread_is_final_and_the_thread_lingers(tools: Tool
     await asyncio.sleep(0.05)
     assert not lingering.done()
     release.set()
-    await asyncio.wait_for(lingering, 5)
+    await asyncio.wait_for(lingering, 20)
 
 
 async def test_a_timeout_counts_from_the_threads_beginning_and_a_waiting_call_can_be_taken_back(
@@ -272,9 +272,9 @@ async def test_a_timeout_counts_from_the_threads_beginning_and_a_waiting_call_ca
     await asyncio.sleep(0.15)
     assert not any(each.done() for each in concluding)
     first.stop(Interrupted())
-    assert await asyncio.wait_for(concluding[0], 5) == Interrupted()
+    assert await asyncio.wait_for(concluding[0], 20) == Interrupted()
     release.set()
-    assert isinstance(await asyncio.wait_for(concluding[1], 5), Completed)
+    assert isinstance(await asyncio.wait_for(concluding[1], 20), Completed)
     assert blocker.result(5)
     assert calls == ["main"]
 

@@ -361,4 +361,4 @@ async def test_closer_and_sweeper_stop_when_they_are_told(mill: Mill) -> None:
     await asyncio.sleep(0.2)
     assert not any(each.done() for each in running)
     await asyncio.gather(*(part.stop() for part in parts))
-    await asyncio.wait_for(asyncio.gather(*running), 5)
+    await asyncio.wait_for(asyncio.gather(*running), 20)

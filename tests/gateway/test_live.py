@@ -101,7 +101,7 @@ async def test_no_more_listen_than_may(desk: Desk, monkeypatch: pytest.MonkeyPat
 async def test_a_gateway_that_stops_lets_its_listeners_go(
     query: str, broker: BrokerProcess, names: Names, settings_of: Callable[..., Settings]
 ) -> None:
-    async with asyncio.timeout(8), open_desk(settings_of(broker.url, names)) as desk:
+    async with asyncio.timeout(20), open_desk(settings_of(broker.url, names)) as desk:
         listening = contextlib.aclosing(events(desk, query))
         stream = await listening.__aenter__()
         await anext(stream)

@@ -129,7 +129,7 @@ async def test_who_came_before_it_opened_neither_closes_nor_prolongs_it_by_faili
     clock.now += 9
     breaker.leave(tried=early, worked=False)
     clock.now += 1
-    assert await asyncio.wait_for(breaker.enter(), 5)
+    assert await asyncio.wait_for(breaker.enter(), 20)
 
 
 async def test_a_pace_is_even(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ async def test_a_body_that_trickles_is_ended(
     await connection.send(http_request(PATH, headers={"content-length": "50"}) + b"{")
     assert (await connection.reply()).status == 408
     assert await connection.at_end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not site.metrics.requests["github", "disconnected"]:  # noqa: ASYNC110 - a counter has no event
             await asyncio.sleep(0.005)
 

@@ -254,7 +254,7 @@ async def test_a_client_that_reads_slowly_slows_the_stream_down_and_one_that_goe
     assert (len(socket.sent), made) == (4, 4)
     socket.left.set()
     socket.room.release()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await serving
     assert made <= 6
 
@@ -271,7 +271,7 @@ async def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
             closed.set()
 
     socket = Socket(2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await Lines(numbers())({}, socket.receive, socket.send)  # type: ignore[arg-type] # fakes
     assert closed.is_set()
     assert len(socket.sent) == 2

@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_in_the_middle_is_counted_and_nothing_else(
     connection = await connect(site.address)
     await connection.send(http_request(PATH, headers={"content-length": "1000"}) + b"x" * 10)
     await connection.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not site.metrics.requests["github", "disconnected"]:  # noqa: ASYNC110 - a counter has no event
             await asyncio.sleep(0.005)
     assert not caplog.records

@@ -35,7 +35,7 @@ class Bus:
 
 async def run_through(recorder: Recorder, bus: Bus) -> None:
     task = asyncio.create_task(recorder.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while recorder._queue.qsize() or not bus.idle:  # noqa: ASYNC110 - the queue tells nobody that it is empty
             await asyncio.sleep(0)
     task.cancel()

@@ -70,7 +70,7 @@ async def test_what_fails_is_tried_until_it_goes(
             await spool.take([make(name)], "c")
         pond.error, pond.broken = error, "4"
         async with draining(spool, pond) as drain:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while drain.drained < 3:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.005)
             assert spool.records == 3

@@ -58,5 +58,5 @@ async def test_a_watch_hints_at_every_write(bucket: Bucket) -> None:
     watching = await bucket.watch(hints.put_nowait)
     await bucket.put("a.b", b"1")
     await bucket.delete("a.b")
-    assert [await asyncio.wait_for(hints.get(), 5) for _ in range(2)] == ["a.b", "a.b"]
+    assert [await asyncio.wait_for(hints.get(), 20) for _ in range(2)] == ["a.b", "a.b"]
     await watching.stop()

@@ -22,7 +22,7 @@ async def test_places_are_taken_given_back_and_awaited() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     budget.give_back()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
     assert budget.free == 1
 
 

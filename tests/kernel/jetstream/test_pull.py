@@ -111,14 +111,14 @@ async def test_a_delivery_tells_its_numbers(bus: Bus) -> None:
     stored = await bus.publish(bus.names.subject("work", "a"), b"body", headers={"Key": "value"})
     budget, arrived = Budget(4), asyncio.Queue[Delivery]()
     work.pull("a", budget, arrived.put_nowait)
-    first = await asyncio.wait_for(arrived.get(), 5)
+    first = await asyncio.wait_for(arrived.get(), 20)
     assert (first.subject, first.body) == (bus.names.subject("work", "a"), b"body")
     assert first.headers == {"Key": "value"}
     assert (first.stream_seq, first.attempt, first.consumer_seq, first.pending) == (stored.seq, 1, 1, 0)
     assert 0 < first.stored_at < 4e9
     await first.nak()
     budget.give_back()
-    second = await asyncio.wait_for(arrived.get(), 5)
+    second = await asyncio.wait_for(arrived.get(), 20)
     assert (second.stream_seq, second.attempt, second.consumer_seq) == (stored.seq, 2, 2)
     await second.progress()
     await second.term("no such thing")
@@ -134,10 +134,10 @@ async def test_a_delayed_nak_comes_back_later(bus: Bus) -> None:
     budget, arrived = Budget(4), asyncio.Queue[Delivery]()
     work.pull("a", budget, arrived.put_nowait)
     loop = asyncio.get_running_loop()
-    await (await asyncio.wait_for(arrived.get(), 5)).nak(0.3)
+    await (await asyncio.wait_for(arrived.get(), 20)).nak(0.3)
     naked = loop.time()
     budget.give_back()
-    again = await asyncio.wait_for(arrived.get(), 5)
+    again = await asyncio.wait_for(arrived.get(), 20)
     assert again.attempt == 2
     assert loop.time() - naked > 0.25
     await again.ack()
@@ -153,13 +153,13 @@ async def test_a_busy_consumer_leaves_a_place_to_a_quiet_one(bus: Bus) -> None:
     work.pull("quiet", budget, quiet.put_nowait)
     work.pull("busy", budget, busy.put_nowait)
     for _ in range(9):  # nobody gives back: busy takes all but the one place that is kept
-        await asyncio.wait_for(busy.get(), 5)
+        await asyncio.wait_for(busy.get(), 20)
     await work.fill("quiet", 1)
-    assert (await asyncio.wait_for(quiet.get(), 5)).body == b"0"
+    assert (await asyncio.wait_for(quiet.get(), 20)).body == b"0"
     assert busy.empty()
     assert budget.free == 0
     budget.give_back(9)
-    await asyncio.wait_for(busy.get(), 5)
+    await asyncio.wait_for(busy.get(), 20)
     await work.stop()
 
 
@@ -173,7 +173,7 @@ async def test_with_one_place_all_take_turns(bus: Bus) -> None:
         work.pull(consumer, budget, arrived.put_nowait)
     order = []
     for _ in range(60):
-        delivery = await asyncio.wait_for(arrived.get(), 5)
+        delivery = await asyncio.wait_for(arrived.get(), 20)
         assert arrived.empty()
         order.append(delivery.subject.rpartition(".")[2])
         await delivery.ack()
@@ -195,7 +195,7 @@ async def test_idle_pullers_hold_few_places(bus: Bus) -> None:
     assert budget.free >= 70
     await work.fill("c3", 75)
     for _ in range(75):
-        await asyncio.wait_for(arrived.get(), 2)
+        await asyncio.wait_for(arrived.get(), 20)
     await work.stop()
 
 
@@ -216,7 +216,7 @@ async def test_the_lost_answer_of_a_request_gives_its_places_back(
 
     monkeypatch.setattr(bus, "send", drops_the_first_request)
     work.pull("a", budget, arrived.put_nowait, expires=0.2)
-    await asyncio.wait_for(dropped.wait(), 5)
+    await asyncio.wait_for(dropped.wait(), 20)
     await work.fill("a", 1)
     await (await asyncio.wait_for(arrived.get(), 10)).ack()
     budget.give_back()
@@ -268,7 +268,7 @@ async def test_a_missing_consumer_is_reported_and_found_when_it_comes(bus: Bus) 
         missing.set()
 
     work.pull("a", budget, arrived.put_nowait, on_missing=report)
-    await asyncio.wait_for(missing.wait(), 5)
+    await asyncio.wait_for(missing.wait(), 20)
     assert free == [4]
     await work.consumer("a")
     await work.fill("a", 1)

@@ -53,7 +53,7 @@ def _view(bucket: FakeBucket) -> Definitions:
 
 
 async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event
             await asyncio.sleep(0.005)
 

@@ -76,11 +76,11 @@ async def test_another_gateway_hears_of_it(bucket: Bucket) -> None:
     following = asyncio.create_task(other.follow())
     try:
         await mine.learn("my source", FIRST, "c")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while other.secrets("my source") != (FIRST,):  # noqa: ASYNC110 - the view has no event
                 await asyncio.sleep(0.01)
         await mine.forget("my source")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while other.secrets("my source"):  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.01)
     finally:

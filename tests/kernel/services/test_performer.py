@@ -163,7 +163,7 @@ async def test_hints_reach_their_worker(performer: Performer) -> None:
         performer.names.subject("hints", "w1"), lambda message: heard.put_nowait(message.body)
     )
     await performer.perform(op.Hint(RUN, "w1"))
-    assert await asyncio.wait_for(heard.get(), 5) == RUN.encode()
+    assert await asyncio.wait_for(heard.get(), 20) == RUN.encode()
     await hints.stop()
 
 

@@ -52,7 +52,7 @@ async def test_it_tells_what_waits_executes_and_sleeps(broker_of_test: Broker) -
     inbox = bus.new_inbox()
     await bus.subscribe(inbox, taken.put_nowait)
     await bus.send(pull, b'{"batch":1}', reply=inbox)
-    assert (await asyncio.wait_for(taken.get(), 5)).reply
+    assert (await asyncio.wait_for(taken.get(), 20)).reply
 
     pulse = await Pulses(broker_of_test).take()
     mail, deploy = pulse.queues
