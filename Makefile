@@ -10,7 +10,7 @@ COUNT := 2000000
 KILLS := 100
 SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
-JOBS := 2
+JOBS := 0
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The tests start hundreds of processes: without bytecode on the disk each would compile the product anew.
