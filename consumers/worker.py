@@ -32,10 +32,11 @@ from tidemill.kernel.errors import BrokerError, SettingsError
 from tidemill.kernel.jetstream.bus import Bus, Message
 from tidemill.kernel.jetstream.pull import Budget, Puller
 from tidemill.kernel.jetstream.reconcile import SECOND
-from tidemill.kernel.jetstream.topology import ensure_task_consumer, has_task_consumer
+from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer, has_task_consumer, pause_consumer
 from tidemill.kernel.protocol.conclusions import Interrupted
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.overrides import NOTHING_DECIDED, Override, Overrides, enforce
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.run_logs import RunLogsSettings
@@ -181,13 +182,21 @@ class Worker:
             in_force = await registry.publish(self._broker.tasks, task.definition, force=self._republish)
             if in_force.fingerprint != task.definition.fingerprint:
                 _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
-            await self._serve(task, in_force.concurrency)
+            await self._serve_as_decided(task, in_force.concurrency)
             await self._serve_hooks(task)
 
-    async def _serve(self, task: AnyTask, limit: int | None) -> None:
+    async def _serve_as_decided(self, task: AnyTask, limit: int | None) -> None:
+        overrides = Overrides(self._broker)
+        override = await overrides.of(task.id)
+        await self._serve(task, limit, override)
+        # Who decides looks for consumers afterwards: one of both sees what the other has done.
+        if (later := await overrides.of(task.id)) != override:
+            await enforce(self._broker, _names(task), later, limit=limit)
+
+    async def _serve(self, task: AnyTask, limit: int | None, override: Override = NOTHING_DECIDED) -> None:
         desk = Desk(task, self._shared)
         for name in _names(task):
-            await self._ensure_consumer(name, limit)
+            await self._ensure_consumer(name, limit, override)
             self._pullers.append(self._puller(name, task, desk))
 
     async def _serve_hooks(self, task: AnyTask) -> None:
@@ -196,9 +205,16 @@ class Worker:
         if task.definition.hooks or await has_task_consumer(self._broker.bus, hooks.id):
             await self._serve(hooks, None)
 
-    async def _ensure_consumer(self, name: str, limit: int | None) -> None:
-        bus, lease = self._broker.bus, self._settings.lease
-        change = await ensure_task_consumer(bus, name, limit=limit, ack_wait=lease)
+    async def _ensure_consumer(
+        self, name: str, limit: int | None, override: Override = NOTHING_DECIDED
+    ) -> None:
+        """Make sure that a task's consumer is there; what an operator has decided stands above the code."""
+        bus, lease, paused = self._broker.bus, self._settings.lease, override.paused
+        wanted = override.limit or limit
+        change = await ensure_task_consumer(bus, name, limit=wanted, ack_wait=lease, paused=paused)
+        if paused:
+            await pause_consumer(bus, name, paused=True)
+            _log.warning("%s is paused %s: nothing of it is executed", name, override.told())
         if change is not None:
             _log.info("%s", change)
         # A consumer keeps the lease that it was created with, which may be shorter than the settings' now.
@@ -223,10 +239,11 @@ class Worker:
 
     async def _restore_consumer(self, name: str, task: AnyTask) -> None:
         try:
-            limit = None
+            limit, override = None, NOTHING_DECIDED
             if task in self._tasks:
                 limit = (await registry.publish(self._broker.tasks, task.definition)).concurrency
-            await self._ensure_consumer(name, limit)
+                override = await Overrides(self._broker).of(task.id)
+            await self._ensure_consumer(name, limit, override)
         except BrokerError as error:
             _log.warning("the consumer of %s wasn't restored: %s", name, error.sentence)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.access.changes import note
-from gateway.access.identity import visit_of
+from gateway.access.identity import name_of
 from gateway.api.run_query import query_of
 from tidemill.history.selecting import select_runs
 from tidemill.kernel.errors import BrokerError, HistoryError
@@ -123,9 +123,3 @@ async def selected(  # noqa: PLR0913, PLR0917 - what a selection is made of
     runs = [row.id for row in found.rows]
     selection = await actions.select(wanted, runs, where=where, complete=found.complete, reason=reason, by=by)
     return selection, found.rows
-
-
-def name_of(request: Request) -> str:
-    """Return who asks."""
-    visit = visit_of(request)
-    return visit.identity.name if visit is not None else ""

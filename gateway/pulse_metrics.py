@@ -58,13 +58,15 @@ class PulseCollector(Collector):
         executing = _by_task("tidemill_queue_executing", "Runs that workers have taken")
         limit = _by_task("tidemill_queue_limit", "Runs that may be taken at once")
         age = _by_task("tidemill_queue_age_seconds", "For how long the oldest waiting run has waited")
+        paused = _by_task("tidemill_queue_paused", "1 while an operator has paused the task")
         for queue in self._pulse.queues:
+            paused.add_metric((queue.task,), int(queue.paused))
             depth.add_metric((queue.task,), queue.waiting)
             executing.add_metric((queue.task,), queue.executing)
             age.add_metric((queue.task,), max(0.0, self._pulse.at - queue.since) if queue.since else 0.0)
             if queue.limit is not None:
                 limit.add_metric((queue.task,), queue.limit)
-        yield from (depth, executing, limit, age)
+        yield from (depth, executing, limit, age, paused)
 
     def _stores(self) -> Iterator[Metric]:
         messages = _by_stream("tidemill_stream_messages", "Messages in a stream")

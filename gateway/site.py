@@ -23,6 +23,7 @@ from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
 from gateway.api.schedules import SchedulesApi
+from gateway.api.task_control import TaskControlApi
 from gateway.api.waits import WaitsApi
 from gateway.bulk_desk import BulkDesk
 from gateway.dashboard.assets import Assets
@@ -40,6 +41,7 @@ from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.overrides import Overrides
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
@@ -153,6 +155,7 @@ def _services(
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
         bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
         alerts=Alerts(broker.alerts),
+        overrides=Overrides(broker),
     )
 
 
@@ -162,6 +165,7 @@ def _api_routes(services: Services) -> list[Route]:
     events = Events(broker.bus, broker.blobs)
     return [
         *RunsApi(runs, definitions, broker.tasks).routes(),
+        *TaskControlApi(definitions, services.overrides).routes(),
         *EventsApi(events, services.quarantine, runs, definitions, reception.redaction.sources).routes(),
         *DryRunApi(services.dry_run, reception.redaction.sources).routes(),
         *RehearsalApi(reception.rehearsals).routes(),

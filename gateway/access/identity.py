@@ -92,3 +92,9 @@ def visit_of(request: HTTPConnection) -> Visit | None:
     """Return who makes a request, None for a stranger, who sees open routes only."""
     visit: Visit | None = request.scope.get(_VISIT)
     return visit
+
+
+def name_of(request: HTTPConnection) -> str:
+    """Return the name of who makes a request, empty for a stranger."""
+    visit = visit_of(request)
+    return visit.identity.name if visit is not None else ""

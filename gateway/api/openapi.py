@@ -147,6 +147,14 @@ def control_document() -> Schema:
             "get": operation("Show a task", path=["task"]),
             "delete": operation("Forget a task that no worker serves", path=["task"]),
         },
+        "/api/v1/overrides": {"get": operation("List what operators have decided about tasks")},
+        "/api/v1/tasks/{task}/pause": {
+            "post": operation("Let none of a task's runs start or go on", path=["task"], body=shapes.REASON)
+        },
+        "/api/v1/tasks/{task}/resume": {"post": operation("Let a task's runs go on", path=["task"])},
+        "/api/v1/tasks/{task}/limit": {
+            "post": operation("Let so many runs of a task execute at once", path=["task"], body=shapes.LIMIT)
+        },
         "/api/v1/tasks/{task}/trigger": {
             "post": operation(
                 "Start a run",

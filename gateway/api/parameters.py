@@ -104,7 +104,9 @@ def only(document: dict[str, Any], *known: str) -> None:
     """
     for name in document:
         if name not in known:
-            raise PayloadError(f"{name}: there is no such member", hint=f"there are {', '.join(known)}")
+            raise PayloadError(
+                f"{name}: there is no such member", hint=f"there are {', '.join(known) or 'none'}"
+            )
 
 
 def text_of(document: dict[str, Any], name: str) -> str:

@@ -81,7 +81,7 @@ class RunsApi:
 
     async def show_run(self, request: Request) -> Response:
         """One run, with what happened to it."""
-        return JSONResponse((await self.runs.get(run_id(request))).details())
+        return JSONResponse((await self.runs.explained(run_id(request))).details())
 
     async def cancel(self, request: Request) -> Response:
         """Ask for a run's end."""

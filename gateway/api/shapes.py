@@ -13,6 +13,7 @@ from gateway.live import LIFETIME, STREAMS
 from tidemill.kernel.clock import LONGEST, PART
 from tidemill.kernel.services.alerts import LONGEST_SILENCE
 from tidemill.kernel.services.bulk import VERBS
+from tidemill.kernel.services.overrides import MOST
 from tidemill.kernel.subjects import RUN_ID
 
 Schema = dict[str, Any]
@@ -197,6 +198,19 @@ BULK: Final[Schema] = {
             "additionalProperties": {"type": "string", "maxLength": 500},
         },
         "reason": {"type": "string", "maxLength": MAX_TEXT},
+    },
+}
+LIMIT: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["limit"],
+    "properties": {
+        "limit": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": MOST,
+            "description": "null for what the task's code says",
+        }
     },
 }
 MARK: Final[Schema] = {

@@ -13,7 +13,7 @@ from tidemill.history.waterfall import waterfall
 from tidemill.kernel.errors import BrokerUnavailableError, HistoryError, NotFoundError, TidemillError
 from tidemill.kernel.protocol.records import Entry, decode
 from tidemill.kernel.protocol.state import fold
-from tidemill.kernel.services.why import why
+from tidemill.kernel.services.why import could_go_on, why
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -90,7 +90,8 @@ async def _by_journal(services: Services, run_id: str) -> tuple[RunDetail | None
     if not stored or (detail := detail_from_journal(run_id, stored)) is None:
         return None, ""
     state = fold(tuple(Entry(entry.seq, decode(entry.body), entry.at) for entry in stored))
-    return detail, why(run_id, state)
+    override = await services.overrides.of(state.task) if could_go_on(state) else None
+    return detail, why(run_id, state, override)
 
 
 async def _tokens(services: Services, run_id: str) -> tuple[TokenView, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.dead import DeadLetters
     from tidemill.kernel.services.dry_run import DryRun
+    from tidemill.kernel.services.overrides import Overrides
     from tidemill.kernel.services.pulse import Pulses
     from tidemill.kernel.services.quarantine import Quarantine
     from tidemill.kernel.services.registry import Definitions
@@ -45,3 +46,4 @@ class Services:
     dry_run: DryRun
     bulk: BulkDesk
     alerts: Alerts
+    overrides: Overrides

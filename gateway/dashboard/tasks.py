@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway.dashboard.services import Services
+    from tidemill.kernel.services.overrides import Override
     from tidemill.kernel.services.pulse import Queue
 
 PATH: Final = "/tasks"
@@ -27,13 +28,17 @@ _RECENT: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One task of the list; `workers` serve it, `totals` counts its runs by status."""
+    """One task of the list; `workers` serve it, `totals` counts its runs by status.
+
+    `override` is what an operator has decided about it.
+    """
 
     id: str
     definition: Any
     queue: Queue | None
     totals: dict[str, int]
     workers: int
+    override: Override | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,11 @@ class Tasks:
     async def list_tasks(self, request: Request) -> Response:
         """All tasks with their queues."""
         services = self.services
-        _, pulse, totals = await asyncio.gather(
-            services.definitions.refresh(), part(services.pulses.take()), part(services.history.totals())
+        _, pulse, totals, decided = await asyncio.gather(
+            services.definitions.refresh(),
+            part(services.pulses.take()),
+            part(services.history.totals()),
+            part(services.overrides.all()),
         )
         queues = {queue.task: queue for queue in pulse.content.queues} if pulse.content is not None else {}
         workers = pulse.content.workers if pulse.content is not None else ()
@@ -61,6 +69,7 @@ class Tasks:
                 definition=known.get(task),
                 queue=queues.get(task),
                 totals=(totals.content or {}).get(task, {}),
+                override=(decided.content or {}).get(task),
                 workers=sum(task in worker.get("tasks", ()) for worker in workers),
             )
             for task in sorted({*known, *queues})
@@ -81,8 +90,9 @@ class Tasks:
         services, task = self.services, request.path_params["task"]
         await services.definitions.refresh()
         definition = services.definitions.find(task)
-        pulse, totals, holders, recent = await asyncio.gather(
+        pulse, decided, totals, holders, recent = await asyncio.gather(
             part(services.pulses.take()),
+            part(services.overrides.of(definition.id)),
             part(services.history.totals(task=definition.id)),
             find_runs(services, RunQuery(task=definition.id, statuses=("running",)), limit=_HOLDERS),
             find_runs(services, RunQuery(task=definition.id), limit=_RECENT),
@@ -96,6 +106,7 @@ class Tasks:
             active="tasks",
             live="/live?streams=JOURNAL",
             task=definition,
+            override=decided.content,
             queue=next((queue for queue in queues if queue.task == definition.id), None),
             workers=[worker for worker in workers if definition.id in worker.get("tasks", ())],
             pulse=pulse,

@@ -18,6 +18,7 @@ from gateway.dashboard.run_actions import RunActions
 from gateway.dashboard.run_page import RunPage
 from gateway.dashboard.runs import RunList
 from gateway.dashboard.schedules import SchedulePages
+from gateway.dashboard.task_actions import TaskActions
 from gateway.dashboard.tasks import Tasks
 from gateway.dashboard.theme import Theme
 from gateway.dashboard.trial import Trial
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages,
+    Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages, TaskActions,
 )  # fmt: skip
 
 

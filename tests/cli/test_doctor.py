@@ -17,7 +17,7 @@ from tidemill.cli.finding import Finding
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.errors import BrokerUnavailableError, EmbeddedBrokerError
 from tidemill.kernel.jetstream import embedded_binary
-from tidemill.kernel.jetstream.topology import ensure_task_consumer
+from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer
 from tidemill.kernel.services.broker import Broker, open_broker
 from tidemill.kernel.services.data_keys import DataKey, KeyFile
 from tidemill.kernel.services.registry import publish

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tidemill.cli import checks_schedules, checks_secrets
+from tidemill.cli import checks_schedules, checks_secrets, checks_tasks
 from tidemill.cli.finding import Finding, ok, problem, warning
 from tidemill.kernel.errors import BrokerError, TidemillError
 from tidemill.kernel.jetstream.inspection import consumer_infos
@@ -220,6 +220,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "router": _router,
     "tickets": _tickets,
     "schedules": checks_schedules.schedules,
+    "paused": checks_tasks.paused,
     "workers": _workers,
 }
 """What is looked at where the streams are there, by the subject of its findings."""

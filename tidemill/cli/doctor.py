@@ -21,7 +21,7 @@ app = typer.Typer()
 SUBJECTS: Final = (
     "python", "nats-py", "packages", "settings", "secrets", "secret-key", "sources", "control", "durability",
     "nats-server", "disk", "spool", "broker", "topology", "clock", "room", "duplicates", "router", "tickets",
-    "schedules", "workers", "encryption", "key",
+    "schedules", "paused", "workers", "encryption", "key",
 )  # fmt: skip
 """What findings can be about, from the inside to the outside."""
 _FOUNDATIONS: Final = ("settings", "broker", "topology")

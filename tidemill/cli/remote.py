@@ -47,6 +47,18 @@ class Remote(SecretsRemote, Protocol):
     async def remove_task(self, task: str) -> Row:
         """Forget a definition, by its id or an alias; return its id as `removed`."""
 
+    async def overrides(self) -> list[Row]:
+        """Return what operators have decided about tasks."""
+
+    async def pause_task(self, task: str, reason: str) -> Row:
+        """Let none of a task's runs start or go on."""
+
+    async def resume_task(self, task: str) -> Row:
+        """Let a task's runs go on."""
+
+    async def limit_task(self, task: str, limit: int | None) -> Row:
+        """Let so many of a task's runs execute at once, with None as many as its code says."""
+
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last, newest first."""
 

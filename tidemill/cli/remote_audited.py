@@ -49,6 +49,21 @@ class AuditedRemote(DirectRemote):
         async with self._change("tasks.delete", task):
             return await super().remove_task(task)
 
+    async def pause_task(self, task: str, reason: str) -> Row:
+        """Let none of a task's runs start or go on."""
+        async with self._change("tasks.pause", task):
+            return await super().pause_task(task, reason)
+
+    async def resume_task(self, task: str) -> Row:
+        """Let a task's runs go on."""
+        async with self._change("tasks.resume", task):
+            return await super().resume_task(task)
+
+    async def limit_task(self, task: str, limit: int | None) -> Row:
+        """Let so many of a task's runs execute at once."""
+        async with self._change("tasks.limit", task):
+            return await super().limit_task(task, limit)
+
     async def tell_run(self, run: str, verb: Verb, reason: str) -> Row:
         """Ask a run to end or to go on."""
         async with self._change(f"runs.{verb}", run):

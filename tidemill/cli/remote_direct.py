@@ -20,6 +20,7 @@ from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events, StoredEvent
+from tidemill.kernel.services.overrides import Overrides, document
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
 from tidemill.kernel.services.registry import Definitions
@@ -35,6 +36,7 @@ from tidemill.kernel.trigger import parse_request
 if TYPE_CHECKING:
     from tidemill.cli.deliveries_direct import DirectDeliveries
     from tidemill.kernel.decision import Decision
+    from tidemill.kernel.definition import TaskDefinition
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.model import Settings
 
@@ -49,6 +51,7 @@ class DirectRemote(DirectSecrets, Remote):
         self._history = LazyHistory(settings)
         self._runs = Runs(broker, self._definitions, self._history)
         self._logs = RunLogReader(broker.bus, self._history)
+        self._overrides = Overrides(broker)
         self._bulk = BulkActions(broker.bulk, self._runs)
         self._tokens = Tokens(broker)
         self._schedules = Schedules(broker, self._definitions)
@@ -81,13 +84,39 @@ class DirectRemote(DirectSecrets, Remote):
         await registry.remove(self._broker.tasks, definition.id)
         return {"removed": definition.id}
 
+    async def overrides(self) -> list[Row]:
+        """Return what operators have decided about tasks."""
+        found = sorted((await self._overrides.all()).items())
+        return [document(task, override) for task, override in found if not override.empty]
+
+    async def pause_task(self, task: str, reason: str) -> Row:
+        """Let none of a task's runs start or go on."""
+        definition = await self._definition(task)
+        return document(
+            definition.id, await self._overrides.pause(definition, reason=reason, by=getpass.getuser())
+        )
+
+    async def resume_task(self, task: str) -> Row:
+        """Let a task's runs go on."""
+        definition = await self._definition(task)
+        return document(definition.id, await self._overrides.resume(definition, by=getpass.getuser()))
+
+    async def limit_task(self, task: str, limit: int | None) -> Row:
+        """Let so many of a task's runs execute at once."""
+        definition = await self._definition(task)
+        return document(definition.id, await self._overrides.limit(definition, limit, by=getpass.getuser()))
+
+    async def _definition(self, task: str) -> TaskDefinition:
+        await self._definitions.refresh()
+        return self._definitions.find(task)
+
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last."""
         return [view.facts() for view in await self._runs.list(task=task, status=status, limit=limit)]
 
     async def run(self, run: str) -> Row:
         """Return a run with its timeline."""
-        return (await self._runs.get(_checked(run))).details()
+        return (await self._runs.explained(_checked(run))).details()
 
     async def run_logs(self, run: str, *, after: int, limit: int) -> Row:
         """Return a run's lines after a sequence."""

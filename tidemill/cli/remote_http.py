@@ -53,6 +53,22 @@ class HttpRemote(HttpSecrets, Remote):
         """Forget a definition."""
         return await self._request("DELETE", _path("tasks", task))
 
+    async def overrides(self) -> list[Row]:
+        """Return what operators have decided about tasks."""
+        return await self._list("overrides")
+
+    async def pause_task(self, task: str, reason: str) -> Row:
+        """Let none of a task's runs start or go on."""
+        return await self._post("tasks", task, "pause", body=orjson.dumps({"reason": reason}))
+
+    async def resume_task(self, task: str) -> Row:
+        """Let a task's runs go on."""
+        return await self._post("tasks", task, "resume")
+
+    async def limit_task(self, task: str, limit: int | None) -> Row:
+        """Let so many of a task's runs execute at once."""
+        return await self._post("tasks", task, "limit", body=orjson.dumps({"limit": limit}))
+
     async def runs(self, *, task: str | None, status: str | None, limit: int) -> list[Row]:
         """Return the runs that changed last."""
         return await self._list("runs", task=task, status=status, limit=limit)

@@ -98,9 +98,9 @@ def _queues(pulse: Row) -> Table:
     table = _table("task", "waiting", "executing", "limit", "oldest waits")
     for queue in sorted(pulse["queues"], key=lambda queue: (-queue["waiting"], queue["task"])):
         age = "" if queue["since"] is None else _duration(pulse["at"] - queue["since"])
-        table.add_row(
-            cell(queue["task"]), cell(queue["waiting"]), cell(queue["executing"]), cell(queue["limit"]), age
-        )
+        name = f"{queue['task']} (paused)" if queue.get("paused") else queue["task"]
+        numbers = (cell(queue[one]) for one in ("waiting", "executing", "limit"))
+        table.add_row(cell(name), *numbers, age)
     return table
 
 

@@ -158,6 +158,31 @@ async def test_a_run_whose_journal_is_closed_is_replayed_from_the_history(desk: 
     assert (await desk.send(f"/runs/{GONE}/replay")).status_code == 404
 
 
+async def test_a_task_is_paused_resumed_and_limited(desk: Desk) -> None:
+    assert await desk.follow("/tasks/echo/pause", reason=HOSTILE) == "/tasks/echo"
+    run = await desk.mill.trigger("echo", 1)
+    text = await desk.when("/tasks/echo", "It is paused since", "&lt;script&gt;", "Resume</button>")
+    assert "Pause</button>" not in text
+    await desk.when("/tasks", 'data-status="paused"')
+    await desk.when(f"/runs/{run}", "echo is paused since")
+    assert (await desk.client.get("/api/v1/overrides")).json()["overrides"][0]["reason"] == HOSTILE
+    assert "echo is paused" in (await desk.client.get(f"/api/v1/runs/{run}")).json()["why"]
+    assert "tidemill_queue_paused" in (await desk.client.get("/metrics")).text
+    assert await desk.follow("/tasks/echo/resume") == "/tasks/echo"
+    assert (await desk.mill.ended(run)).result == 1
+    await desk.follow("/tasks/echo/limit", limit="2")
+    await desk.when("/tasks/echo", "At most 2 of its runs", "its code says any number")
+    assert "by local" in await desk.page("/tasks")
+    await desk.follow("/tasks/echo/limit", limit="")
+    assert "At most" not in await desk.page("/tasks/echo")
+    for wrong in ("0", "-1", "x", "1.5", "9" * 9, "9" * 8, "²"):
+        assert (await desk.send("/tasks/echo/limit", limit=wrong)).status_code == 422
+    for body in ({}, {"limit": "2"}, {"limit": True}, {"limit": 0}, {"limit": 1.5}, {"limti": 1}):
+        assert (await desk.client.post("/api/v1/tasks/echo/limit", json=body)).status_code == 422
+    for verb in ("pause", "resume", "limit"):
+        assert (await desk.send(f"/tasks/nobody/{verb}")).status_code == 404
+
+
 async def test_all_runs_that_fit_a_filter_are_cancelled(desk: Desk) -> None:
     runs = [await desk.mill.trigger("asking", HOSTILE, tags=["many"]) for _ in range(25)]
     await desk.when("/runs?tag=many&status=waiting", *runs)

@@ -9,7 +9,8 @@ import pytest
 
 from tidemill.kernel import clock
 from tidemill.kernel.errors import StreamFullError, WrongSequenceError
-from tidemill.kernel.jetstream.topology import TopologyLimits, apply, diff, ensure_task_consumer, wanted
+from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer
+from tidemill.kernel.jetstream.topology import TopologyLimits, apply, diff, wanted
 
 if TYPE_CHECKING:
     from tidemill.kernel.jetstream.bus import Bus

@@ -10,7 +10,8 @@ import pytest
 
 from tidemill.kernel.errors import BrokerError
 from tidemill.kernel.jetstream.bus import Bus, Message
-from tidemill.kernel.jetstream.topology import apply, ensure_task_consumer, wanted
+from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer
+from tidemill.kernel.jetstream.topology import apply, wanted
 from tidemill.kernel.services.broker import Access, Broker
 from tidemill.kernel.services.pulse import Pulses, Queue
 

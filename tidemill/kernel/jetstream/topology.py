@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.subjects import Names
 
-__all__ = ["Change", "Topology", "TopologyLimits", "apply", "diff", "ensure_task_consumer", "wanted"]
+__all__ = ["Change", "Topology", "TopologyLimits", "apply", "diff", "wanted"]
 
 ROUTER: Final = "router"
 MAILMAN: Final = "mailman"
@@ -34,7 +34,7 @@ SCHEDULER: Final = "scheduler"
 _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
 _MINUTE: Final = 60.0
-_UNLIMITED: Final = -1
+UNLIMITED: Final = -1
 _WINDOWS_BYTES: Final = 64 * 1024 * 1024
 _BULK_BYTES: Final = 64 << 20
 _REPLIES_BYTES: Final = 64 << 20
@@ -42,7 +42,7 @@ _LOGS_OF_A_RUN: Final = 4096
 _ROLE_ACK_WAIT: Final = 30.0
 _ROLE_ACK_PENDING: Final = 20_000
 # Open pulls on one consumer: two for each process that serves it. The broker's default is 512.
-_OPEN_PULLS: Final = 4096
+OPEN_PULLS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,21 @@ class TopologyLimits:
 
     replicas: int = 1
     events_max_age: float = 7 * _DAY
-    events_max_bytes: int = _UNLIMITED
+    events_max_bytes: int = UNLIMITED
     duplicate_window: float = _DAY
     records_max_age: float = 7 * _DAY
-    records_max_bytes: int = _UNLIMITED
+    records_max_bytes: int = UNLIMITED
     deliveries_max_age: float = 7 * _DAY
-    deliveries_max_bytes: int = _UNLIMITED
+    deliveries_max_bytes: int = UNLIMITED
     kept: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     quarantine_max_age: float = 30 * _DAY
-    quarantine_max_bytes: int = _UNLIMITED
+    quarantine_max_bytes: int = UNLIMITED
     dead_max_age: float = 30 * _DAY
-    dead_max_bytes: int = _UNLIMITED
+    dead_max_bytes: int = UNLIMITED
     audit_max_age: float = 365 * _DAY
-    audit_max_bytes: int = _UNLIMITED
+    audit_max_bytes: int = UNLIMITED
     run_logs_max_age: float = 7 * _DAY
-    run_logs_max_bytes: int = _UNLIMITED
+    run_logs_max_bytes: int = UNLIMITED
     workers_ttl: float = 30.0
 
 
@@ -104,33 +104,6 @@ async def apply(bus: Bus, topology: Topology) -> list[Change]:
         BrokerError: the broker refused.
     """
     return await _reconcile(bus, topology, dry=False)
-
-
-async def ensure_task_consumer(
-    bus: Bus, task: str, *, limit: int | None, ack_wait: float = 12.0
-) -> Change | None:
-    """Create a task's consumer, or change its limit alone, and tell what was done.
-
-    `limit` is the cluster-wide number of the task's runs that execute at once, None for no limit. Work that
-    runs out of `ack_wait` seconds without a renewal goes to another worker.
-    """
-    config = {"max_ack_pending": limit or _UNLIMITED}
-    initial = {
-        "ack_policy": "explicit",
-        "ack_wait": int(ack_wait * SECOND),
-        "max_deliver": _UNLIMITED,
-        "filter_subject": bus.names.tickets_of(task),
-        "max_waiting": _OPEN_PULLS,
-    }
-    spec = ConsumerSpec(bus.names.stream("TICKETS"), bus.names.consumer_of(task), config, initial)
-    changes = await reconcile_consumer(bus, spec, dry=False)
-    return changes[0] if changes else None
-
-
-async def has_task_consumer(bus: Bus, task: str) -> bool:
-    """Say whether a task has a consumer already."""
-    spec = ConsumerSpec(bus.names.stream("TICKETS"), bus.names.consumer_of(task), {})
-    return not await reconcile_consumer(bus, spec, dry=True)
 
 
 async def _reconcile(bus: Bus, topology: Topology, *, dry: bool) -> list[Change]:
@@ -190,8 +163,8 @@ def _log(names: Names, limits: TopologyLimits) -> tuple[StreamSpec, ...]:
     What strangers send has a stream of its own: however much that is, it can't push out what was taken.
     """
     whole = limits.deliveries_max_bytes
-    strangers = whole // 4 if whole > 0 else _UNLIMITED
-    shares = {"DELIVERIES": whole - strangers if whole > 0 else _UNLIMITED, "REFUSALS": strangers}
+    strangers = whole // 4 if whole > 0 else UNLIMITED
+    shares = {"DELIVERIES": whole - strangers if whole > 0 else UNLIMITED, "REFUSALS": strangers}
     ages = _ages(limits.deliveries_max_age, 2 * _MINUTE)
     logs = (
         _stream(names, name, limits, discard="old", max_bytes=share, **ages) for name, share in shares.items()
@@ -346,9 +319,9 @@ def _config(limits: TopologyLimits, **fields: Any) -> dict[str, Any]:
         "storage": "file",
         "retention": "limits",
         "num_replicas": limits.replicas,
-        "max_msgs": _UNLIMITED,
-        "max_bytes": _UNLIMITED,
-        "max_msgs_per_subject": _UNLIMITED,
+        "max_msgs": UNLIMITED,
+        "max_bytes": UNLIMITED,
+        "max_msgs_per_subject": UNLIMITED,
         "allow_direct": True,
         **fields,
     }
@@ -366,9 +339,9 @@ def _roles(names: Names) -> tuple[ConsumerSpec, ...]:
         "ack_policy": "explicit",
         "deliver_policy": "all",
         "ack_wait": int(_ROLE_ACK_WAIT * SECOND),
-        "max_deliver": _UNLIMITED,
+        "max_deliver": UNLIMITED,
         "max_ack_pending": _ROLE_ACK_PENDING,
-        "max_waiting": _OPEN_PULLS,
+        "max_waiting": OPEN_PULLS,
     }
     return (
         # All events from the first one on: which tasks want them is decided in code, since a filter that is

@@ -37,6 +37,7 @@ class Queue:
         executing: how many workers have taken.
         limit: how many may be taken at once, None for any number.
         since: when the one that waits longest began to, in seconds since 1970; None where none waits.
+        paused: whether workers are given none.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Queue:
     executing: int
     limit: int | None
     since: float | None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class Pulses:
             info["num_ack_pending"],
             limit if limit > 0 else None,
             since,
+            bool(info.get("paused")),
         )
 
     async def _lag(self, stream: str, role: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tidemill.kernel import clock
 from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Item, News, Record, Suspend, Wait
 from tidemill.kernel.protocol.state import Phase, State
+from tidemill.kernel.services.overrides import Override
 from tidemill.kernel.services.why import why
 
 _MOST_ITEMS: Final = 20
@@ -29,6 +30,7 @@ class RunView:
     state: State
     entries: tuple[Entry, ...] = ()
     result: Any = None
+    override: Override | None = None
 
     @property
     def status(self) -> str:
@@ -66,7 +68,7 @@ class RunView:
         """Return everything that is known of the run: what it waits for, and what happened to it."""
         wait = self.state.wait
         waits = [_wait(one) for one in wait.waits] if wait is not None else []
-        sentence = why(self.id, self.state)
+        sentence = why(self.id, self.state, self.override)
         return self.facts() | {"waits": waits, "why": sentence, "timeline": self.timeline()}
 
     def timeline(self) -> list[dict[str, Any]]:

@@ -27,8 +27,10 @@ from tidemill.kernel.protocol.state import State, Status, fold
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.mail import ANSWER_SECONDS, ask_mailman
 from tidemill.kernel.services.origins import Origin, Origins, input_of, origin_of
+from tidemill.kernel.services.overrides import Overrides
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_view import RunView, UnreadableRun
+from tidemill.kernel.services.why import could_go_on
 from tidemill.kernel.signals import Kind, write_signal
 from tidemill.kernel.subjects import new_run, run_of_event, run_of_key
 from tidemill.kernel.trigger import TriggerRequest
@@ -99,6 +101,17 @@ class Runs:
             )
         state = fold(entries)
         return RunView(run, state, entries, await self._result(state))
+
+    async def explained(self, run: str) -> RunView:
+        """Return a run with what was decided about its task, where that may be why it doesn't go on.
+
+        Raises:
+            NotFoundError: there is no such run, or its journal has been closed for good.
+        """
+        view = await self.get(run)
+        if not could_go_on(view.state):
+            return view
+        return replace(view, override=await Overrides(self._broker).of(view.state.task))
 
     @asynccontextmanager
     async def watching(self, run: str) -> AsyncIterator[asyncio.Event]:

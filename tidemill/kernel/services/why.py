@@ -10,12 +10,17 @@ from tidemill.kernel.protocol.state import Phase
 if TYPE_CHECKING:
     from tidemill.kernel.protocol.records import Fault, Suspend, Wait
     from tidemill.kernel.protocol.state import State
+    from tidemill.kernel.services.overrides import Override
 
 _SHOWN = 5
 
 
-def why(run: str, state: State) -> str:
-    """Return why a run stands where it stands."""
+def why(run: str, state: State, override: Override | None = None) -> str:
+    """Return why a run stands where it stands; `override` is what was decided about its task."""
+    if override is not None and override.paused and could_go_on(state):
+        return (
+            f"{state.task} is paused {override.told()}: `tidemill tasks resume {state.task}` lets it go on."
+        )
     match state.phase:
         case Phase.READY:
             return _ready(state)
@@ -29,6 +34,13 @@ def why(run: str, state: State) -> str:
             return f"It has ended and is {state.end.outcome.replace('_', ' ')}{reason}{told}."
         case _:
             return "It has ended, and its journal is closed."
+
+
+def could_go_on(state: State) -> bool:
+    """Say whether nothing but a worker is missing; a delay or a retry that isn't due yet isn't told apart."""
+    if state.phase is Phase.READY:
+        return True
+    return state.phase is Phase.SUSPENDED and not state.parked and state.satisfied
 
 
 def _ready(state: State) -> str:
