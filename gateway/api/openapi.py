@@ -142,6 +142,17 @@ def control_document() -> Schema:
         **_of_tenants(),
         **_of_alerts(),
         **_of_schedules(),
+        **_of_tasks(),
+    }
+    document = _document("Tidemill control", paths | _of_events() | _of_runs() | _of_history() | _HEALTH)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}, {}]
+    return document
+
+
+def _of_tasks() -> Schema:
+    """Return the operations on tasks."""
+    return {
         "/api/v1/tasks": {"get": operation("List tasks")},
         "/api/v1/tasks/{task}": {
             "get": operation("Show a task", path=["task"]),
@@ -166,10 +177,6 @@ def control_document() -> Schema:
             )
         },
     }
-    document = _document("Tidemill control", paths | _of_events() | _of_runs() | _of_history() | _HEALTH)
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"key": []}, {}]
-    return document
 
 
 def _of_events() -> Schema:
