@@ -31,6 +31,12 @@ SETTINGS: Final = """\
 listen = "127.0.0.1:0"
 [nats]
 durability = "os"
+[alerts]
+interval = 0.5
+group_wait = 0.5
+retry_for = 1
+[alerts.webhook.nobody]
+url = "http://127.0.0.1:1/"
 [sources.github]
 preset = "github"
 secrets = ["one of them"]

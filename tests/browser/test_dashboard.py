@@ -146,6 +146,9 @@ def pages(harbour: Harbour) -> dict[str, str]:
     harbour.post("zen", b"{}", secret="another one")
     harbour.post("pull_request", b'{"action":"opened","number":"<i>seven</i>"}')
     (held,) = harbour.until("/api/v1/quarantine", lambda found: found["quarantine"])["quarantine"]
+    silence = {"rule": "drift", "key": "*", "comment": "<b>the tide turns</b>"}
+    harbour.client.post("/api/v1/alerts/silences", json=silence).raise_for_status()
+    harbour.until("/api/v1/alerts", lambda found: found["alerts"] and found["sent"])
     return {
         "bulk-selected": f"/bulk/{_selected(harbour, 'cancel', task='ship')}",
         "bulk-done": f"/bulk/{_executed(harbour, 'retry', task='leak')}",
@@ -168,6 +171,7 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "task": "/tasks/sail",
         "workers": "/workers",
         "dead-letters": "/dead",
+        "alerts": "/alerts",
         "dead-letter": f"/dead/{failed}",
         "dry-run": f"/dry-run?event={event}",
         "test": "/test?source=github&type=push",

@@ -182,6 +182,7 @@ def test_settings_in_the_docs_can_be_served(tmp_path: Path) -> None:
         text_of(name)
         for name in (
             "access.md",
+            "alerts.md",
             "settings.md",
             "deliveries.md",
             "handshakes.md",

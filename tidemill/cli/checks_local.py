@@ -21,6 +21,7 @@ from tidemill.kernel.jetstream import embedded_binary
 
 if TYPE_CHECKING:
     from gateway.recipes.recipe import Recipe
+    from tidemill.kernel.settings.alerts import AlertsSettings
     from tidemill.kernel.settings.model import Settings
     from tidemill.kernel.settings.secrets import SecretRef
     from tidemill.kernel.settings.sections import SourceSettings
@@ -83,6 +84,7 @@ def _references(settings: Settings) -> Iterator[tuple[str, SecretRef]]:
     for reference in settings.gateway.secret_key:
         yield "gateway.secret_key", reference
     yield from _references_of_destinations(settings)
+    yield from _references_of_alerts(settings.alerts)
     if settings.nats.password is not None:
         yield "nats.password", settings.nats.password
     if settings.egress.proxy is not None:
@@ -99,6 +101,21 @@ def _references_of_destinations(settings: Settings) -> Iterator[tuple[str, Secre
                 yield f"destinations.{name}.secrets", secret.value
         for header, reference in destination.headers.items():
             yield f"destinations.{name}.headers.{header}", reference
+
+
+def _references_of_alerts(alerts: AlertsSettings) -> Iterator[tuple[str, SecretRef]]:
+    for name, chat in alerts.slack.items():
+        yield f"alerts.slack.{name}.url", chat.url
+    for name, email in alerts.email.items():
+        if email.password is not None:
+            yield f"alerts.email.{name}.password", email.password
+    for name, webhook in alerts.webhook.items():
+        yield f"alerts.webhook.{name}.url", webhook.url
+        for secret in webhook.secrets:
+            if secret.active(clock.now()):
+                yield f"alerts.webhook.{name}.secrets", secret.value
+        for header, reference in webhook.headers.items():
+            yield f"alerts.webhook.{name}.headers.{header}", reference
 
 
 def _sources(settings: Settings) -> Findings:
