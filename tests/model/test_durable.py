@@ -1,4 +1,4 @@
-"""Steps, waits, news and children: small worlds to the last state, and random paths through everything."""
+"""Sleep, news, cancellation, crashes: small worlds to the last state, and random paths through everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.model.durable import FAMILIES, HOOKED, JOINS, PAIRS, SINGLES, TRIPLES, WAITS, together
+from tests.model.durable import PAIRS, SINGLES, TRIPLES, together
 from tests.model.explore import Model, walk
 from tests.model.exploring import explore_all, name
 from tests.model.scenarios import Scenario
@@ -25,26 +25,6 @@ def test_every_three_of_them(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("scenario", SINGLES, ids=name)
 def test_each_alone_with_two_workers_and_a_lease_that_runs_out(scenario: Scenario) -> None:
-    explore_all(scenario)
-
-
-@pytest.mark.parametrize("scenario", WAITS, ids=name)
-def test_waits(scenario: Scenario) -> None:
-    explore_all(scenario)
-
-
-@pytest.mark.parametrize("scenario", JOINS, ids=name)
-def test_children(scenario: Scenario) -> None:
-    explore_all(scenario)
-
-
-@pytest.mark.parametrize("scenario", FAMILIES, ids=name)
-def test_parents_that_are_cancelled_or_reopened(scenario: Scenario) -> None:
-    explore_all(scenario)
-
-
-@pytest.mark.parametrize("scenario", HOOKED, ids=name)
-def test_hooks(scenario: Scenario) -> None:
     explore_all(scenario)
 
 
