@@ -51,7 +51,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from tidemill import Context, Retry, task
+from tidemill import Context, Cron, Retry, Tick, task
 
 
 @dataclass
@@ -99,6 +99,11 @@ async def review(deployment: dict[str, Any], ctx: Context) -> Any:
 @task(on="github.pull_request.opened", retry=Retry(max_attempts=1))
 async def sink(pull: dict[str, Any]) -> None:
     raise ValueError("too much water")
+
+
+@task(schedule=[Cron("30 2 * * *", tz="Europe/Berlin"), Cron("@yearly", name="yearly", spread="1m")])
+async def tide(tick: Tick) -> str:
+    return tick.schedule
 
 
 @task(concurrency=2)
@@ -157,7 +162,7 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbour]:
         control, public = dev.addresses()
         with httpx.Client(base_url=control, timeout=20) as client:
             running = Harbour(control, public, client)
-            running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 7)
+            running.until("/api/v1/tasks", lambda found: len(found["tasks"]) == 8)
             yield running
     finally:
         assert dev.end() == 0, "\n".join(dev.lines)

@@ -120,6 +120,23 @@ def test_the_first_stop_of_the_tab_key_skips_the_navigation(open_page: Open) -> 
         pytest.fail("the filters' button can't be reached with the keyboard")
 
 
+def test_a_schedule_is_paused_resumed_and_run(open_page: Open) -> None:
+    page = open_page("/schedules", viewport=DESK)
+    page.click("#list >> text=tide")
+    page.wait_for_selector("#next tbody tr:nth-child(5)")
+    assert "UTC" not in page.inner_text("#next tbody tr:first-child [data-local]") or page.evaluate(
+        "Intl.DateTimeFormat().resolvedOptions().timeZone === 'UTC'"
+    )
+    page.click("button:has-text('Pause')")
+    page.wait_for_selector("text=no tick starts a run")
+    page.click("button:has-text('Run now')")
+    page.wait_for_url(re.compile(r"/runs/run_\w+"))
+    status(page, "completed")
+    page.goto(page.url.partition("/runs/")[0] + "/schedules/tide")
+    page.click("button:has-text('Resume')")
+    page.wait_for_selector("text=Its ticks start runs again.")
+
+
 def _selected(harbour: Harbour, action: str, **where: str) -> str:
     answer = harbour.client.post("/api/v1/bulk", json={"action": action, "where": where, "reason": "<b>"})
     return str(answer.raise_for_status().json()["token"])
@@ -142,6 +159,7 @@ def pages(harbour: Harbour) -> dict[str, str]:
     harbour.until(f"/api/v1/history/runs/{failed}", lambda found: found["run"]["status"] == "failed")
     harbour.until("/api/v1/dead", lambda found: found["dead"])
     (group,) = harbour.until("/api/v1/history/errors?task=leak", lambda found: found["errors"])["errors"]
+    harbour.client.post("/api/v1/schedules/tide:yearly/pause").raise_for_status()
     event = harbour.post("zen", b'{"text":"<b>bold</b>"}')
     harbour.post("zen", b"{}", secret="another one")
     harbour.post("pull_request", b'{"action":"opened","number":"<i>seven</i>"}')
@@ -169,6 +187,9 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "approval": f"/approvals/{run}.leave",
         "tasks": "/tasks",
         "task": "/tasks/sail",
+        "schedules": "/schedules",
+        "schedule": "/schedules/tide",
+        "schedule-paused": "/schedules/tide%3Ayearly?said=pause",
         "workers": "/workers",
         "dead-letters": "/dead",
         "alerts": "/alerts",

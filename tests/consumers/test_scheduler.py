@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.consumers.conftest import Mill, until
+from tests.consumers.conftest import Mill
+from tests.patience import until
 from tidemill import Context, Cron, Tick, task
 from tidemill.kernel.schedules.state import ScheduleState
 from tidemill.kernel.services import registry

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.consumers.conftest import Mill, Process, until
+from tests.conftest import BrokerProcess
+from tests.consumers.conftest import Mill, Process
+from tests.patience import until
 from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.schedules.rule import ScheduleRule
 from tidemill.kernel.schedules.state import ScheduleState
@@ -74,6 +76,28 @@ async def test_killed_engines_lose_no_tick_and_start_none_twice(
                 running.append(start(settings, tmp_path, len(running)))
         before = max(state.started for state in (await states(mill)).values())
         await until(lambda: all_started(mill, before + 3), within=90)
+    await check(mill)
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_broker_loses_no_tick_and_starts_none_twice(
+    own_broker: BrokerProcess, mill: Mill
+) -> None:
+    for number in range(SCHEDULES):
+        await registry.publish(mill.broker.tasks, beats(number))
+    async with mill.engine("scheduler"):
+        await until(lambda: all_started(mill, 2), within=60)
+        for _ in range(3):
+            own_broker.kill()
+            await asyncio.sleep(1.2)  # ticks come while it is away
+            own_broker.start()
+            before = max(state.started for state in (await until(lambda: states(mill))).values())
+            await until(lambda: all_started(mill, before + 2), within=90)  # noqa: B023 - it is awaited here
+    await check(mill)
+
+
+async def check(mill: Mill) -> None:
+    """Hold the runs that there are against the ticks that there were."""
     found = await states(mill)
     assert len(found) == SCHEDULES
     expected = {

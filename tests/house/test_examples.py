@@ -31,6 +31,7 @@ TESTS: Final = {
     "document_pipeline": 5,
     "github_issues": 6,
     "harbour_agent": 6,
+    "harbour_report": 5,
     "order_saga": 9,
     "purchase_approval": 4,
 }
