@@ -14,6 +14,7 @@ from tidemill.cli.capture import prepare_sample_file, written_data
 from tidemill.cli.dry_run import register as register_dry_run
 from tidemill.cli.event_records import register as register_records
 from tidemill.cli.event_records import verdict_of
+from tidemill.cli.events_tail import tail
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import Before, Limit, SourceFilter, examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
@@ -133,6 +134,12 @@ def save(  # noqa: PLR0913 - one parameter an option
 
 
 register_records(app)
+app.command(
+    "tail",
+    epilog=examples(
+        "events tail", "events tail --type 'github.issues.*' --json", "events tail --task deploy -n 0"
+    ),
+)(tail)
 register_dry_run(app)
 
 

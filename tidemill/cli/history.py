@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, Row, say, show_record, show_rows
+from tidemill.cli.working import working
 from tidemill.kernel.errors import NotFoundError, SettingsError
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def rebuild(
         if not yes:
             typer.confirm(f"Empty {database.place}?", abort=True, err=True)
         # The note first, so that no journal is closed meanwhile that only the old content had.
-        _note(context, database, {})
-        copying.rebuild(database)
+        with working("emptying the history"):
+            _note(context, database, {})
+            copying.rebuild(database)
     _tell("emptied; the engine's role `history` writes it again", {"emptied": True}, as_json=as_json)
 
 
@@ -216,6 +217,5 @@ def _opened(context: typer.Context, *, create: bool = False) -> Iterator[Databas
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int], None]]:
     """Yield what shows how much has been copied, on a terminal."""
-    console = Console(stderr=True)
-    with console.status("copying") as shown:
-        yield lambda what, count: shown.update(f"copying {what}: {count:,}")
+    with working("copying") as tell:
+        yield lambda what, count: tell(f"copying {what}: {count:,}")

@@ -11,6 +11,7 @@ from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record
+from tidemill.cli.working import working
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.settings.keys import create_key, find_key, hash_key
 
@@ -73,7 +74,8 @@ def make_secret_key(*, as_json: Json = False) -> None:
 @app.command("rewrap", epilog=examples("keys rewrap", "--url http://mill:8081 keys rewrap --json"))
 def rewrap(context: typer.Context, *, as_json: Json = False) -> None:
     """Encrypt all secrets on the broker anew with the first key; exit with 1 where one can't be read."""
-    row = ask(context, lambda remote: remote.rewrap())
+    with working("encrypting secrets anew"):
+        row = ask(context, lambda remote: remote.rewrap())
     show_record(row, as_json=as_json)
     if row["unreadable"]:
         raise typer.Exit(1)

@@ -78,6 +78,16 @@ def complain(error: TidemillError) -> None:
     _console(sys.stderr).print(text)
 
 
+def shown_width() -> int:
+    """Return how many columns standard output has: a terminal's, or the width of what goes into a pipe."""
+    return _console(sys.stdout).width
+
+
+def shows_unicode() -> bool:
+    """Say whether standard output takes more than ASCII."""
+    return (sys.stdout.encoding or "ascii").lower().startswith("utf")
+
+
 def cell(value: object) -> Text:
     """Return a value as it stands in a table."""
     if value is None:

@@ -9,13 +9,14 @@ import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, TaskFilter, examples
-from tidemill.cli.output import Json, say, show_record, show_rows
+from tidemill.cli.output import Json, say, show_record, show_rows, shown_width, shows_unicode
 from tidemill.cli.remote import Row
 from tidemill.cli.run_logs import show_logs
 from tidemill.cli.runs_bulk import DryRun, Where, Yes, chosen, do_to_all
 from tidemill.cli.runs_check import check
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
+from tidemill.cli.waterfall import waterfall
 from tidemill.kernel.errors import PayloadError
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ MaybeRuns = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="T
 Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
 _COLUMNS = ("run_id", "task", "status", "attempt", "created_at", "changed_at", "event_type", "error")
 _SHOWN_ELSEWHERE = ("errors", "timeline", "waits")
-_PLACE = ("seq", "at", "kind")
+_PLACE = ("seq", "at", "kind", "after")
 
 
 @app.command(
@@ -54,7 +55,7 @@ def show_run(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show a run: what it was given, what happened when, and every attempt's error."""
+    """Show a run: what it was given, a waterfall, what happened when, and every attempt's error."""
     row = ask(context, lambda remote: remote.run(run))
     if as_json:
         show_record(row, as_json=True)
@@ -62,6 +63,9 @@ def show_run(
     show_record(
         {name: _shown(value) for name, value in row.items() if name not in _SHOWN_ELSEWHERE}, as_json=False
     )
+    say("")
+    for line in waterfall(row["timeline"], width=shown_width(), unicode=shows_unicode()):
+        say(line)
     say("")
     show_rows(_timeline(row), columns=("at", "after", "what", "detail"), as_json=False)
     for fault in row["errors"]:

@@ -12,10 +12,13 @@ from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import MAX_LIMIT, examples
 from tidemill.cli.output import say, show_json
+from tidemill.cli.working import working
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.subjects import escape_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidemill.cli.remote import Remote, Row
 
 POSTED: Final = "events"
@@ -64,7 +67,8 @@ def infer(  # noqa: PLR0913 - one parameter an option
     if files:
         documents = [_read(path) for path in _json_files(files)]
     else:
-        documents = ask(context, lambda remote: _captured(remote, source, base, limit))
+        with working("reading events") as tell:
+            documents = ask(context, lambda remote: _captured(remote, source, base, limit, tell))
     if not documents:
         raise NotFoundError(
             f"there is nothing of {source}.{base} to infer from",
@@ -128,13 +132,19 @@ def full_types(source: str, event_type: str) -> list[str]:
     return [f"{source}.{event_type}", f"{source}.{event_type}.*"]
 
 
-async def _captured(remote: Remote, source: str, event_type: str, limit: int) -> list[Any]:
+async def _captured(
+    remote: Remote, source: str, event_type: str, limit: int, tell: Callable[[str], None]
+) -> list[Any]:
     """Return the data of the newest stored events of a type, with an action or without."""
     rows: list[Row] = []
     for pattern in full_types(source, event_type):
         rows += await remote.events(source=None, event_type=pattern, before=None, limit=limit)
     newest = sorted(rows, key=lambda row: int(row["seq"]), reverse=True)[:limit]
-    return [(await remote.event(str(row["key"])))["data"] for row in newest]
+    found: list[Any] = []
+    for number, row in enumerate(newest, start=1):
+        tell(f"reading event {number} of {len(newest)}")
+        found.append((await remote.event(str(row["key"])))["data"])
+    return found
 
 
 def _json_files(paths: list[Path]) -> list[Path]:

@@ -86,7 +86,7 @@ class RunView:
 
 def _told(record: Record | None) -> dict[str, Any]:
     """Return what a record tells users, without what it leaves out."""
-    names = ("key", "task", "count", "start_at", "worker", "until", "outcome", "reason", "detached")
+    names = ("key", "task", "count", "start_at", "worker", "until", "outcome", "reason", "detached", "after")
     told = {name: value for name in names if (value := getattr(record, name, None))}
     if isinstance(record, Created):
         told.pop("key", None)  # the caller's, not the code's
