@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.depot import Depot
     from gateway.intake import Intake
     from gateway.judge import Judge
+    from gateway.masking import Masks
     from gateway.metrics import Metrics
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.model import Settings
@@ -37,6 +38,7 @@ class DeliveryDesk:
         logbook: where entries are made.
         keeper: keeps refused requests, None where no source wants that.
         redaction: hides what is secret of requests' headers.
+        deliveries: reads the log.
 
     Raises:
         SettingsError: a data key can't be resolved, or is none.
@@ -49,6 +51,7 @@ class DeliveryDesk:
         self._vault = Vault.of(settings, broker.secrets)
         self.redaction = Redaction({name: intake.recipe for name, intake in intakes.items()})
         self._events = Events(broker.bus, broker.blobs)
+        self.deliveries = Deliveries(broker.bus, self._events, self.redaction.show)
         self._listen = ListenApi(broker.bus, self._events)
         sizes = kept_sizes(settings)
         self._keeping = {name: intakes[name] for name in sizes}
@@ -60,11 +63,11 @@ class DeliveryDesk:
         kept = KeptRequests(self._broker.bus, self._vault)
         return Reverification(kept, self._keeping, judge, depot, self.logbook)
 
-    def routes(self, judge: Judge, depot: Depot) -> list[Route]:
+    def routes(self, reverification: Reverification, masks: Masks) -> list[Route]:
         """Return the routes of the control API."""
-        deliveries = Deliveries(self._broker.bus, self._events, self.redaction.show)
-        again = ReverifyApi(self.reverification(judge, depot))
-        return [*again.routes(), *self._listen.routes(), *DeliveriesApi(deliveries).routes()]
+        self._listen.masks = masks
+        again = ReverifyApi(reverification)
+        return [*again.routes(), *self._listen.routes(), *DeliveriesApi(self.deliveries, masks).routes()]
 
     def stop(self) -> None:
         """End the streams of those who listen."""

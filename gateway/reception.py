@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.masking import Masks
     from gateway.redaction import Redaction
+    from gateway.register import Register
     from gateway.rehearsal import Rehearsals
+    from gateway.reverification import Reverification
+    from gateway.schemata.registry import SchemaRegistry
+    from tidemill.history.reader import HistoryReader
+    from tidemill.kernel.services.deliveries import Deliveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +22,22 @@ class Reception:
 
     Attributes:
         redaction: knows the configured senders, and hides what is secret of their requests' headers.
-        rehearsals: sends samples as they would.
+        deliveries: the log of requests.
+        reverification: verifies those again that were kept.
+        keeping: the sources that keep what they refuse.
+        history: how things were.
+        register: what may be known of sources.
+        registry: the schemas, and what has drifted.
+        masks: hide from viewers what schemas mark as secret.
+        rehearsals: sends samples as their senders would.
     """
 
     redaction: Redaction
+    deliveries: Deliveries
+    reverification: Reverification
+    keeping: frozenset[str]
+    history: HistoryReader
+    register: Register
+    registry: SchemaRegistry
+    masks: Masks
     rehearsals: Rehearsals

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.access.guard import check_exposure
 from gateway.clients import Clients
-from gateway.delivery_desk import DeliveryDesk
+from gateway.delivery_desk import DeliveryDesk, kept_sizes
 from gateway.depot import Depot
 from gateway.events.endpoint import EventApi
 from gateway.health import Readiness
@@ -24,21 +24,26 @@ from gateway.keys.https import HttpsFetch
 from gateway.keys.store import KeyStore
 from gateway.limits import Limits, gate_of
 from gateway.listener import Listener, bind
+from gateway.masking import Masks
 from gateway.metrics import Metrics
 from gateway.pages.token import TokenPages
 from gateway.public import build_public
 from gateway.publisher import publisher_of
 from gateway.reception import Reception
 from gateway.recorder import Recorder
+from gateway.register import Register
 from gateway.rehearsal import Rehearsals
 from gateway.schemata.drift import DriftWatch
 from gateway.schemata.history import StoredHistory
+from gateway.schemata.registry import SchemaRegistry
 from gateway.secret_keepers import SecretKeepers
 from gateway.site import ControlSite
 from gateway.sources import build_intakes, schema_store
 from gateway.spool.shelter import Shelter
 from gateway.traced import Traced
 from gateway.waiting import Senders
+from tidemill.history.database import locate
+from tidemill.history.reader import HistoryReader
 from tidemill.kernel.collector import spare_collector
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.services.answers import Answers
@@ -119,12 +124,9 @@ class Gateway:
             published=self._keys,
         )
         ready = Readiness(broker, publisher.storing, self._shelter.spool).problems
-        routes = self._routes(broker, publisher)
         public = build_public(ingress, ready, events, _pages(broker), self.metrics.spool)
-        reception = Reception(
-            redaction=self._desk.redaction,
-            rehearsals=Rehearsals(settings, self._keepers.secrets_of(live), self._keepers.rings, public),
-        )
+        reception = self._reception(settings, live, schemas, publisher, public)
+        routes = [*self._keepers.routes(), *self._desk.routes(reception.reverification, reception.masks)]
         self._site = ControlSite(settings, live, broker, self.metrics, routes, reception, self._keys)
         applications: dict[str, ASGIApp] = {"public": public, "control": self._site.application(ready)}
         self._listeners = {
@@ -132,11 +134,30 @@ class Gateway:
             for name, bound in _bound(settings, only, self._shelter).items()
         }
 
-    def _routes(self, broker: Broker, publisher: Publisher) -> list[Route]:
-        """Return the control API's routes that have to do with secrets and with requests."""
-        judge = Judge(self._keepers.introductions, self._keepers.rings, self._keys)
+    def _reception(
+        self,
+        settings: Settings,
+        live: LiveSettings,
+        schemas: SchemaStore,
+        publisher: Publisher,
+        public: ASGIApp,
+    ) -> Reception:
+        """Return what the control listener may ask of the public side."""
+        broker, keepers, history = self._broker, self._keepers, HistoryReader(locate(settings))
+        judge = Judge(keepers.introductions, keepers.rings, self._keys)
         depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
-        return [*self._keepers.routes(), *self._desk.routes(judge, depot)]
+        stored = Events(broker.bus, broker.blobs)
+        return Reception(
+            redaction=self._desk.redaction,
+            deliveries=self._desk.deliveries,
+            reverification=self._desk.reverification(judge, depot),
+            masks=Masks(settings, schemas, self._definitions),
+            keeping=frozenset(kept_sizes(settings)),
+            history=history,
+            register=Register(settings, self.metrics, schemas, history),
+            registry=SchemaRegistry(settings, schemas, self._drift, stored),
+            rehearsals=Rehearsals(settings, keepers.secrets_of(live), keepers.rings, public),
+        )
 
     def _listener(self, name: str, app: ASGIApp, bound: socket.socket, settings: GatewaySettings) -> Listener:
         bounds = _bounds(settings) if name == "public" else None

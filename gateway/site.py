@@ -23,6 +23,7 @@ from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
 from gateway.api.schedules import SchedulesApi
+from gateway.api.sources import SourcesApi
 from gateway.api.task_control import TaskControlApi
 from gateway.api.waits import WaitsApi
 from gateway.bulk_desk import BulkDesk
@@ -33,9 +34,8 @@ from gateway.dashboard.services import Services
 from gateway.dashboard.views import dashboard_routes
 from gateway.health import CHECK_TIMEOUT
 from gateway.live import Live
-from tidemill.history.database import locate
-from tidemill.history.reader import HistoryReader
 from tidemill.kernel.services.alerts import Alerts
+from tidemill.kernel.services.audit import Audit
 from tidemill.kernel.services.bulk import BulkActions
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from gateway.keys.store import KeyStore
     from gateway.metrics import Metrics
     from gateway.reception import Reception
+    from tidemill.history.reader import HistoryReader
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.settings.live import LiveSettings
     from tidemill.kernel.settings.model import Settings
@@ -99,13 +100,13 @@ class ControlSite:
         self._assets = Assets()
         self._frame = Frame(self._assets, logins=settings.control.logins)
         self._login = Login(self._frame, self._access, open_oidc(settings, published))
-        self._history = HistoryReader(locate(settings))
+        self._history = reception.history
         self._live = Live(broker, self._history)
         pulses = Pulses(broker, timeout=CHECK_TIMEOUT)
         metrics.watch_installation(pulses, Alerts(broker.alerts))
         self._services = _services(broker, self._frame, self._history, pulses, reception)
         self._api = [*_api_routes(self._services), *PulseApi(pulses).routes(), *others]
-        self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history).routes()]
+        self._api += [*LiveApi(self._live).routes(), *HistoryApi(self._history, reception.masks).routes()]
         self._stopping = asyncio.Event()
         self._api += RunLogsApi(self._services.logs, self._services.runs, self._stopping).routes()
         self._api += LoginsApi(self._access.sessions).routes()
@@ -152,6 +153,7 @@ def _services(
         pulses=pulses,
         reception=reception,
         schedules=Schedules(broker, definitions),
+        audit=Audit(broker.bus),
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
         bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
         alerts=Alerts(broker.alerts),
@@ -162,16 +164,18 @@ def _services(
 def _api_routes(services: Services) -> list[Route]:
     broker, runs, definitions = services.broker, services.runs, services.definitions
     reception = services.reception
+    sources, masks = reception.redaction.sources, reception.masks
     events = Events(broker.bus, broker.blobs)
     return [
-        *RunsApi(runs, definitions, broker.tasks).routes(),
+        *RunsApi(runs, definitions, broker.tasks, masks).routes(),
         *TaskControlApi(definitions, services.overrides).routes(),
-        *EventsApi(events, services.quarantine, runs, definitions, reception.redaction.sources).routes(),
-        *DryRunApi(services.dry_run, reception.redaction.sources).routes(),
+        *EventsApi(events, services.quarantine, runs, definitions, sources, masks).routes(),
+        *DryRunApi(services.dry_run, sources, masks).routes(),
+        *SourcesApi(reception.register, reception.registry).routes(),
         *RehearsalApi(reception.rehearsals).routes(),
-        *WaitsApi(RunSignals(broker, runs), services.tokens).routes(),
+        *WaitsApi(RunSignals(broker, runs), services.tokens, masks).routes(),
         *BulkApi(services.bulk).routes(),
-        *DeadApi(services.letters, broker.workers).routes(),
+        *DeadApi(services.letters, broker.workers, masks).routes(),
         *SchedulesApi(services.schedules).routes(),
         *DestinationsApi(Destinations(broker.destinations, definitions)).routes(),
     ]

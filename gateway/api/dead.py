@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.masking import Masks
     from tidemill.kernel.jetstream.buckets import Bucket
     from tidemill.kernel.services.dead import DeadLetters
 
@@ -27,6 +28,7 @@ class DeadApi:
 
     letters: DeadLetters
     workers: Bucket
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -46,7 +48,14 @@ class DeadApi:
 
     async def show_dead(self, request: Request) -> Response:
         """One dead letter with every attempt's error."""
-        return JSONResponse((await self.letters.find(request.path_params["key"])).details())
+        details = (await self.letters.find(request.path_params["key"])).details()
+        event = details.get("event")
+        if event:
+            mask = await self.masks.of_run(
+                request, str(details["task"]), event.get("source"), event.get("type")
+            )
+            details |= {"event": mask.facts(event)}
+        return JSONResponse(details)
 
     async def retry(self, request: Request) -> Response:
         """Let a dead letter's run go on from where it stopped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.masking import Masks
     from tidemill.kernel.services.dry_run import DryRun
 
 PATH: Final = "/api/v1/dry-run"
@@ -27,6 +28,7 @@ class DryRunApi:
 
     dry_run: DryRun
     sources: Sequence[str]
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the route."""
@@ -37,5 +39,19 @@ class DryRunApi:
         order = await json_object(request)
         only(order, "id", "event")
         if name := text_of(order, "id"):
-            return JSONResponse(await self.dry_run.of_event(name, self.sources))
+            return JSONResponse(await dry_run_seen(self.dry_run, self.masks, request, name, self.sources))
         return JSONResponse(await self.dry_run.of_document(order.get("event")))
+
+
+async def dry_run_seen(
+    dry_run: DryRun, masks: Masks, request: Request, name: str, sources: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the tasks would make of a stored event, as whoever asks may see it.
+
+    Raises:
+        NotFoundError: there is no such event.
+        BrokerError: events or tasks can't be read.
+    """
+    found = await dry_run.of_event(name, sources)
+    mask = masks.of_event(request, found["event"].get("source"), found["event"].get("type"))
+    return found | {"tasks": [mask.seen(verdict) for verdict in found["tasks"]]}

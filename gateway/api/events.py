@@ -17,8 +17,9 @@ from tidemill.kernel.subjects import pattern_problem
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from gateway.masking import Mask, Masks
     from tidemill.kernel.services.events import Events, StoredEvent
-    from tidemill.kernel.services.quarantine import Quarantine
+    from tidemill.kernel.services.quarantine import Quarantine, Quarantined
     from tidemill.kernel.services.registry import Definitions
     from tidemill.kernel.services.runs import Runs
 
@@ -34,6 +35,7 @@ class EventsApi:
     runs: Runs
     definitions: Definitions
     sources: Sequence[str]
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the routes; an event's id may be any text, slashes included."""
@@ -64,15 +66,16 @@ class EventsApi:
         """One event with its data, what was decided about it, and the runs that it started."""
         event = await self.events.find(request.path_params["id"], self.sources)
         body = await self.events.body(event)
+        mask = self.masks.of_event(request, event.facts.get("source"), event.facts.get("type"))
         if "raw" in request.query_params:
-            return Response(body, media_type="application/octet-stream")
+            return Response(mask.whole(body), media_type="application/octet-stream")
         document = {
-            "event": event.facts,
+            "event": mask.facts(event.facts),
             "seq": event.seq,
             "received_at": event.at.isoformat(),
             "size": len(body),
-            "data": _data(event, body),
-            "verdicts": await self.events.verdicts(event.key),
+            "data": mask.value(_data(event, body)),
+            "verdicts": [mask.record(one) for one in await self.events.verdicts(event.key)],
             "runs": await self.runs.of_event(event.key, str(event.facts.get("type", ""))),
         }
         return JSONResponse(document)
@@ -90,26 +93,41 @@ class EventsApi:
             source=request.query_params.get("source"),
             limit=limit_of(request),
         )
-        return JSONResponse({"records": found})
+        return JSONResponse({"records": [self._seen(request, record) for record in found]})
 
     async def list_quarantine(self, request: Request) -> Response:
         """The newest entries of the quarantine."""
         found = await self.quarantine.list(before=before_of(request), limit=limit_of(request))
-        return JSONResponse({"quarantine": [entry.summary() for entry in found]})
+        told = [self._mask(request, entry).quarantined(entry.summary()) for entry in found]
+        return JSONResponse({"quarantine": told})
 
     async def show_quarantine(self, request: Request) -> Response:
         """One entry, with its reason and its body."""
         entry = await self.quarantine.find(request.path_params["id"])
-        body = await self.quarantine.body(entry)
+        body, mask = await self.quarantine.body(entry), self._mask(request, entry)
         if "raw" in request.query_params:
-            return Response(body, media_type="application/octet-stream")
-        shown = {"facts": entry.facts, "body": body.decode("utf-8", "replace")}
-        return JSONResponse(entry.summary() | shown)
+            return Response(mask.whole(body), media_type="application/octet-stream")
+        seen = mask.raw(body)
+        shown = {"facts": _entry_facts(entry, mask), "body": (seen or b"").decode("utf-8", "replace")}
+        return JSONResponse(mask.quarantined(entry.summary()) | shown)
+
+    def _mask(self, request: Request, entry: Quarantined) -> Mask:
+        return self.masks.of_event(request, entry.event.get("source"), entry.event.get("type"))
+
+    def _seen(self, request: Request, record: dict[str, Any]) -> dict[str, Any]:
+        event = record.get("event") or record
+        name, event_type = record.get("source"), str(event.get("type", ""))
+        return self.masks.of_event(request, event.get("source", name), event_type).record(record)
 
     async def release(self, request: Request) -> Response:
         """Send an entry on."""
         entry = await self.quarantine.find(request.path_params["id"])
         return JSONResponse(await self.quarantine.release(entry), _ACCEPTED)
+
+
+def _entry_facts(entry: Quarantined, mask: Mask) -> dict[str, Any]:
+    told = mask.facts(entry.facts)
+    return {name: mask.seen(one) if name in ("quarantine", "pair") else one for name, one in told.items()}
 
 
 def _data(event: StoredEvent, body: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.masking import Masks
     from tidemill.history.reader import HistoryReader
 
 RUNS: Final = "/api/v1/history/runs"
@@ -32,6 +33,7 @@ class HistoryApi:
     """Endpoints under `/api/v1/history`; where the history can't be asked they answer 503."""
 
     history: HistoryReader
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -49,6 +51,7 @@ class HistoryApi:
     async def list_runs(self, request: Request) -> Response:
         """A page of runs, the newest first; `next` is the next page's address."""
         query, cursor = run_query(request.query_params), _cursor(request)
+        await self.masks.check_search(request, query.text)
         page = await self.history.runs(query, cursor=cursor, limit=limit_of(request))
         following = address_of(RUNS, query, page.cursor) if page.cursor is not None else None
         return JSONResponse(
@@ -57,11 +60,16 @@ class HistoryApi:
 
     async def show_run(self, request: Request) -> Response:
         """A run with its bodies, its waterfall and its nearest family."""
-        return JSONResponse(document(await self.history.run(run_id(request))))
+        detail = await self.history.run(run_id(request))
+        run = detail.run
+        mask = await self.masks.of_run(request, run.task, run.source, run.type)
+        return JSONResponse(document(mask.detail(detail)))
 
     async def show_lineage(self, request: Request) -> Response:
         """Everything that belongs together with a run: requests, events, runs."""
-        return JSONResponse(document(await self.history.lineage(run_id(request))))
+        lineage = await self.history.lineage(run_id(request))
+        events = [self.masks.of_event(request, one.source, one.type).row(one) for one in lineage.events]
+        return JSONResponse(document(replace(lineage, events=tuple(events))))
 
     async def list_errors(self, request: Request) -> Response:
         """A page of groups of errors, those that came last first."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from gateway.masking import Masks
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.services.events import Events
 
@@ -42,6 +43,7 @@ class ListenApi:
 
     bus: Bus
     events: Events
+    masks: Masks | None = None
     listeners: int = 0
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,6 +62,8 @@ class ListenApi:
         and whenever there is nothing else to say.
         """
         given = request.query_params
+        if self.masks is not None:
+            self.masks.check_feed(request, given.get("source", ""))
         interest = Interest(given.get("source", ""), given.get("type"))
         feed = Feed(self.bus, self.events, interest)
         since = parse_since(given["since"]) if "since" in given else None

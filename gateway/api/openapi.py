@@ -134,11 +134,7 @@ def control_document() -> Schema:
         "/api/v1/dry-run": {
             "post": operation("Say which tasks an event would start, and why not", body=shapes.DRY_RUN)
         },
-        "/api/v1/sources/{source}/send": {
-            "post": operation(
-                "Let in a sample, signed as its sender would sign it", path=["source"], body=shapes.REHEARSAL
-            )
-        },
+        **_of_sources(),
         **_of_tenants(),
         **_of_alerts(),
         **_of_schedules(),
@@ -246,6 +242,23 @@ def _of_tenants() -> Schema:
             "delete": operation("Take a secret away from a tenant", path=[*secrets, "id"])
         },
         "/api/v1/secrets/rewrap": {"post": operation("Encrypt all secrets anew with the first key")},
+    }
+
+
+def _of_sources() -> Schema:
+    """Return the operations on sources and on the schemas that hold their deliveries."""
+    return {
+        "/api/v1/schemas": {"get": operation("List the types that have schemas", query=["source"])},
+        "/api/v1/schemas/{source}/{type}": {
+            "get": operation("Show a schema and its drift", path=["source", "type"], query=["version"])
+        },
+        "/api/v1/sources": {"get": operation("List the configured sources, never their secrets")},
+        "/api/v1/sources/{source}": {"get": operation("Show a source", path=["source"])},
+        "/api/v1/sources/{source}/send": {
+            "post": operation(
+                "Let in a sample, signed as its sender would sign it", path=["source"], body=shapes.REHEARSAL
+            )
+        },
     }
 
 

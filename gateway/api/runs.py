@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.masking import Mask, Masks
     from tidemill.kernel.jetstream.buckets import Bucket
     from tidemill.kernel.services.registry import Definitions
+    from tidemill.kernel.services.run_view import RunView
     from tidemill.kernel.services.runs import Runs
     from tidemill.kernel.signals import Kind
 
@@ -34,6 +36,7 @@ class RunsApi:
     runs: Runs
     definitions: Definitions
     tasks: Bucket
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -77,11 +80,18 @@ class RunsApi:
         """The runs that changed last."""
         task, status = request.query_params.get("task"), request.query_params.get("status")
         found = await self.runs.list(task=task, status=status, limit=limit_of(request))
-        return JSONResponse({"runs": [view.facts() for view in found]})
+        told = [(await self._mask(request, view)).run(view.facts()) for view in found]
+        return JSONResponse({"runs": told})
 
     async def show_run(self, request: Request) -> Response:
         """One run, with what happened to it."""
-        return JSONResponse((await self.runs.explained(run_id(request))).details())
+        view = await self.runs.explained(run_id(request))
+        return JSONResponse((await self._mask(request, view)).run(view.details()))
+
+    async def _mask(self, request: Request, view: RunView) -> Mask:
+        created = view.state.created
+        event = (created.event if created is not None else None) or {}
+        return await self.masks.of_run(request, view.state.task, event.get("source"), event.get("type"))
 
     async def cancel(self, request: Request) -> Response:
         """Ask for a run's end."""

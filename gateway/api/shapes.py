@@ -30,6 +30,7 @@ _TTL: Final[Schema] = {
     "anyOf": [{"type": "number", "minimum": 0.001, "maximum": LONGEST}, _DURATION_TEXT],
 }
 QUERY: Final[dict[str, Schema]] = {
+    "version": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
     "before": {"type": "integer", "minimum": 1, "maximum": MAX_SEQUENCE},
     "type": {
@@ -166,9 +167,9 @@ DRY_RUN: Final[Schema] = {
                     "required": ["type"],
                     "properties": {
                         "type": {"type": "string", "pattern": _PLAIN},
-                        "source": {"type": "string"},
-                        "subject": {"type": "string"},
-                        "tenant": {"type": "string"},
+                        "source": {"type": ["string", "null"]},
+                        "subject": {"type": ["string", "null"]},
+                        "tenant": {"type": ["string", "null"]},
                         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
                         "data": {"description": "any JSON"},
                     },

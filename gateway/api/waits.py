@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.masking import Masks
     from tidemill.kernel.services.run_signals import RunSignals
     from tidemill.kernel.services.tokens import Tokens
 
@@ -31,6 +32,7 @@ class WaitsApi:
 
     signals: RunSignals
     tokens: Tokens
+    masks: Masks
 
     def routes(self) -> list[Route]:
         """Return the routes; names of signals and tokens may be any text, slashes included."""
@@ -63,7 +65,10 @@ class WaitsApi:
 
     async def show_token(self, request: Request) -> Response:
         """One token, open or decided, with what was answered."""
-        return JSONResponse((await self.tokens.find(request.path_params["id"])).details())
+        view = await self.tokens.find(request.path_params["id"])
+        mask, details = self.masks.of_token(request, view), view.details()
+        answers = [one | {"data": mask.value(one["data"])} for one in details["answers"]]
+        return JSONResponse(details | {"answers": answers})
 
     async def complete(self, request: Request) -> Response:
         """Answer a token or an approval, in the name of whoever is logged in."""

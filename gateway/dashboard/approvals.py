@@ -81,6 +81,7 @@ class Approvals:
 
     def _page(self, request: Request, view: TokenView, error: PayloadError | None = None) -> Response:
         form, visit = form_of(request), visit_of(request)
+        mask = self.services.reception.masks.of_token(request, view)
         return self.services.frame.page(
             request,
             "approval.html",
@@ -90,7 +91,9 @@ class Approvals:
             live="" if error is not None else f"/live?run={view.run}",
             token=view,
             summary=view.summary(),
-            answers=[one | {"shown": show_value(one["data"])} for one in view.details()["answers"]],
+            answers=[
+                one | {"shown": show_value(mask.value(one["data"]))} for one in view.details()["answers"]
+            ],
             fields=fields_of(view.schema),
             nothing=view.kind == "approval" and (view.schema is None or asks_for_nothing(view.schema)),
             named=visit is not None and visit.identity.kind != "local",

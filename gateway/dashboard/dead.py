@@ -13,7 +13,7 @@ from starlette.routing import Route
 from gateway.api.parameters import before_of
 from gateway.api.run_query import text_of
 from gateway.dashboard.part import part
-from gateway.dashboard.shown import clip, show_body
+from gateway.dashboard.shown import clip, show_masked
 from tidemill.history.rows import Body
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Dead:
             for fault in letter.facts.get("attempts") or []
         ]
         event = letter.facts.get("event")
+        masks, source = self.services.reception.masks, event or {}
+        mask = await masks.of_run(request, letter.task, source.get("source"), source.get("type"))
         return self.services.frame.page(
             request,
             "letter.html",
@@ -77,9 +79,9 @@ class Dead:
             letter=letter.summary(),
             is_run="run" in letter.facts,
             attempts=attempts[::-1],
-            event=orjson.dumps(event, option=orjson.OPT_INDENT_2).decode() if event else "",
-            payload=show_body(
-                Body(size=len(letter.raw), data=letter.raw[:_SHOWN], blob=letter.facts.get("blob"))
+            event=orjson.dumps(mask.facts(event), option=orjson.OPT_INDENT_2).decode() if event else "",
+            payload=show_masked(
+                Body(size=len(letter.raw), data=letter.raw[:_SHOWN], blob=letter.facts.get("blob")), mask
             ),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import Route
 
 from gateway.access.form import form_of
+from gateway.api.dry_run import dry_run_seen
 from gateway.api.run_query import text_of
 from gateway.dashboard.part import part
 from gateway.dashboard.shown import show_value
@@ -43,7 +44,9 @@ class DryRunPages:
         name = text_of(request.query_params, "event")
         if not name:
             return await self._page(request, _EXAMPLE)
-        found = await self.services.dry_run.of_event(name, self.services.reception.redaction.sources)
+        reception = self.services.reception
+        known = reception.redaction.sources
+        found = await dry_run_seen(self.services.dry_run, reception.masks, request, name, known)
         return await self._page(request, "", found=found, chosen=name)
 
     async def judge(self, request: Request) -> Response:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from gateway.api.run_query import moment_of, text_of
+from gateway.dashboard.addresses import address_of
 from gateway.dashboard.part import part
-from gateway.dashboard.shown import show_body, show_value
+from gateway.dashboard.shown import show_masked, show_value
 from tidemill.history.event_queries import EventQuery
 from tidemill.kernel.services.events import Events
 
@@ -62,15 +63,18 @@ class EventPages:
             events=found.content.rows if found.content is not None else (),
             given=given,
             filtered=any(given.values()),
-            first=_address(given),
-            next=_address(given, cursor) if cursor else "",
+            first=address_of(PATH, given),
+            next=address_of(PATH, given, cursor) if cursor else "",
         )
 
     async def show_event(self, request: Request) -> Response:
         """One event: its attributes, headers and body, what was decided about it, and its runs."""
         detail = await self.services.history.event(request.path_params["id"])
+        mask = self.services.reception.masks.of_event(request, detail.event.source, detail.event.type)
         facts: dict[str, Any] = {
-            name: value for name, value in detail.facts.items() if name != "headers" and value is not None
+            name: value
+            for name, value in mask.facts(detail.facts).items()
+            if name != "headers" and value is not None
         }
         return self.services.frame.page(
             request,
@@ -83,8 +87,8 @@ class EventPages:
             headers=show_value(
                 self.services.reception.redaction.show(detail.event.source, detail.facts.get("headers") or {})
             ),
-            body=show_body(detail.body),
-            verdicts=[(verdict, show_value(verdict.data)) for verdict in detail.event.verdicts],
+            body=show_masked(detail.body, mask),
+            verdicts=[(verdict, show_value(mask.seen(verdict.data))) for verdict in detail.event.verdicts],
         )
 
     async def replay(self, request: Request) -> Response:
@@ -95,8 +99,3 @@ class EventPages:
         sources = (known.content.event.source,) if known.content is not None else ()
         new = await events.replay(await events.find(name, sources))
         return RedirectResponse(f"{PATH}/{quote(new.id, safe='')}", _SEE_OTHER)
-
-
-def _address(given: dict[str, str], cursor: str | None = None) -> str:
-    wanted = {name: value for name, value in given.items() if value} | ({"cursor": cursor} if cursor else {})
-    return f"{PATH}?{urlencode(wanted)}" if wanted else PATH

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,14 @@ def measured(kind: str, value: float, total: int) -> str:
     return f"{took(value)} left" if kind == "approval_expiring" else bound(kind, value)
 
 
+def prose(text: str) -> Markup:
+    """Return a sentence whose `words` between backticks are code."""
+    told = Markup()
+    for place, part in enumerate(text.split("`")):
+        told += Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+    return told
+
+
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(min(max(at, 0.0), _HUGE), UTC)
 
@@ -105,5 +113,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "percent": percent,
     "bound": bound,
     "measured": measured,
+    "prose": prose,
 }
 """By their names in templates."""

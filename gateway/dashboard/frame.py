@@ -47,11 +47,12 @@ _TITLES: Final = {
 
 
 class NavItem(NamedTuple):
-    """A page of the navigation: its name for `active`, its address and its words."""
+    """A page of the navigation: its name for `active`, address, words, and the right that it takes."""
 
     name: str
     url: str
     label: str
+    right: Right = Right.READ
 
 
 NAVIGATION: Final = (
@@ -62,6 +63,8 @@ NAVIGATION: Final = (
     NavItem("events", "/events", "Events"),
     NavItem("deliveries", "/deliveries", "Deliveries"),
     NavItem("quarantine", "/quarantine", "Quarantine"),
+    NavItem("sources", "/sources", "Sources"),
+    NavItem("schemas", "/schemas", "Schemas"),
     NavItem("tasks", "/tasks", "Tasks"),
     NavItem("schedules", "/schedules", "Schedules"),
     NavItem("workers", "/workers", "Workers"),
@@ -69,6 +72,7 @@ NAVIGATION: Final = (
     NavItem("test", "/test", "Test"),
     NavItem("dry-run", "/dry-run", "Dry run"),
     NavItem("alerts", "/alerts", "Alerts"),
+    NavItem("audit", "/audit", "Audit", Right.ADMINISTER),
 )
 """The pages that can be reached from everywhere, in their order."""
 

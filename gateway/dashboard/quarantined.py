@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from gateway.api.parameters import before_of
 from gateway.dashboard.part import part
-from gateway.dashboard.shown import show_body, show_value
+from gateway.dashboard.shown import show_masked, show_value
 from tidemill.history.rows import Body
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway.dashboard.services import Services
+    from gateway.masking import Mask
+    from tidemill.kernel.services.quarantine import Quarantined
 
 PATH: Final = "/quarantine"
 _PAGE: Final = 50
@@ -51,7 +53,7 @@ class QuarantinePages:
             active="quarantine",
             live="" if before else "/live?streams=QUARANTINE",
             found=found,
-            entries=[entry.summary() for entry in entries[:_PAGE]],
+            entries=[self._mask(request, entry).quarantined(entry.summary()) for entry in entries[:_PAGE]],
             next=f"{PATH}?before={entries[_PAGE - 1].seq}" if len(entries) > _PAGE else "",
         )
 
@@ -59,6 +61,7 @@ class QuarantinePages:
         """One entry: what is wrong with it, beside its body."""
         entry = await self.services.quarantine.find(request.path_params["key"])
         read = await part(self.services.quarantine.body(entry)) if not entry.pair else None
+        mask = self._mask(request, entry)
         raw = read.content if read is not None and read.content is not None else b""
         return self.services.frame.page(
             request,
@@ -66,10 +69,10 @@ class QuarantinePages:
             title="In quarantine",
             active="quarantine",
             entry=entry.summary(),
-            reason=show_value(entry.reason),
+            reason=show_value(mask.seen(entry.reason)),
             missing=read.missing if read is not None else "",
-            body=show_body(Body(size=len(raw), data=raw[:_SHOWN])),
-            facts=show_value({name: value for name, value in entry.event.items() if name != "headers"}),
+            body=show_masked(Body(size=len(raw), data=raw if mask.active else raw[:_SHOWN]), mask),
+            facts=show_value(_facts(entry, mask)),
             headers=show_value(
                 self.services.reception.redaction.show(
                     entry.event.get("source"), entry.event.get("headers") or {}
@@ -83,3 +86,14 @@ class QuarantinePages:
         sent = await self.services.quarantine.release(entry)
         run = sent.get("run_id")
         return RedirectResponse(f"/runs/{run}" if run else PATH, _SEE_OTHER)
+
+    def _mask(self, request: Request, entry: Quarantined) -> Mask:
+        return self.services.reception.masks.of_event(
+            request, entry.event.get("source"), entry.event.get("type")
+        )
+
+
+def _facts(entry: Quarantined, mask: Mask) -> dict[str, Any]:
+    """Return the attributes of an entry's event, without its reason, which stands apart."""
+    facts = mask.facts(entry.event)
+    return {name: one for name, one in facts.items() if name not in ("headers", "quarantine")}

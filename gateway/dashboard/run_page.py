@@ -16,10 +16,11 @@ from gateway.dashboard.family_graph import family_graph
 from gateway.dashboard.log_lines import log_lines
 from gateway.dashboard.part import part
 from gateway.dashboard.run_story import find_story
-from gateway.dashboard.shown import clip, show_body
+from gateway.dashboard.shown import HIDDEN, clip, show_body, show_masked
 from gateway.dashboard.timebars import MOST, SCALE, time_bars
+from gateway.masking import HINT
 from gateway.pages.form import asks_for_nothing, fields_of
-from tidemill.kernel.errors import NotFoundError
+from tidemill.kernel.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,8 +58,9 @@ class RunPage:
         story, logs = await asyncio.gather(
             find_story(self.services, wanted), part(log_lines(self.services.logs, wanted))
         )
-        detail = story.detail
-        run = detail.run
+        run = story.detail.run
+        mask = await self.services.reception.masks.of_run(request, run.task, run.source, run.type)
+        detail = mask.detail(story.detail)
         return self.services.frame.page(
             request,
             "run.html",
@@ -73,8 +75,8 @@ class RunPage:
             scale=SCALE,
             left_out=max(0, len(detail.spans) - MOST),
             graph=family_graph(story.lineage, detail),
-            payload=show_body(detail.payload),
-            result=show_body(detail.result),
+            payload=show_masked(story.detail.payload, mask),
+            result=HIDDEN if mask.active and detail.result.size else show_body(detail.result),
             logs=logs,
             traceback=clip(detail.traceback[-_TRACE:], _TRACE),
             ended=run.ended_at is not None,
@@ -89,8 +91,12 @@ class RunPage:
         if which not in NAMES:
             raise HTTPException(404)
         body = await find_body(self.services, run, which)
+        story = (await find_story(self.services, run)).detail.run
+        mask = await self.services.reception.masks.of_run(request, story.task, story.source, story.type)
+        if mask.active and which == "result":
+            raise NotAllowedError(f"the result of {run} may hold what is secret in its input", hint=HINT)
         if body.data is None:
             raise NotFoundError(f"the {which} of {run} isn't kept any more")
         name = f"{run}-{which}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(body.data, headers=headers, media_type="application/octet-stream")
+        return Response(mask.whole(body.data), headers=headers, media_type="application/octet-stream")

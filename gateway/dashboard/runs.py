@@ -37,6 +37,7 @@ class RunList:
         """A page of runs, the newest first."""
         parameters = request.query_params
         query = run_query(parameters)
+        await self.services.reception.masks.check_search(request, query.text)
         table, _ = await asyncio.gather(
             find_runs(self.services, query, cursor=parameters.get("cursor") or None),
             part(self.services.definitions.refresh()),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gateway.reception import Reception
     from tidemill.history.reader import HistoryReader
     from tidemill.kernel.services.alerts import Alerts
+    from tidemill.kernel.services.audit import Audit
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.dead import DeadLetters
     from tidemill.kernel.services.dry_run import DryRun
@@ -47,3 +48,4 @@ class Services:
     bulk: BulkDesk
     alerts: Alerts
     overrides: Overrides
+    audit: Audit

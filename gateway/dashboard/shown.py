@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 if TYPE_CHECKING:
+    from gateway.masking import Mask
     from tidemill.history.rows import Body
 
 TEXT_LIMIT: Final = 16_000
 """Characters of one text."""
 VALUE_LIMIT: Final = 2_000
 _CONTROLS: Final = {number: "\ufffd" for number in range(32) if chr(number) not in "\n\t"} | {127: "\ufffd"}
+_MASKED: Final = "Fields that its schema marks as secret aren't shown to viewers."
 _HEAD: Final = 256
 
 
@@ -48,6 +50,19 @@ def show_body(body: Body) -> Shown:
     if body.whole:
         return clip(_set(body.data, text))
     return Shown(text[:TEXT_LIMIT].translate(_CONTROLS), f"This is the beginning of {body.size} bytes.")
+
+
+HIDDEN: Final = Shown(note="It may hold what is secret in the input, which viewers don't see.")
+"""A result that isn't shown."""
+
+
+def show_masked(body: Body, mask: Mask) -> Shown:
+    """Return a body as text, as far as whoever looks at it may see what it says."""
+    seen = mask.body(body)
+    if seen is None:
+        return Shown(note=f"Its {body.size} bytes may hold fields that viewers don't see.")
+    shown = show_body(seen)
+    return replace(shown, note=f"{shown.note} {_MASKED}".strip()) if mask.active and shown.text else shown
 
 
 def show_value(value: Any, limit: int = VALUE_LIMIT) -> Shown:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.dashboard.alerts import AlertPages
 from gateway.dashboard.approvals import Approvals
+from gateway.dashboard.audit import AuditPage
 from gateway.dashboard.bulk import BulkPages
 from gateway.dashboard.dead import Dead
 from gateway.dashboard.deliveries import DeliveryPages
@@ -18,6 +19,8 @@ from gateway.dashboard.run_actions import RunActions
 from gateway.dashboard.run_page import RunPage
 from gateway.dashboard.runs import RunList
 from gateway.dashboard.schedules import SchedulePages
+from gateway.dashboard.schemas import SchemaPages
+from gateway.dashboard.sources import SourcePages
 from gateway.dashboard.task_actions import TaskActions
 from gateway.dashboard.tasks import Tasks
 from gateway.dashboard.theme import Theme
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 VIEWS = (
     Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
     Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages, TaskActions,
+    SourcePages, SchemaPages, AuditPage,
 )  # fmt: skip
 
 

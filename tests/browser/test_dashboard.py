@@ -167,6 +167,10 @@ def pages(harbour: Harbour) -> dict[str, str]:
     silence = {"rule": "drift", "key": "*", "comment": "<b>the tide turns</b>"}
     harbour.client.post("/api/v1/alerts/silences", json=silence).raise_for_status()
     harbour.until("/api/v1/alerts", lambda found: found["alerts"] and found["sent"])
+    found = harbour.until("/api/v1/deliveries", lambda found: len(found["deliveries"]) >= 3)["deliveries"]
+    taken, refused = (
+        next(one for one in found if one["verdict"] == verdict) for verdict in ("accepted", "refused")
+    )
     return {
         "bulk-selected": f"/bulk/{_selected(harbour, 'cancel', task='ship')}",
         "bulk-done": f"/bulk/{_executed(harbour, 'retry', task='leak')}",
@@ -194,6 +198,13 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "dead-letters": "/dead",
         "alerts": "/alerts",
         "dead-letter": f"/dead/{failed}",
+        "sources": "/sources",
+        "source": "/sources/github",
+        "schemas": "/schemas",
+        "schema": "/schemas/github/push",
+        "delivery": f"/deliveries/{taken['id']}",
+        "delivery-refused": f"/deliveries/{refused['id']}",
+        "audit": "/audit",
         "dry-run": f"/dry-run?event={event}",
         "test": "/test?source=github&type=push",
         "test-sent": f"/test?source=github&type=zen&event={event}&status=accepted",

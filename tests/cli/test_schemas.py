@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tidemill.cli.schemas_compare import _takes
-from tidemill.cli.schemas_drift import _summed
 from tidemill.cli.schemas_write import full_types
+from tidemill.kernel.services.drift_reports import summed
 
 if TYPE_CHECKING:
     from conftest import Call, Mill
@@ -127,7 +127,7 @@ def test_reports_of_drift_are_added_up_by_place() -> None:
         {"source": "acme", "type": "paid", "at": "2026-10-26T07:00:00+00:00", "findings": [field]},
         {"source": "acme", "type": "void", "at": "2026-10-26T07:30:00+00:00", "findings": [field]},
     ]
-    rows = {(row["type"], row["path"]): row for row in _summed(reports)}
+    rows = {(row["type"], row["path"]): row for row in summed(reports)}
     assert len(rows) == 3
     assert rows["paid", "$.tide"] == {
         "source": "acme",

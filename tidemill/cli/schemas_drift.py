@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.options import MAX_LIMIT, SourceFilter, examples
 from tidemill.cli.output import Json, show_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tidemill.cli.remote import Row
-
-_COLUMNS = ("source", "type", "kind", "path", "events", "example", "first_seen", "last_seen")
-_Key = tuple[str, str, str, str]
+from tidemill.kernel.services.drift_reports import COLUMNS, summed
 
 
 def register(app: typer.Typer) -> None:
@@ -39,21 +32,4 @@ def drift(
     Gateways look at a sample of events, so `events` counts those that were looked at.
     """
     reports = ask(context, lambda remote: remote.records(kind="drift", source=source, limit=limit))
-    rows = sorted(_summed(reports), key=lambda row: str(row["last_seen"]), reverse=True)
-    show_rows(rows, columns=_COLUMNS, as_json=as_json, empty="no drift was seen")
-
-
-def _summed(reports: Iterable[Row]) -> list[dict[str, Any]]:
-    """Add up what gateways have reported, by place."""
-    found: dict[_Key, dict[str, Any]] = {}
-    for report in reports:
-        for one in report.get("findings", []):
-            key = (report["source"], report["type"], one["kind"], one["path"])
-            row = found.setdefault(
-                key,
-                dict(zip(_COLUMNS, (*key, 0, one.get("example"), report["at"], report["at"]), strict=True)),
-            )
-            row["events"] += one["events"]
-            row["first_seen"] = min(row["first_seen"], report["at"])
-            row["last_seen"] = max(row["last_seen"], report["at"])
-    return list(found.values())
+    show_rows(summed(reports), columns=COLUMNS, as_json=as_json, empty="no drift was seen")

@@ -10,12 +10,11 @@ from tidemill.cli.asking import ask
 from tidemill.cli.invocation import invocation
 from tidemill.cli.options import examples
 from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.kernel import clock
-from tidemill.kernel.errors import BrokerError, ControlError, NotFoundError, SettingsError
+from tidemill.kernel.errors import BrokerError, ControlError, NotFoundError
+from tidemill.kernel.settings.source_facts import secret_facts, webhook_address
 
 if TYPE_CHECKING:
     from tidemill.kernel.settings.model import Settings
-    from tidemill.kernel.settings.sections import SourceSecret
 
 app = typer.Typer(name="sources", help="Look at the configured senders of webhooks.", no_args_is_help=True)
 
@@ -67,7 +66,7 @@ def show_source(
     found = settings.source(source)
     recipe = recipe_of(source, found)
     row = _summary(settings, source) | {
-        "secrets": [_secret(settings, secret) for secret in found.secrets],
+        "secrets": [secret_facts(settings, secret) for secret in found.secrets],
         "max_body": found.max_body or max(settings.gateway.max_body, recipe.provider.body_limit or 0),
         "tolerance": found.tolerance,
         "allow_unsigned": found.allow_unsigned,
@@ -110,24 +109,13 @@ def _learned(context: typer.Context, source: str) -> Any:
 
 def _summary(settings: Settings, name: str) -> dict[str, Any]:
     source = settings.sources[name]
-    base = settings.gateway.public_url or f"http://{settings.gateway.listen}"
     return {
         "name": name,
         "preset": source.preset or "(recipe)",
-        "url": f"{base.rstrip('/')}/webhooks/{name}",
-        "secrets": ", ".join(_told(_secret(settings, secret)) for secret in source.secrets) or "none",
+        "url": webhook_address(settings, name),
+        "secrets": ", ".join(_told(secret_facts(settings, secret)) for secret in source.secrets) or "none",
         "policy": source.policy,
     }
-
-
-def _secret(settings: Settings, secret: SourceSecret) -> dict[str, Any]:
-    """Return where a secret stands and whether it can be used; never what it is."""
-    state = "active" if secret.active(clock.now()) else "expired"
-    try:
-        secret.value.resolve(settings.inputs.environ)
-    except SettingsError as error:
-        state = f"unusable: {error.sentence}"
-    return {"value": str(secret.value), "until": secret.until, "state": state}
 
 
 def _told(secret: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, Field
 
 from gateway.server import open_gateway
 from tests.consumers.conftest import Mill
@@ -67,6 +68,17 @@ async def opened(_: Any) -> str:
     return HOSTILE
 
 
+class Card(BaseModel):
+    number: str = Field(json_schema_extra={"writeOnly": True})
+    owner: str
+
+
+@task
+async def charge(card: Card, ctx: Context) -> str:
+    approval = await ctx.wait_for_approval("charge", Card, timeout="1h")
+    return card.number + str(approval.by)
+
+
 @task(on="box.picky", where="data.size > 3 && headers['x-who'] == 'ada'")
 async def picky(_: Any) -> None:
     pass
@@ -77,7 +89,7 @@ async def whole(event: Event) -> list[Any]:
     return [event.id, event.data, len(event.raw), event.type]
 
 
-TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, picky, whole)
+TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, charge, picky, whole)
 
 
 @dataclass

@@ -1,0 +1,15 @@
+"""Addresses of lists: the filters that are set, and where the list goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def address_of(path: str, given: Mapping[str, str], cursor: str | None = None) -> str:
+    """Return a list's address: filters that are empty are left out."""
+    wanted = {name: value for name, value in given.items() if value} | ({"cursor": cursor} if cursor else {})
+    return f"{path}?{urlencode(wanted)}" if wanted else path
