@@ -18,7 +18,7 @@ from pathlib import Path
 
 from history_days import repeat_day
 from history_made import BODIES, DAY, SPAN, Installation
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.engine import make_url
 
 from tidemill.history import tables
@@ -172,18 +172,19 @@ QUESTIONS: dict[str, Callable[[Connection, random.Random], object]] = {
     "requests an hour, 30 days": lambda connection, _: delivery_rates(
         connection, span=3600, since=NOW - SPAN
     ),
-    "a run": lambda connection, chance: run_detail(connection, _some_run(connection, chance)),
-    "an event": lambda connection, chance: event_detail(connection, f"evt-{chance.randrange(1, 1000)}"),
-    "a lineage": lambda connection, chance: lineage(connection, _some_run(connection, chance)),
+    "a run": lambda connection, chance: run_detail(connection, _some(connection, chance, tables.runs)),
+    "an event": lambda connection, chance: event_detail(connection, _some(connection, chance, tables.events)),
+    "a lineage": lambda connection, chance: lineage(connection, _some(connection, chance, tables.runs)),
 }
 
 
-def _some_run(connection: Connection, chance: random.Random) -> str:
-    last = connection.execute(
-        select(tables.runs.c.number).order_by(tables.runs.c.number.desc()).limit(1)
-    ).scalar_one()
-    look = select(tables.runs.c.id).where(tables.runs.c.number >= chance.randrange(last)).limit(1)
-    return str(connection.execute(look.order_by(tables.runs.c.number)).scalar_one())
+def _some(connection: Connection, chance: random.Random, table: Table) -> str:
+    """Return the id of some run or event, from anywhere in the history."""
+    first, last = (
+        connection.execute(select(edge(table.c.number))).scalar_one() for edge in (func.min, func.max)
+    )
+    look = select(table.c.id).where(table.c.number >= chance.randrange(first, last)).limit(1)
+    return str(connection.execute(look.order_by(table.c.number)).scalar_one())
 
 
 def ask(database: Database) -> None:
