@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, select
 
+from tidemill.history.halving import Gap, Place, first_from
 from tidemill.history.rows import (
     DeadRow,
     DeliveryRow,
@@ -111,24 +112,25 @@ def dead_of(row: RowMapping, status: str | None) -> DeadRow:
 def first_since(connection: Connection, table: Table, moment: float) -> int:
     """Return a number with which everything in a table begins that is from this moment or later.
 
-    Numbers grow with time, so that it is found by halving: no index over times is needed.
+    Numbers grow with time: no index over times is needed.
     """
     at = table.c.created_at if "created_at" in table.c else table.c.at
-    # One by one: SQLite finds either at an end of the key, both together it looks for in the whole table.
-    low = connection.execute(select(func.min(table.c.number))).scalar_one()
-    if low is None:
+    look = select(table.c.number, at).limit(1)
+    first = connection.execute(look.order_by(table.c.number)).first()
+    last = connection.execute(look.order_by(table.c.number.desc())).first()
+    if first is None or last is None:
         return 0
-    high = connection.execute(select(func.max(table.c.number))).scalar_one() + 1
-    look = select(table.c.number, at).where(table.c.number >= bindparam("middle"))
-    look = look.order_by(table.c.number).limit(1)
-    while low < high:
-        middle = (low + high) // 2
-        found = connection.execute(look, {"middle": middle}).first()
-        if found is None or found[1] >= moment:
-            high = middle
-        else:
-            low = found[0] + 1
-    return int(low)
+    if first[1] >= moment:
+        return int(first[0])
+    if last[1] < moment:
+        return int(last[0]) + 1
+    there = look.where(table.c.number >= bindparam("number")).order_by(table.c.number)
+
+    def find(number: int) -> Place:
+        found = connection.execute(there, {"number": number}).one()
+        return int(found[0]), float(found[1])
+
+    return first_from(Gap(find, moment, (int(first[0]), float(first[1])), (int(last[0]), float(last[1]))))
 
 
 def _json(text: str | None, empty: Any) -> Any:
