@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import orjson
@@ -168,6 +169,78 @@ def test_what_a_database_can_not_hold_is_made_fit(database: Database) -> None:
         assert event_detail(connection, "e\ufffd").body.data == b"\x00\xff"
         assert list_dead(connection).rows[0].status == "failed"
         assert list_quarantine(connection).rows[0].event_id == "q\ufffd"
+
+
+LONG = "".join(random.Random(4).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))
+
+
+def long_journal() -> Stream:
+    """Runs with long values everywhere, and one without."""
+    stream = Stream()
+    event = {"id": LONG, "source": LONG, "type": LONG}
+    fault = records.Fault(LONG * 50, LONG * 50, LONG * 50)
+    stream.record("run_a", records.Created(rid="c", task=LONG, key=LONG, tags=(LONG,), replayof=LONG))
+    stream.record("run_b", records.Created(rid="c", task="deploy", event=event, event_seq=1))
+    parent = records.Parent(run=LONG, box=LONG)
+    stream.record("run_c", records.Created(rid="c", task="deploy", parent=parent))
+    stream.record("run_c", records.Claim(rid="k", q=1, n=1, worker=LONG))
+    stream.record("run_c", records.Step(rid="s", key=LONG, result=LONG, fault=fault))
+    stream.record("run_c", records.End(rid="e", outcome="failed", fault=fault, reason=LONG))
+    stream.run("run_d")
+    return stream
+
+
+def long_inbound() -> dict[str, Stream]:
+    """Messages of the other streams with long values everywhere."""
+    found = {name: Stream() for name in ("EVENTS", "DELIVERIES", "QUARANTINE", "DEAD", "RECORDS", "LOGS")}
+    event = Envelope(id=LONG, source=LONG, type=LONG, subject=LONG, raw=b"x")
+    found["EVENTS"].add("events.s.t", event.to_frame())
+    line = {"at": 1.0, "source": LONG, "verdict": LONG, "status": LONG, "reason": LONG, "client": LONG}
+    found["DELIVERIES"].add("deliveries.log", orjson.dumps(line))
+    held = {"id": LONG, "source": LONG, "type": LONG, "quarantine": {"reason": LONG}}
+    found["QUARANTINE"].add(f"quarantine.s.{LONG}", pack(held, b"x"))
+    letter = {"outcome": "failed", "attempts": [{"type": LONG, "message": LONG, "traceback": LONG}]}
+    found["DEAD"].add(f"dead.{LONG}.{LONG}", pack(letter))
+    judged = {"event": {"seq": 1, "source": LONG}, "verdicts": [{"verdict": LONG, "task": LONG}]}
+    found["RECORDS"].add("records.verdict.x", orjson.dumps(judged))
+    said = {"attempt": 1, "lines": [[0.0, "info", "", LONG, LONG]], "missed": 0}
+    found["LOGS"].add(f"logs.{LONG}", orjson.dumps(said))
+    return found
+
+
+def test_values_of_any_length_are_taken_in(database: Database) -> None:
+    streams = {"JOURNAL": long_journal()} | long_inbound()
+    writer = writer_of(database)
+    writer.write({name: stream.messages for name, stream in streams.items()})
+    assert (writer.left_out, writer.unknown) == (0, 0)
+    with database.reading(5) as connection:
+        assert len(list_runs(connection, RunQuery()).rows) == 4
+        assert event_detail(connection, LONG).event.id == LONG[:500]
+
+
+def test_what_the_database_refuses_keeps_nothing_else_out(database: Database) -> None:
+    stream = Stream()
+    for number in range(20):
+        stream.run(f"run_{number}")
+    stream.record(
+        "run_far",
+        records.Created(
+            rid="c",
+            task="deploy",
+            expires_at=1.0,
+            event_seq=2**63 - 1,
+            event={"id": "e", "source": "s", "type": "t"},
+        ),
+    )
+    stream.run("run_last")
+    writer = writer_of(database)
+    writer.places["EVENTS"].base = 10
+    writer.write({"JOURNAL": stream.messages})
+    assert writer.left_out == 1
+    with database.reading(5) as connection:
+        found = {row.id for row in list_runs(connection, RunQuery()).rows}
+    assert found == {f"run_{number}" for number in range(20)} | {"run_last"}
+    assert writer.stands()
 
 
 def test_messages_that_can_not_be_read_are_left_out_and_counted(database: Database) -> None:

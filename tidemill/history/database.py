@@ -263,6 +263,19 @@ def _limit(connection: Connection, seconds: float) -> Any:
     return lambda: driver.set_progress_handler(None, 0)
 
 
+def unfit(error: Exception) -> bool:
+    """Say whether a database is well, and refused what it was given: a value too long, or of another kind."""
+    cause = error.__cause__ if isinstance(error, HistoryError) else error
+    if isinstance(cause, DBAPIError):
+        state = str(getattr(cause.orig, "sqlstate", None) or "")
+        return isinstance(cause, DataError) or state.startswith(_UNFIT)
+    return isinstance(cause, OverflowError | UnicodeError)
+
+
+_UNFIT: Final = ("22", "54")
+"""PostgreSQL's classes of errors: data exceptions, and limits of the program that were exceeded."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise what a database says as an error of the product.

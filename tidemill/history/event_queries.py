@@ -23,6 +23,7 @@ from tidemill.history.reading import (
 )
 from tidemill.history.rows import Body, DeliveryRow, EventDetail, EventRow, QuarantineRow, RunRow, VerdictRow
 from tidemill.history.scanning import LAST, PAGE_LIMIT, look
+from tidemill.history.shortening import plain
 from tidemill.history.tables import (
     deliveries,
     delivery_events,
@@ -86,7 +87,7 @@ def event_detail(connection: Connection, event_id: str) -> EventDetail:
     """
     row = (
         connection.execute(
-            select(events).where(events.c.id == event_id).order_by(events.c.number.desc()).limit(1)
+            select(events).where(events.c.id == plain(event_id)).order_by(events.c.number.desc()).limit(1)
         )
         .mappings()
         .first()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from tidemill.history.changes import Changes
-from tidemill.history.shortening import NAME_LIMIT, clean, dumps, plain, tail, value
+from tidemill.history.shortening import MESSAGE_LIMIT, NAME_LIMIT, clean, dumps, plain, tail, value
 from tidemill.history.tables import LINES
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.scan import StoredMessage
@@ -79,7 +79,7 @@ class Inbound:
                 "key": plain(facts.get("deliverykey", "")),
                 "source": source,
                 "type": plain(facts["type"]),
-                "subject": plain(facts.get("subject")),
+                "subject": plain(facts.get("subject"), MESSAGE_LIMIT),
                 "time": plain(facts.get("time")),
                 "at": message.at,
                 "replayof": plain(facts.get("replayof")),
@@ -115,7 +115,7 @@ class Inbound:
 
     def _request(self, stream: str, number: int, entry: Entry) -> None:
         facts, source = entry.facts, plain(entry.source) or ""
-        verdict = str(facts.get("verdict", "unknown"))
+        verdict = clean(str(facts.get("verdict", "unknown")), NAME_LIMIT)
         self.changes.count_delivery(entry.at, source, verdict, 1 + int(facts.get("missed") or 0))
         rows = self.changes.deliveries if stream == DELIVERIES else self.changes.refusals
         rows.append(
@@ -125,8 +125,8 @@ class Inbound:
                 "source": source,
                 "verdict": verdict,
                 "at": entry.at,
-                "status": facts.get("status"),
-                "reason": plain(facts.get("reason")),
+                "status": status if isinstance(status := facts.get("status"), int) else None,
+                "reason": plain(facts.get("reason"), MESSAGE_LIMIT),
                 "client": plain(facts.get("client")),
                 "data": dumps({name: given for name, given in facts.items() if name not in _OWN_COLUMNS}),
             }
@@ -148,15 +148,14 @@ class Inbound:
                     "event": self.bases["EVENTS"] + int(event["seq"]),
                     "number": message.number,
                     "part": part,
-                    "verdict": verdict["verdict"],
-                    "task": verdict["task"],
+                    "verdict": clean(verdict["verdict"], NAME_LIMIT),
+                    "task": clean(verdict["task"], NAME_LIMIT),
                     "at": message.at,
                     "data": dumps({name: value(verdict.get(name)) for name in ("clause", "value", "reason")}),
                 }
             )
-            self.changes.count_delivery(
-                message.at, plain(event["source"]) or "", f"pair_{verdict['verdict']}"
-            )
+            source, counted = plain(event["source"]) or "", f"pair_{verdict['verdict'][:NAME_LIMIT]}"
+            self.changes.count_delivery(message.at, source, counted)
 
     def quarantined(self, message: Message) -> None:
         """Take an entry of the quarantine in."""
@@ -168,7 +167,7 @@ class Inbound:
         self.changes.quarantine.append(
             {
                 "number": message.number,
-                "key": ".".join(message.tokens[2:]),
+                "key": plain(".".join(message.tokens[2:])),
                 "kind": "pair" if pair else "delivery",
                 "source": source,
                 "type": plain(event["type"]),
@@ -188,7 +187,7 @@ class Inbound:
         self.changes.logs.append(
             {
                 "number": message.number,
-                "run": message.tokens[1],
+                "run": plain(message.tokens[1]),
                 "at": message.at,
                 "bytes": len(message.body),
                 "body": message.body,
@@ -204,7 +203,7 @@ class Inbound:
         self.changes.dead.append(
             {
                 "number": message.number,
-                "id": message.tokens[2],
+                "id": plain(message.tokens[2]),
                 "task": plain(unescape(message.tokens[1])),
                 "outcome": facts.get("outcome") or "unreadable",
                 "at": message.at,

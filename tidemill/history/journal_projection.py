@@ -127,10 +127,10 @@ class JournalProjection:
         row = _EMPTY | {
             "number": number,
             "id": record.run,
-            "task": facts["task"],
+            "task": clean(facts["task"], NAME_LIMIT),
             "status": "delayed" if start_at else "queued",
             "key": plain(facts.get("key")),
-            "replayof": facts.get("replayof"),
+            "replayof": plain(facts.get("replayof")),
             "depth": 0,
             "attempts": 0,
             "starts": 0,
@@ -151,8 +151,8 @@ class JournalProjection:
                 row["event_number"] = self._events_base + seq
         if isinstance(parent, dict):
             row |= {
-                "parent_id": parent["run"],
-                "root_id": self._root(parent["run"]),
+                "parent_id": plain(parent["run"]),
+                "root_id": plain(self._root(parent["run"])),
                 "depth": min(parent.get("depth", 1), 32_000),
             }
         if tags := facts.get("tags"):

@@ -13,6 +13,7 @@ TRACEBACK_LIMIT: Final = 16_000
 VALUE_LIMIT: Final = 4_096
 """Bytes of a step's result, or of what news brings."""
 NAME_LIMIT: Final = 500
+"""Characters of a name: PostgreSQL's indices hold values of up to 2,704 bytes."""
 
 
 def clean(text: str, limit: int = MESSAGE_LIMIT) -> str:
@@ -20,9 +21,9 @@ def clean(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return text[:limit].replace("\x00", "\ufffd")
 
 
-def plain(text: object) -> str | None:
-    """Return a name as text that both databases hold, None where there is none."""
-    return None if text is None else str(text).replace("\x00", "\ufffd")
+def plain(text: object, limit: int = NAME_LIMIT) -> str | None:
+    """Return a name as text that both databases hold and can index, None where there is none."""
+    return None if text is None else clean(str(text), limit)
 
 
 def tail(text: str, limit: int = TRACEBACK_LIMIT) -> str:

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidemill.history.changes import Changes
-from tidemill.history.database import Database
+from tidemill.history.database import Database, unfit
 from tidemill.history.inbound_projection import Inbound, Message
 from tidemill.history.journal_projection import JournalProjection, JournalRecord
 from tidemill.history.run_logs import LogBounds
 from tidemill.history.tables import Row, positions, runs
-from tidemill.kernel.errors import ConflictError, PayloadError
+from tidemill.kernel.errors import ConflictError, HistoryError, PayloadError
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.subjects import Names
 
@@ -126,9 +126,37 @@ class HistoryWriter:
             ConflictError: another writer was faster, or the positions were set back: begin again.
         """
         try:
+            self._write_whole(found)
+        except (HistoryError, OverflowError, UnicodeError) as error:
+            if not unfit(error):
+                raise
+            self._write_apart(found, error)
+
+    def _write_whole(self, found: Mapping[str, Sequence[Stored]]) -> None:
+        try:
             self._write(found, careful=False)
         except IntegrityError:
             self._write(found, careful=True)
+
+    def _write_apart(self, found: Mapping[str, Sequence[Stored]], error: Exception) -> None:
+        """Take in what the database refused as a whole, in halves; a message that it refuses is left out."""
+        parts = [(stream, messages) for stream, messages in found.items() if messages]
+        if len(parts) > 1:
+            for stream, messages in parts:
+                self.write({stream: messages})
+            return
+        ((stream, messages),) = parts
+        half = len(messages) // 2
+        if half:
+            self.write({stream: messages[:half]})
+            self.write({stream: messages[half:]})
+            return
+        _log.warning("%s %d is left out of the history: %s", stream, messages[0].seq, error)
+        with self.database.writing() as connection:
+            self._move(connection, stream, messages[0].seq)
+        place = self.places[stream]
+        place.seq, place.stored = messages[0].seq, True
+        self.left_out += 1
 
     def _write(self, found: Mapping[str, Sequence[Stored]], *, careful: bool) -> None:
         changes = Changes()
