@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from consumers import scheduler
 from tests.consumers.conftest import Mill
 from tests.patience import until
 from tidemill import Context, Cron, Tick, task
 from tidemill.kernel.schedules.state import ScheduleState
 from tidemill.kernel.services import registry
+from tidemill.kernel.services.registry import Definitions
 
 pytestmark = pytest.mark.integration
 ROLES = ("router", "mailman", "scheduler")
@@ -153,7 +156,31 @@ async def test_ticks_of_a_downtime_of_the_engine(mill: Mill) -> None:
     assert later.started == first.started + later.last.at - first.last.at
 
 
-async def test_a_lost_look_is_found_by_the_search(mill: Mill) -> None:
+async def test_the_search_finds_a_look_that_is_lost_while_an_engine_runs(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(id="nightly", schedule=Cron("@every 5s", overlap="allow"))
+    async def nightly() -> None: ...
+
+    monkeypatch.setattr(scheduler, "OVERDUE", 1.0)
+    await registry.publish(mill.broker.tasks, nightly.definition)
+    definitions = Definitions(mill.broker.tasks)
+    await definitions.refresh()
+    role = scheduler.Scheduler(mill.broker, definitions, search_every=0.5)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(role.run())
+        await until(lambda: planned(mill))
+        await mill.broker.bus.api(f"STREAM.PURGE.{mill.names.stream('TICKS')}")
+        await started(mill, "nightly", 1)
+        await role.stop()
+
+
+async def planned(mill: Mill) -> bool:
+    """Say whether the schedule is known and nothing but its next look is stored."""
+    return await state(mill, "nightly") is not None and await mill.count("TICKS") == 1
+
+
+async def test_an_engine_that_starts_looks_at_every_schedule(mill: Mill) -> None:
     @task(id="nightly", schedule=Cron("@every 1s", overlap="allow"))
     async def nightly() -> None: ...
 
