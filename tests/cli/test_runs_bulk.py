@@ -46,6 +46,10 @@ def test_all_that_fit_are_cancelled_and_counted(call: Call, way: Way) -> None:
     assert call(*way, "runs", "show", runs[0], "--json").json()["reason"] == "why"
     (entry,) = call(*way, "audit", "list", "--target", done.json()["token"], "--json").json()
     assert (entry["detail"]["runs"], entry["outcome"]) == ("3", "done")
+    again = call(*way, "runs", "go-on", done.json()["token"], "--json")
+    assert (again.code, again.json()["done"]) == (0, 3)
+    unknown = call(*way, "runs", "go-on", "0" * 20)
+    assert (unknown.code, "no selection" in unknown.err) == (1, True)
 
 
 @pytest.mark.parametrize(

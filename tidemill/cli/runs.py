@@ -12,7 +12,7 @@ from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows, shown_width, shows_unicode
 from tidemill.cli.remote import Row
 from tidemill.cli.run_logs import show_logs
-from tidemill.cli.runs_bulk import DryRun, Where, Yes, chosen, do_to_all
+from tidemill.cli.runs_bulk import DryRun, Where, Yes, chosen, do_to_all, go_on
 from tidemill.cli.runs_check import check
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
@@ -171,6 +171,9 @@ def replay(  # noqa: PLR0913 - one parameter an option
         return
     body = read_payload(payload) if payload is not None else None
     do_each(context, runs or (), lambda remote, run: remote.replay_run(run, body), as_json=as_json)
+
+
+app.command("go-on", epilog=examples("runs go-on 5f0c6a1e9d2b48a7c3d1"))(go_on)
 
 
 @app.command(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tidemill.cli.asking import ask
-from tidemill.cli.output import say, show_record, show_rows
+from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.kernel.errors import PayloadError
 
 if TYPE_CHECKING:
@@ -58,7 +58,21 @@ def do_to_all(  # noqa: PLR0913 - one parameter an option
         return
     if not yes:
         typer.confirm(f"{verb} {selection['total']} runs?", abort=True, err=True)
-    last = ask(context, lambda remote: _watched(remote, selection))
+    _execute(context, selection["token"], as_json=as_json)
+
+
+def go_on(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The selection's, as it was told.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Finish what was selected with --where and cut short; what was done before isn't done again."""
+    _execute(context, token, as_json=as_json)
+
+
+def _execute(context: typer.Context, token: str, *, as_json: bool) -> None:
+    last = ask(context, lambda remote: _watched(remote, token))
     show_record(last if as_json else {name: last[name] for name in _TOLD}, as_json=as_json)
     if not as_json:
         for problem in last["problems"]:
@@ -80,13 +94,13 @@ def chosen(runs: Sequence[str] | None, where: Sequence[str] | None, *, dry: bool
     return bool(where)
 
 
-async def _watched(remote: Remote, selection: Row) -> Row:
+async def _watched(remote: Remote, token: str) -> Row:
     """Execute a selection with a bar on the terminal's standard error; return how it ended."""
-    last: Row = selection
+    last: Row = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        line = bar.add_task(f"{selection['action']}", total=selection["total"])
-        async for last in remote.execute_selection(selection["token"]):
-            bar.update(line, completed=last["looked_at"])
+        line = bar.add_task("working", total=None)
+        async for last in remote.execute_selection(token):
+            bar.update(line, description=last["action"], total=last["total"], completed=last["looked_at"])
     return last
 
 
@@ -95,6 +109,7 @@ def _show(selection: Row, *, as_json: bool) -> None:
     text = f"{selection['total']} runs fit {where}"
     if not selection["complete"]:
         text += "; there may be more, which a second time finds"
+    text += f" (selection {selection['token']})"
     if as_json:
         sys.stderr.write(text + "\n")
         return
