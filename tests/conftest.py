@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.patience import until_seen
 from tidemill.kernel.jetstream import guard
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.subjects import Names
@@ -83,6 +84,12 @@ class BrokerProcess:
 
     def signal(self, number: signal.Signals) -> None:
         subprocess.run(["/bin/kill", f"-{number.name.removeprefix('SIG')}", str(self.pid)], check=True)
+        if number is signal.SIGSTOP:  # its threads may run on until the one that is told has had its turn
+            until_seen(self._frozen)
+
+    def _frozen(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
     def stop(self) -> None:
         if self._guard is not None:
