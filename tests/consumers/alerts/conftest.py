@@ -11,6 +11,7 @@ import pytest
 
 from consumers.alerts.role import Alerting
 from consumers.alerts.state import AlertState
+from tests.consumers.conftest import until
 from tests.consumers.forwarding.conftest import Receiver, answer, certificate, http, receiver, secret
 from tidemill.kernel.frames import pack
 from tidemill.kernel.services.alerts import STATE, Alerts
@@ -57,10 +58,14 @@ class Watch:
         return AlertState.unpack(found.value) if found is not None else AlertState()
 
     async def until(self, condition: Callable[[AlertState], Any]) -> AlertState:
-        async with asyncio.timeout(20):
-            while not condition(state := await self.state()):  # noqa: ASYNC110 - the broker has no event
-                await asyncio.sleep(0.02)
-        return state
+        """Wait until what is known is as it has to be; a broker that is away comes back."""
+
+        async def look() -> AlertState | None:
+            state = await self.state()
+            return state if condition(state) else None
+
+        found: AlertState = await until(look)
+        return found
 
     async def bury(self, task: str, *, error: str = "it leaks", run: str = "", raw: bytes = b"{}") -> None:
         """Leave a dead letter, as a worker does."""
@@ -69,7 +74,8 @@ class Watch:
         facts = {"run": run, "task": task, "outcome": "failed"}
         attempts = [{"type": "ValueError", "message": error, "traceback": "secret frames"}]
         body = pack({**facts, "attempts": attempts, "event": None, "blob": None, "seq": 3}, raw)
-        await self.mill.broker.bus.publish(self.mill.names.dead(task, run), body)
+        subject, headers = self.mill.names.dead(task, run), {"Nats-Msg-Id": run}
+        await until(lambda: self.mill.broker.bus.publish(subject, body, headers=headers))
 
 
 @pytest.fixture
