@@ -175,3 +175,31 @@ async def test_only_operators_send_and_start(
         without = await desk.client.post("/test/send", data=send(), headers=desk.headers)
         assert (without.status_code, "token of your login" in without.text) == (403, True)
         assert "status=accepted" in await desk.follow("/test/send", **send())
+
+
+async def test_a_login_that_ends_meanwhile_sends_nothing_and_leads_back(
+    broker: BrokerProcess, names: Names, settled: Callable[..., Settings], desk_of: Callable[..., Any]
+) -> None:
+    key = create_key()
+    listed = f'{{ name = "o", hash = "{hash_key(key)}", role = "operator" }}'
+    settings = settled(broker.url, names, control=f"keys = [{listed}]\n", more=SOURCES)
+    async with desk_of(settings) as desk:
+
+        async def token(path: str) -> str:
+            page = (await desk.client.get(path, headers=desk.headers)).text
+            return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+        form = {"csrf": await token("/login"), "next": "/test", "key": key}
+        entered = await desk.client.post("/login", data=form, headers=desk.headers)
+        assert entered.headers["location"] == "/test"
+        cookies, form = dict(desk.client.cookies), send() | {"csrf": await token("/test?source=box")}
+        left = await desk.client.post("/logout", data={"csrf": form["csrf"]}, headers=desk.headers)
+        assert left.status_code == 303
+        desk.client.cookies.update(cookies)
+        back = {"referer": f"{desk.client.base_url}/test?source=box"}
+        for path in ("/test/send", "/test/trigger", "/dry-run", "/sources/box/reverify"):
+            answer = await desk.client.post(path, data=form, headers=desk.headers | back)
+            assert answer.status_code == 401, path
+            assert "/login?next=%2Ftest%3Fsource%3Dbox" in answer.text
+        bearer = {"authorization": f"Bearer {key}"}
+        assert (await desk.client.get("/api/v1/events", headers=bearer)).json()["events"] == []
