@@ -26,7 +26,7 @@ help: ## list the targets
 demo: .venv/.demo-stamp ## post real signed webhooks at a broker, gateway and worker, and explain each outcome
 	$(BIN)/python -m tidemill.cli.demo
 
-test: .venv/.dev-stamp ## run all tests, the broker's too, JOBS=2 at a time; PYTEST_ARGS="-k name" picks some
+test: .venv/.dev-stamp ## run all tests, the broker's too; JOBS=2 in two processes, PYTEST_ARGS="-k name" some
 	$(PYTEST) $(PYTEST_ARGS)
 
 check: .venv/.dev-stamp ## lint, formatting, types and floors
