@@ -147,19 +147,22 @@ class Execution:
         }
 
     async def _conclude(self) -> Conclusion:
+        conclusion: Conclusion
         try:
             call = await self._bind()
             if self._verdict is not None:
                 return self._verdict
             value = await self._result_of(call)
-            conclusion: Conclusion = self._unfinished() or await self._completed(call, value)
+            conclusion = self._unfinished() or await self._completed(call, value)
         except KeyboardInterrupt:  # Ctrl-C for the second time: the process ends
             raise
         except BaseException as error:
             if _own_task_is_cancelled(error):
                 self.stop(Lost())
                 raise
-            return self._left(error) or self._stopped(error)
+            conclusion = self._left(error) or self._stopped(error)
+            error.__traceback__ = None  # it holds this frame, which holds it: neither could be freed
+            return conclusion
         finally:
             if self._reminder is not None:
                 self._reminder.cancel()

@@ -43,6 +43,10 @@ class Held:
         """Let go of the lease."""
         self._leases.drop(self._delivery.reply)
 
+    def close(self) -> None:
+        """Forget whom to tell, when the ticket is let go: he knows the ticket, and neither could be freed."""
+        self._on_expired = None
+
     def adopts(self, delivery: Delivery) -> bool:
         """Take the ticket's next delivery over, which came to this very worker, and say whether it did.
 

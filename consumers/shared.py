@@ -71,6 +71,7 @@ class Shared:
     def let_go(self, held: Held) -> None:
         """Count a ticket no more; its lease goes with it, and its place among the suspects."""
         held.drop()
+        held.close()
         self.isolation.leave(held)
         of_run = self.tickets[held.run]
         of_run.remove(held)

@@ -11,7 +11,7 @@ from tidemill.durable.port import LostRun
 from tidemill.durable.stillness import nothing_moves, quiet_joins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tidemill.durable.port import Port
     from tidemill.kernel.protocol.records import Wait
@@ -44,13 +44,13 @@ class Minder:
         on_stuck: called when that has turned out.
     """
 
-    def __init__(self, port: Port, linger: float, caught_up: Callable[[], bool]) -> None:
+    def __init__(self, port: Port, linger: float, unasked: Collection[str]) -> None:
         """Prepare.
 
         Args:
             port: the run's journal and what goes with it.
             linger: seconds for which a run that only waits for time stays in memory.
-            caught_up: says whether the code has asked for all that the journal has.
+            unasked: what the journal has and the code hasn't asked for yet; it shrinks.
         """
         self.waits: tuple[Wait, ...] | None = None
         self.unwinding = False
@@ -59,7 +59,7 @@ class Minder:
         self._refused = 0
         self._port = port
         self._linger = linger
-        self._caught_up = caught_up
+        self._unasked = unasked
         self._handler: asyncio.Task[Any] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[asyncio.Future[None], Wait] = {}
@@ -140,6 +140,7 @@ class Minder:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=_CLOSE_SECONDS)
+        self._handler = None  # whose context knows the script: neither could be freed
 
     def _let_go(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -191,7 +192,7 @@ class Minder:
             for future, wait in self._pending.items()
             if state.decided(wait) or (wait.until is not None and wait.until <= now)
         ]
-        if self._caught_up():
+        if not self._unasked:
             woken += self._held
         for future in woken:
             if not future.done():

@@ -125,6 +125,7 @@ class Scribe:
             rest, self._partial = self._partial, {}
         for stream, text in rest.items():
             self.log("info", stream, text)
+        self.repeating = None  # who is asked knows the scribe: neither could be freed
 
     def take(self) -> tuple[list[Line], int]:
         """Return the lines that nobody has taken yet, and how many weren't kept."""

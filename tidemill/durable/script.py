@@ -39,7 +39,6 @@ class Script:
 
     Attributes:
         port: the run's journal and what goes with it.
-        main: the main line of the handler's code.
         drift: why the run must be parked, None as long as it needn't.
         replied: whether this execution has answered the event's sender.
     """
@@ -47,7 +46,7 @@ class Script:
     def __init__(self, port: Port, *, linger: float = LINGER) -> None:
         self.port = port
         state = port.state
-        self.main = Branch(self, time=state.attempt_at or state.began_at or port.now())
+        self._main: Branch | None = Branch(self, time=state.attempt_at or state.began_at or port.now())
         self.drift: Fault | None = None
         self.replied = False
         demanded = {*state.steps, *state.spawned} - state.loose
@@ -55,7 +54,7 @@ class Script:
         self._taken: defaultdict[str, set[int]] = defaultdict(set)
         self._answered: dict[str, str] = {}
         self._branches: dict[asyncio.Task[Any], Branch] = {}
-        self._minder = Minder(port, linger, lambda: not self._unasked)
+        self._minder = Minder(port, linger, self._unasked)
         self._owed: list[Callable[[], Awaitable[object]]] = []
         self._over = False
         self._loop = _running_loop()
@@ -86,6 +85,11 @@ class Script:
         `asyncio.to_thread` gives the thread the handler's context variables, and so its branch, too.
         """
         return not self._on_loop or self._loop is _running_loop()
+
+    @property
+    def main(self) -> Branch:
+        """The main line of the handler's code; when that has ended, one that nothing can be asked for in."""
+        return self._main or Branch(self)
 
     @property
     def state(self) -> State:
@@ -282,6 +286,7 @@ class Script:
         """End what the handler has left running; nothing may be asked for any more."""
         self._over = True
         await self._minder.close()
+        self._main = None  # which knows the script: neither could be freed
 
     def unasked(self) -> list[str]:
         """Return what the journal has and the code didn't ask for."""

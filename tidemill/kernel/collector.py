@@ -10,6 +10,7 @@ def spare_collector() -> None:
 
     Requests and runs leave no cycles behind, what they allocate is freed by reference counts; looking for
     cycles took a quarter of the CPU time of gateway, engine and worker. Cycles of user code are still found.
+    `tests/consumers/test_cycles.py` holds runs to it.
     """
     gc.collect()
     gc.freeze()
