@@ -14,14 +14,14 @@ from sqlalchemy import Connection, RowMapping, Select, Table, select
 
 SCAN_LIMIT: Final = 10_000
 """Rows of an index that one page looks at."""
-SECONDS: Final = 0.04
+SECONDS: Final = 0.03
 """For how long a page looks on where its filters fit few rows."""
 PAGE_LIMIT: Final = 500
 """Rows of a page at most."""
 LAST: Final = 2**62
 """Above every number."""
-_CHUNK: Final = 500
-_LARGEST: Final = 2_000
+_CHUNK: Final = 250
+_LARGEST: Final = 1_000
 
 
 class Budget:
