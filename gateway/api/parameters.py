@@ -61,6 +61,13 @@ def number(request: Request, name: str, default: int | None, highest: int) -> in
     return int(text)
 
 
+def whole_number(value: object) -> int | None:
+    """Return a JSON number without a fraction, None for anything else: `5.0` is a whole number there too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        return None
+    return int(value)
+
+
 def run_id(request: Request) -> str:
     """Return the run id of a path.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import json_object, only
+from gateway.api.parameters import json_object, only, whole_number
 from gateway.reverification import MOST, Progress
 from tidemill.kernel.errors import PayloadError
 
@@ -58,8 +58,7 @@ def _flag(document: dict[str, Any], name: str) -> bool:
 
 
 def _limit(document: dict[str, Any]) -> int:
-    value = document.get("limit", MOST)
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
-    if whole and 1 <= value <= MOST:  # in JSON 5.0 is a whole number too
-        return int(value)
+    limit = whole_number(document.get("limit", MOST))
+    if limit is not None and 1 <= limit <= MOST:
+        return limit
     raise PayloadError("limit can't be used", hint=f"send a whole number from 1 to {MOST}")

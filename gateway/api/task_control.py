@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from gateway.access.changes import note
 from gateway.access.identity import name_of
-from gateway.api.parameters import json_object, only, text_of
+from gateway.api.parameters import json_object, only, text_of, whole_number
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.services.overrides import document
 
@@ -65,8 +65,8 @@ class TaskControlApi:
         """Let so many of its runs execute at once; null for what its code says."""
         order, task = await json_object(request), await self._task(request)
         only(order, "limit")
-        limit = order.get("limit")
-        if "limit" not in order or not (limit is None or type(limit) is int):
+        limit = whole_number(given) if (given := order.get("limit")) is not None else None
+        if "limit" not in order or (limit is None) != (given is None):
             raise PayloadError("limit is no number", hint='send "limit": 5, or null for what the code says')
         note(request, limit=str(limit))
         return JSONResponse(document(task.id, await self.overrides.limit(task, limit, by=name_of(request))))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 ENVIRON: Final = os.environ  # noqa: TID251 - the tests' own switches, nothing of the product's
-SHOTS: Final = Path(ENVIRON.get("TIDEMILL_SCREENSHOTS") or ROOT / ".screenshots")
-PICTURED: Final = "TIDEMILL_SCREENSHOTS" in ENVIRON or not ENVIRON.get("CI")
+SHOTS: Final = Path(ENVIRON.get("SCREENSHOTS") or ROOT / ".screenshots")
+PICTURED: Final = "SCREENSHOTS" in ENVIRON or not ENVIRON.get("CI")
 PATIENCE: Final = 30_000.0
 """Milliseconds after which something that a page has to show has failed to come."""
 SETTINGS: Final = """\

@@ -25,7 +25,7 @@ def find_run(connection: Connection, run_id: str) -> RunRow:
     row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
     if row is None:
         raise NotFoundError(
-            f"the history has no run {run_id!r}",
+            f"there is no run {run_id!r} in the history",
             hint="it is kept for as long as history.keep_runs says; new ones come within a second",
         )
     return run_of(row)
