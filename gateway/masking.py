@@ -152,7 +152,7 @@ class Masks:
 
     def of_event(self, request: Request, source: str | None, event_type: str | None) -> Mask:
         """Return the mask of an event, by its source, with its tenant, and its full type."""
-        return NOTHING if may_see(request) else Mask(self._of_event(source or "", event_type or ""))
+        return NOTHING if may_see(request) else Mask(self.marking(source or "", event_type or ""))
 
     async def of_run(
         self, request: Request, task: str, source: str | None = None, event_type: str | None = None
@@ -160,7 +160,7 @@ class Masks:
         """Return the mask of a run's input, by its task and the event that started it."""
         if may_see(request):
             return NOTHING
-        of_event = self._of_event(source, event_type or "") if source else ()
+        of_event = self.marking(source, event_type or "") if source else ()
         with contextlib.suppress(BrokerError):  # those that were known count on; without any all is hidden
             await self._definitions.refresh(newer_than=time.time() - _FRESH)
         try:
@@ -197,8 +197,8 @@ class Masks:
         if not may_see(request) and self._of_source(source.partition("/")[0]):
             raise NotAllowedError(f"deliveries of {source} hold fields that are secret", hint=HINT)
 
-    def _of_event(self, source: str, event_type: str) -> tuple[Any, ...]:
-        """Return the schemas that mark fields of an event's type, with its action or without."""
+    def marking(self, source: str, event_type: str) -> tuple[Any, ...]:
+        """Return the schemas that mark fields of an event's type, with its action or without, as secret."""
         name = source.partition("/")[0]
         if name not in self._settings.sources:
             found = [self._store.versions((EVENTS, source), (event_type,))]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.amendment import Amendments
     from gateway.masking import Masks
     from gateway.redaction import Redaction
     from gateway.register import Register
@@ -30,6 +31,7 @@ class Reception:
         registry: the schemas, and what has drifted.
         masks: hide from viewers what schemas mark as secret.
         rehearsals: sends samples as their senders would.
+        amendments: judges edited data of the quarantine.
     """
 
     redaction: Redaction
@@ -41,3 +43,4 @@ class Reception:
     registry: SchemaRegistry
     masks: Masks
     rehearsals: Rehearsals
+    amendments: Amendments

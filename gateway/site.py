@@ -19,6 +19,7 @@ from gateway.api.history import HistoryApi
 from gateway.api.live import LiveApi
 from gateway.api.logins import LoginsApi
 from gateway.api.pulse import PulseApi
+from gateway.api.quarantine import QuarantineApi
 from gateway.api.rehearsal import RehearsalApi
 from gateway.api.run_logs import RunLogsApi
 from gateway.api.runs import RunsApi
@@ -169,7 +170,8 @@ def _api_routes(services: Services) -> list[Route]:
     return [
         *RunsApi(runs, definitions, broker.tasks, masks).routes(),
         *TaskControlApi(definitions, services.overrides).routes(),
-        *EventsApi(events, services.quarantine, runs, definitions, sources, masks).routes(),
+        *EventsApi(events, runs, definitions, sources, masks).routes(),
+        *QuarantineApi(services.quarantine, reception.amendments, masks).routes(),
         *DryRunApi(services.dry_run, sources, masks).routes(),
         *SourcesApi(reception.register, reception.registry).routes(),
         *RehearsalApi(reception.rehearsals).routes(),

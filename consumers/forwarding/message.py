@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 import orjson
 
-from tidemill.kernel.envelope import Envelope
+from tidemill.kernel.envelope import EDITED_BY, Envelope, edited_data
 
 BodyKind = Literal["raw", "cloudevent"]
 _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
 _NAME: Final = re.compile(r"[a-z0-9]+")
+_OURS: Final = frozenset({EDITED_BY})
+"""Names of people stay here."""
 _TRACE: Final = ("traceparent", "tracestate")
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
@@ -32,7 +34,9 @@ def message_of(envelope: Envelope, kind: BodyKind) -> Message:
     trace = {name: attributes[name] for name in _TRACE if _is_field(attributes.get(name, ""))}
     if kind == "raw":
         named = {f"ce-{name}": quote(value, safe=_PLAIN) for name, value in attributes.items()}
-        return Message(trace | named | {"content-type": _content_type(envelope)}, envelope.raw)
+        body = edited_data({"extensions": envelope.extensions, "value": envelope.value})
+        media_type = _content_type(envelope) if body is None else _JSON
+        return Message(trace | named | {"content-type": media_type}, envelope.raw if body is None else body)
     document = attributes | _data(envelope)
     return Message(trace | {"content-type": _STRUCTURED}, orjson.dumps(document))
 
@@ -53,7 +57,9 @@ def _attributes(envelope: Envelope) -> dict[str, str]:
         **envelope.extensions,
     }
     return {
-        name: _text(value) for name, value in given.items() if value is not None and _NAME.fullmatch(name)
+        name: _text(value)
+        for name, value in given.items()
+        if value is not None and name not in _OURS and _NAME.fullmatch(name)
     }
 
 

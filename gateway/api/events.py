@@ -1,4 +1,4 @@
-"""Control API: stored events, records of requests, and the quarantine."""
+"""Control API: stored events, and records of requests."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from tidemill.kernel.subjects import pattern_problem
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from gateway.masking import Mask, Masks
+    from gateway.masking import Masks
     from tidemill.kernel.services.events import Events, StoredEvent
-    from tidemill.kernel.services.quarantine import Quarantine, Quarantined
     from tidemill.kernel.services.registry import Definitions
     from tidemill.kernel.services.runs import Runs
 
@@ -28,10 +27,9 @@ _ACCEPTED = 202
 
 @dataclass(frozen=True, slots=True)
 class EventsApi:
-    """Endpoints under `/api/v1/events`, `/api/v1/records` and `/api/v1/quarantine`."""
+    """Endpoints under `/api/v1/events` and `/api/v1/records`."""
 
     events: Events
-    quarantine: Quarantine
     runs: Runs
     definitions: Definitions
     sources: Sequence[str]
@@ -44,9 +42,6 @@ class EventsApi:
             Route("/api/v1/events/{id:path}/replay", self.replay_event, methods=["POST"]),
             Route("/api/v1/events/{id:path}", self.show_event),
             Route("/api/v1/records", self.list_records),
-            Route("/api/v1/quarantine", self.list_quarantine),
-            Route("/api/v1/quarantine/{id:path}/release", self.release, methods=["POST"]),
-            Route("/api/v1/quarantine/{id:path}", self.show_quarantine),
         ]
 
     async def list_events(self, request: Request) -> Response:
@@ -95,39 +90,10 @@ class EventsApi:
         )
         return JSONResponse({"records": [self._seen(request, record) for record in found]})
 
-    async def list_quarantine(self, request: Request) -> Response:
-        """The newest entries of the quarantine."""
-        found = await self.quarantine.list(before=before_of(request), limit=limit_of(request))
-        told = [self._mask(request, entry).quarantined(entry.summary()) for entry in found]
-        return JSONResponse({"quarantine": told})
-
-    async def show_quarantine(self, request: Request) -> Response:
-        """One entry, with its reason and its body."""
-        entry = await self.quarantine.find(request.path_params["id"])
-        body, mask = await self.quarantine.body(entry), self._mask(request, entry)
-        if "raw" in request.query_params:
-            return Response(mask.whole(body), media_type="application/octet-stream")
-        seen = mask.raw(body)
-        shown = {"facts": _entry_facts(entry, mask), "body": (seen or b"").decode("utf-8", "replace")}
-        return JSONResponse(mask.quarantined(entry.summary()) | shown)
-
-    def _mask(self, request: Request, entry: Quarantined) -> Mask:
-        return self.masks.of_event(request, entry.event.get("source"), entry.event.get("type"))
-
     def _seen(self, request: Request, record: dict[str, Any]) -> dict[str, Any]:
         event = record.get("event") or record
         name, event_type = record.get("source"), str(event.get("type", ""))
         return self.masks.of_event(request, event.get("source", name), event_type).record(record)
-
-    async def release(self, request: Request) -> Response:
-        """Send an entry on."""
-        entry = await self.quarantine.find(request.path_params["id"])
-        return JSONResponse(await self.quarantine.release(entry), _ACCEPTED)
-
-
-def _entry_facts(entry: Quarantined, mask: Mask) -> dict[str, Any]:
-    told = mask.facts(entry.facts)
-    return {name: mask.seen(one) if name in ("quarantine", "pair") else one for name, one in told.items()}
 
 
 def _data(event: StoredEvent, body: bytes) -> Any:

@@ -205,7 +205,9 @@ def _of_events() -> Schema:
         },
         "/api/v1/quarantine": {"get": operation("List the quarantine", query=_LISTING)},
         "/api/v1/quarantine/{id}": {"get": operation("Show an entry", path=["id"], query=["raw"])},
-        "/api/v1/quarantine/{id}/release": {"post": operation("Send an entry on", path=["id"], status="202")},
+        "/api/v1/quarantine/{id}/release": {
+            "post": operation("Send an entry on", path=["id"], body=shapes.RELEASE, status="202")
+        },
     }
 
 

@@ -185,6 +185,14 @@ REPLAY: Final[Schema] = {
         "payload": {"description": "the new run's input, any JSON; the old one's where it isn't given"}
     },
 }
+RELEASE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "data": {"description": "edited data, any JSON but null; the entry goes on as it is without"},
+        "force": {"description": "also where they don't fit their schema", "type": "boolean"},
+    },
+}
 BULK: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,

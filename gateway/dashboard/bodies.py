@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import orjson
 
 from tidemill.history.rows import Body
+from tidemill.kernel.envelope import edited_data
 from tidemill.kernel.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ async def _input(services: Services, view: RunView) -> bytes:
     created = view.state.created
     if created is None:
         raise NotFoundError(f"the input of {view.id} is gone")
+    edited = edited_data(created.event) if created.event is not None else None
+    if edited is not None:
+        return edited
     return await services.broker.blobs.get(created.blob) if created.blob else created.raw
 
 

@@ -12,8 +12,9 @@ from starlette.routing import Route
 from gateway.api.run_query import moment_of, text_of
 from gateway.dashboard.addresses import address_of
 from gateway.dashboard.part import part
-from gateway.dashboard.shown import show_masked, show_value
+from gateway.dashboard.shown import TEXT_LIMIT, show_masked, show_value
 from tidemill.history.event_queries import EventQuery
+from tidemill.kernel.envelope import EDITED_BY
 from tidemill.kernel.services.events import Events
 
 if TYPE_CHECKING:
@@ -71,10 +72,12 @@ class EventPages:
         """One event: its attributes, headers and body, what was decided about it, and its runs."""
         detail = await self.services.history.event(request.path_params["id"])
         mask = self.services.reception.masks.of_event(request, detail.event.source, detail.event.type)
+        extensions = detail.facts.get("extensions") or {}
+        edited = mask.value(detail.facts.get("value")) if EDITED_BY in extensions else None
         facts: dict[str, Any] = {
             name: value
             for name, value in mask.facts(detail.facts).items()
-            if name != "headers" and value is not None
+            if name not in ("headers", "value") and value is not None
         }
         return self.services.frame.page(
             request,
@@ -84,6 +87,8 @@ class EventPages:
             detail=detail,
             event=detail.event,
             facts=show_value(facts),
+            editor=extensions.get(EDITED_BY),
+            edited=show_value(edited, TEXT_LIMIT),
             headers=show_value(
                 self.services.reception.redaction.show(detail.event.source, detail.facts.get("headers") or {})
             ),

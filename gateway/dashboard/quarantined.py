@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
+from gateway.access.changes import note
+from gateway.access.form import form_of
+from gateway.access.identity import name_of
 from gateway.api.parameters import before_of
 from gateway.dashboard.part import part
-from gateway.dashboard.shown import show_masked, show_value
+from gateway.dashboard.shown import editable, show_masked, show_value
 from tidemill.history.rows import Body
+from tidemill.kernel.errors import PayloadError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 PATH: Final = "/quarantine"
 _PAGE: Final = 50
 _SHOWN: Final = 64 << 10
+_EDITED: Final = 1 << 20
+_UNPROCESSABLE: Final = 422
 _SEE_OTHER: Final = 303
 
 
@@ -59,17 +66,26 @@ class QuarantinePages:
 
     async def show_entry(self, request: Request) -> Response:
         """One entry: what is wrong with it, beside its body."""
-        entry = await self.services.quarantine.find(request.path_params["key"])
+        return await self._show(request, await self.services.quarantine.find(request.path_params["key"]))
+
+    async def _show(
+        self, request: Request, entry: Quarantined, text: str | None = None, problem: str = ""
+    ) -> Response:
+        """Show an entry; after an attempt to edit it with what was written, and what is wrong with that."""
         read = await part(self.services.quarantine.body(entry)) if not entry.pair else None
         mask = self._mask(request, entry)
         raw = read.content if read is not None and read.content is not None else b""
         return self.services.frame.page(
             request,
             "quarantined.html",
+            _UNPROCESSABLE if problem else 200,
             title="In quarantine",
             active="quarantine",
             entry=entry.summary(),
             reason=show_value(mask.seen(entry.reason)),
+            text=text if text is not None else _editable(entry, raw, mask),
+            problem=problem,
+            forced=bool(form_of(request).get("force")),
             missing=read.missing if read is not None else "",
             body=show_masked(Body(size=len(raw), data=raw if mask.active else raw[:_SHOWN]), mask),
             facts=show_value(_facts(entry, mask)),
@@ -81,9 +97,20 @@ class QuarantinePages:
         )
 
     async def release(self, request: Request) -> Response:
-        """Send it on."""
+        """Send it on, as it is or with what stands in the editor."""
         entry = await self.services.quarantine.find(request.path_params["key"])
-        sent = await self.services.quarantine.release(entry)
+        form, edit = form_of(request), None
+        if form.get("edited"):
+            text, by = form.get("payload"), name_of(request)
+            try:
+                amendment = await self.services.reception.amendments.prepare(
+                    entry, text.encode(), by, force=bool(form.get("force"))
+                )
+            except (PayloadError, UnicodeEncodeError) as error:
+                return await self._show(request, entry, text, _problem(error))
+            note(request, **amendment.told())
+            edit = amendment.edit
+        sent = await self.services.quarantine.release(entry, edit)
         run = sent.get("run_id")
         return RedirectResponse(f"/runs/{run}" if run else PATH, _SEE_OTHER)
 
@@ -91,6 +118,18 @@ class QuarantinePages:
         return self.services.reception.masks.of_event(
             request, entry.event.get("source"), entry.event.get("type")
         )
+
+
+def _problem(error: PayloadError | UnicodeEncodeError) -> str:
+    return f"{error.sentence}: {error.hint}" if isinstance(error, PayloadError) else str(error)
+
+
+def _editable(entry: Quarantined, raw: bytes, mask: Mask) -> str | None:
+    """Return an entry's data for the editor, as far as they may be seen; None where they can't be shown."""
+    value = entry.event.get("value")
+    data = orjson.dumps(value) if value is not None else raw
+    seen = mask.raw(data) if len(data) <= _EDITED else None
+    return editable(Body(size=len(seen), data=seen)) if seen is not None else None
 
 
 def _facts(entry: Quarantined, mask: Mask) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from gateway.mediatype import media_type
+from tidemill.kernel.envelope import EDITED_BY
 
 SPEC_VERSION: Final = "1.0"
 REQUIRED: Final = ("id", "source", "specversion", "type")
@@ -28,7 +29,9 @@ _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339, 5.6
 _RESERVED: Final = frozenset({"data", "data_base64"})
-TAKEN: Final = frozenset({"deliverykey", "replayof", "headers", "blob", "value", "raw", "extensions"})
+TAKEN: Final = frozenset(
+    {"deliverykey", "replayof", "headers", "blob", "value", "raw", "extensions", EDITED_BY}
+)
 """Names that mean something else inside; a sender's extension of such a name is refused."""
 
 

@@ -187,6 +187,28 @@ def test_quarantine_tells_why_and_lets_go(call: Call, send: Callable[..., str], 
     assert call(*way, "events", "show", event, "--json").json()["data"] == {"ref": 3}
 
 
+def test_what_is_in_quarantine_is_edited_on_its_way_out(
+    call: Call, send: Callable[..., str], way: Way, mill: Mill
+) -> None:
+    (mill.folder / "misfit.json").write_text('{"zen": "odd", "hook_id": "one"}')
+    event = send("github", "ping", "--data", "misfit.json")
+    edit = ("quarantine", "release", event, "--data", "edit.json")
+    (mill.folder / "edit.json").write_text('{"zen": "even"')
+    assert call(*way, *edit).code == 2
+    (mill.folder / "edit.json").write_text('{"zen": "even", "hook_id": "two"}')
+    refused = call(*way, *edit)
+    assert refused.code == 2
+    assert "at $" in refused.err
+    assert call(*way, "quarantine", "release", event, "--force").code == 2
+    assert call(*way, *edit, "another").code == 2
+    released = call(*way, *edit, "--force", "--json").json()
+    assert (released["event"], released["edited"]) == (event, ["$.zen", "$.hook_id"])
+    shown = call(*way, "events", "show", event, "--json").json()
+    assert shown["data"] == {"zen": "even", "hook_id": "two"}
+    assert shown["event"]["extensions"].keys() == {"editedby", "editedat", "schemaproblem"}
+    assert call(*way, *edit, "--force").code == 1
+
+
 def test_an_event_that_where_cant_judge_is_released_into_a_run(
     call: Call, send: Callable[..., str], way: Way
 ) -> None:

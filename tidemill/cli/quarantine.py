@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
 
+import orjson
 import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.options import Before, Limit, examples
-from tidemill.cli.output import Json, say, show_json, show_record, show_rows
+from tidemill.cli.output import Json, complain, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Row
 from tidemill.cli.several import do_each
+from tidemill.kernel.errors import PayloadError
 
+_MISFIT: Final = 2
 app = typer.Typer(
     name="quarantine", help="Look at what couldn't be processed; release it.", no_args_is_help=True
 )
@@ -47,15 +52,56 @@ def show_quarantined(context: typer.Context, key: Key, *, as_json: Json = False)
     say(row["body"])
 
 
-@app.command("release", epilog=examples("quarantine release 72d3162e-cc78-11e3-81ab-4c9367dc0958"))
+@app.command(
+    "release",
+    epilog=examples(
+        "quarantine release 72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "quarantine release 72d3162e-cc78-11e3-81ab-4c9367dc0958 --data mended.json",
+    ),
+)
 def release(
     context: typer.Context,
     keys: Annotated[list[str], typer.Argument(metavar="ID...", help="Keys, or ids of events.")],
     *,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Edited data, JSON; - is standard input.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Release edited data also where they don't fit their schema.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send entries on as they are; releasing one twice makes one event."""
-    do_each(context, keys, lambda remote, key: remote.release(key), as_json=as_json)
+    """Send entries on as they are, or one with edited data; releasing one twice makes one event."""
+    if data is None:
+        if force:
+            raise typer.BadParameter("it is for edited data: name them with --data", param_hint="--force")
+        do_each(context, keys, lambda remote, key: remote.release(key), as_json=as_json)
+        return
+    if len(keys) != 1:
+        raise typer.BadParameter("one entry has these data: name a single ID", param_hint="--data")
+    edited = _edited(data)
+    try:
+        outcome = ask(context, lambda remote: remote.release_edited(keys[0], edited, force=force))
+    except PayloadError as error:
+        complain(error)
+        raise typer.Exit(_MISFIT) from error
+    show_record(outcome, as_json=as_json)
+
+
+def _edited(data: str) -> bytes:
+    """Return the JSON of a file, or of standard input.
+
+    Raises:
+        typer.BadParameter: it can't be read, or is none.
+    """
+    try:
+        text = sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
+        orjson.loads(text)
+    except OSError as error:
+        raise typer.BadParameter(f"it can't be read: {error}", param_hint="--data") from error
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"it is no JSON: {error}", param_hint="--data") from error
+    return text
 
 
 def reason_of(row: Row) -> str:

@@ -136,6 +136,9 @@ class Remote(SecretsRemote, Protocol):
     async def release(self, key: str) -> Row:
         """Send an entry on."""
 
+    async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
+        """Send an entry on with other data, which `force` needn't fit their schema."""
+
     async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
         """Return the newest dead letters, or those before a sequence."""
 

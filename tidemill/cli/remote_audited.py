@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from tidemill.cli.remote_direct import DirectRemote
-from tidemill.kernel.errors import TidemillError
+from tidemill.kernel.errors import PayloadError, TidemillError
 from tidemill.kernel.services.audit import DONE, Audit, Change
 
 if TYPE_CHECKING:
@@ -119,6 +119,25 @@ class AuditedRemote(DirectRemote):
         """Send an entry on."""
         async with self._change("quarantine.release", key):
             return await super().release(key)
+
+    async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
+        """Send an entry on with other data: the entry names the places that changed."""
+        entry = await self._audit.begin(self._made("quarantine.release", key))
+        outcome, detail = "it was cut short", dict[str, str]()
+        try:
+            found, amendment = await self._amended(key, data, getpass.getuser(), force=force)
+            detail = amendment.told()
+            released = await self._quarantine.release(found, amendment.edit)
+            outcome = DONE
+        except PayloadError:
+            outcome = "the edited data can't be taken"  # what is wrong with them quotes them
+            raise
+        except TidemillError as error:
+            outcome = error.sentence
+            raise
+        finally:
+            await self._audit.end(entry, outcome, detail)
+        return released | {"edited": amendment.paths}
 
     async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
         """Silence alerts for a while."""

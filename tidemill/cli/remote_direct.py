@@ -34,10 +34,12 @@ from tidemill.kernel.subjects import RUN_ID, pattern_problem
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
+    from gateway.amendment import Amendment
     from tidemill.cli.deliveries_direct import DirectDeliveries
     from tidemill.kernel.decision import Decision
     from tidemill.kernel.definition import TaskDefinition
     from tidemill.kernel.services.broker import Broker
+    from tidemill.kernel.services.quarantine import Quarantined
     from tidemill.kernel.settings.model import Settings
 
 
@@ -240,6 +242,23 @@ class DirectRemote(DirectSecrets, Remote):
     async def release(self, key: str) -> Row:
         """Send an entry on."""
         return await self._quarantine.release(await self._quarantine.find(key))
+
+    async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
+        """Send an entry on with other data."""
+        entry, amendment = await self._amended(key, data, getpass.getuser(), force=force)
+        return await self._quarantine.release(entry, amendment.edit) | {"edited": amendment.paths}
+
+    async def _amended(self, key: str, data: bytes, by: str, *, force: bool) -> tuple[Quarantined, Amendment]:
+        # The gateway's parts delay commands that don't need them.
+        from gateway.amendment import amendments_of  # noqa: PLC0415 - as said
+        from gateway.masking import Masks  # noqa: PLC0415 - as said
+        from gateway.sources import schema_store  # noqa: PLC0415 - as said
+
+        schemas = schema_store(self._settings)
+        masks = Masks(self._settings, schemas, self._definitions)
+        amendments = amendments_of(self._settings, self._broker, schemas, masks)
+        entry = await self._quarantine.find(key)
+        return entry, await amendments.prepare(entry, data, by, force=force)
 
     async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
         """Return the newest dead letters."""

@@ -179,6 +179,11 @@ class HttpRemote(HttpSecrets, Remote):
         """Send an entry on."""
         return await self._post("quarantine", key, "release")
 
+    async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
+        """Send an entry on with other data."""
+        document = b'{"data":' + data + b',"force":' + orjson.dumps(force) + b"}"
+        return await self._post("quarantine", key, "release", body=document)
+
     async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
         """Return the newest dead letters."""
         return await self._list("dead", task=task, before=before, limit=limit)

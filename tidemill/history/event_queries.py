@@ -33,6 +33,7 @@ from tidemill.history.tables import (
     runs,
     verdicts,
 )
+from tidemill.kernel.envelope import edited_data
 from tidemill.kernel.errors import NotFoundError
 
 _MOST: Final = 2_000
@@ -112,10 +113,10 @@ def event_detail(connection: Connection, event_id: str) -> EventDetail:
 
 
 def _attributes(stored: str) -> dict[str, Any]:
-    """Return an event's attributes, without its data."""
-    return {
-        name: value for name, value in orjson.loads(stored).items() if name not in ("value", WITHOUT_BODY)
-    }
+    """Return an event's attributes, without its data unless they were edited."""
+    facts: dict[str, Any] = orjson.loads(stored)
+    hidden = (WITHOUT_BODY,) if edited_data(facts) is not None else ("value", WITHOUT_BODY)
+    return {name: value for name, value in facts.items() if name not in hidden}
 
 
 def events_with(connection: Connection, numbers: Sequence[int]) -> list[EventRow]:

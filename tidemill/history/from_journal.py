@@ -14,6 +14,7 @@ from tidemill.history.rows import Body, RunDetail
 from tidemill.history.run_details import TIMELINE_LIMIT
 from tidemill.history.tables import Row
 from tidemill.history.waterfall import waterfall
+from tidemill.kernel.envelope import edited_data
 from tidemill.kernel.frames import unpack
 from tidemill.kernel.jetstream.journal import Entry
 
@@ -62,4 +63,7 @@ def _record(run_id: str, entry: Entry) -> JournalRecord:
 
 def _payload(created: JournalRecord, bodies: dict[str, Any]) -> Body:
     """Return the input: the journal keeps an event's too."""
+    edited = edited_data(created.facts.get("event") or {})
+    if edited is not None:
+        return Body(size=len(edited), data=edited[:BODY_LIMIT])
     return Body(size=len(created.raw), data=created.raw[:BODY_LIMIT], blob=bodies.get("payload_blob"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
 from sqlalchemy import Connection, RowMapping, select
 
 from tidemill.history.reading import run_of, timeline_of
 from tidemill.history.rows import Body, RunDetail, RunRow
 from tidemill.history.tables import event_bodies, events, run_bodies, runs, timeline
 from tidemill.history.waterfall import waterfall
+from tidemill.kernel.envelope import EDITED_BY, edited_data
 from tidemill.kernel.errors import NotFoundError
 
 TIMELINE_LIMIT: Final = 5_000
@@ -49,7 +51,7 @@ def run_detail(connection: Connection, run_id: str) -> RunDetail:
     children = family(connection, "parent_id", run.id)
     return RunDetail(
         run=run,
-        payload=_payload(connection, run, body),
+        payload=_seen_payload(connection, run, body),
         result=_result(body),
         traceback=(body["traceback"] or "") if body is not None else "",
         spans=tuple(waterfall(run, told[:TIMELINE_LIMIT], children)),
@@ -69,6 +71,17 @@ def family(connection: Connection, column: str, run_id: str) -> list[RunRow]:
 def payload_of(connection: Connection, run: RunRow) -> Body:
     """Return a run's input, as far as it is kept."""
     return _payload(connection, run, _bodies(connection, run))
+
+
+def _seen_payload(connection: Connection, run: RunRow, body: RowMapping | None) -> Body:
+    """Return a run's input for people: the data of an event that was edited, not its raw body."""
+    if run.event_number is not None:
+        query = select(event_bodies.c.facts).where(event_bodies.c.number == run.event_number)
+        facts = connection.execute(query).scalar_one_or_none()
+        edited = edited_data(orjson.loads(facts)) if facts is not None and EDITED_BY in facts else None
+        if edited is not None:
+            return Body(size=len(edited), data=edited)
+    return _payload(connection, run, body)
 
 
 def _bodies(connection: Connection, run: RunRow) -> RowMapping | None:

@@ -11,6 +11,7 @@ from tidemill.history.inbound_projection import WITHOUT_BODY
 from tidemill.history.rows import Body, RunRow
 from tidemill.history.run_details import find_run, payload_of
 from tidemill.history.tables import event_bodies, events, positions
+from tidemill.kernel.envelope import EDITED_BY
 from tidemill.kernel.services.origins import Origin
 
 _JSON: Final = "json"
@@ -46,6 +47,8 @@ def _whole(body: Body, event: dict[str, Any] | None) -> bytes | None:
         return None
     if event is None or event.keys() & {"value", WITHOUT_BODY}:
         return body.data
+    if EDITED_BY in (event.get("extensions") or {}):
+        return None  # its edited data were too large to be kept
     # The data of an event that is no JSON stand beside its bytes; without them it wouldn't be the same.
     return body.data if _JSON in str(event.get("datacontenttype", _JSON)) else None
 

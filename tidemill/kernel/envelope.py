@@ -7,6 +7,7 @@ Attribute names and rules follow the CloudEvents specification 1.0.2, sections "
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Annotated, Any, Final, Literal
@@ -17,6 +18,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from tidemill.kernel.frames import pack, unpack
 
 SPEC_VERSION: Final = "1.0"
+EDITED_BY: Final = "editedby"
+"""The extension attribute of an event whose data were edited before it left the quarantine: by whom."""
+EDITED_AT: Final = "editedat"
+"""When that was, as RFC 3339."""
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -108,6 +113,12 @@ class Envelope(BaseModel):
     def from_facts(cls, facts: dict[str, Any], raw: bytes) -> Envelope:
         """Build an event from its attributes and its body."""
         return cls.model_validate({**facts, "raw": raw})
+
+
+def edited_data(facts: Mapping[str, Any]) -> bytes | None:
+    """Return the JSON that an event's data were edited into; None where nobody edited them."""
+    edited = EDITED_BY in (facts.get("extensions") or {}) and facts.get("value") is not None
+    return orjson.dumps(facts["value"]) if edited else None
 
 
 _REQUIRED: Final = ("id", "source", "type", "specversion", "time", "raw")

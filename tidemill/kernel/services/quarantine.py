@@ -6,13 +6,15 @@ it twice makes one event; a pair by starting its task's one run on that event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from tidemill.kernel.errors import BrokerError, NotFoundError, PayloadError
+from tidemill.kernel.clock import now, rfc3339
+from tidemill.kernel.envelope import EDITED_AT, EDITED_BY
+from tidemill.kernel.errors import BrokerError, ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.scan import StoredMessage, message_at, newest, oldest
 from tidemill.kernel.protocol.creation import create
@@ -64,6 +66,30 @@ class Quarantined:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Other data for a delivery that is released; its raw body stays what it was.
+
+    Attributes:
+        value: the data, anything that JSON has but null.
+        by: who has edited them.
+        dataschema: identifier of the schema that they fit, None without one.
+        marks: more extension attributes.
+    """
+
+    value: Any
+    by: str
+    dataschema: str | None = None
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def applied(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return an event's attributes with the edit among them."""
+        told = {EDITED_BY: self.by, EDITED_AT: rfc3339(now())} | self.marks
+        extensions = (facts.get("extensions") or {}) | told
+        schema = {"dataschema": self.dataschema} if self.dataschema else {}
+        return facts | {"value": self.value, "extensions": extensions} | schema
+
+
 class Quarantine:
     """The quarantine of one namespace."""
 
@@ -113,19 +139,36 @@ class Quarantine:
         blob = entry.facts.get("blob")
         return await self._events.blob(blob) if blob else entry.raw
 
-    async def release(self, entry: Quarantined) -> dict[str, Any]:
-        """Send an entry on, then take it out of quarantine; say what became of it.
+    async def release(self, entry: Quarantined, edit: Edit | None = None) -> dict[str, Any]:
+        """Send an entry on, as it is or edited, then take it out of quarantine; say what became of it.
 
         Raises:
+            ConflictError: the entry is a pair, which has no data of its own to edit; or it had been
+                released before, and not with this edit.
             NotFoundError: a pair's event isn't stored any more.
             BrokerError: it couldn't be stored; it stays in quarantine.
         """
-        outcome = await (self._start(entry) if entry.pair else self._store(entry))
+        if edit is not None:
+            check_editable(entry)
+        outcome = await (self._start(entry) if entry.pair else self._store(entry, edit))
         await self._remove(entry.seq)
+        if edit is not None and outcome["duplicate"]:
+            await self._check_edited(entry, edit, outcome["seq"])
         return outcome
 
-    async def _store(self, entry: Quarantined) -> dict[str, Any]:
+    async def _check_edited(self, entry: Quarantined, edit: Edit, seq: int) -> None:
+        """Make sure that the event that is stored is the edited one: releasing twice makes one event."""
+        event = await self._events.at(seq)
+        by = (event.facts.get("extensions") or {}).get(EDITED_BY)
+        if by != edit.by or event.facts.get("value") != edit.value:
+            raise ConflictError(
+                f"{entry.key} had been released before, and without this edit",
+                hint=f"look at the event {event.id}: it stays as it is",
+            )
+
+    async def _store(self, entry: Quarantined, edit: Edit | None) -> dict[str, Any]:
         facts = {name: value for name, value in entry.facts.items() if name != _REASON}
+        facts = edit.applied(facts) if edit is not None else facts
         subject = self._bus.names.event(str(facts["source"]), str(facts["type"]))
         headers = {"Nats-Msg-Id": entry.key}
         stored = await self._bus.publish(subject, pack(facts, entry.raw), headers=headers)
@@ -163,6 +206,19 @@ class Quarantine:
         except orjson.JSONDecodeError as error:
             raise PayloadError(f"the quarantine entry {key} can't be read: {error}") from error
         return Quarantined(key, message.seq, message.at, facts, raw)
+
+
+def check_editable(entry: Quarantined) -> None:
+    """Make sure that an entry has data of its own.
+
+    Raises:
+        ConflictError: it is a pair.
+    """
+    if entry.pair:
+        raise ConflictError(
+            f"{entry.key} is an event that is stored, and can't be edited",
+            hint="mend the task's condition and release it as it is",
+        )
 
 
 def _unsafe(key: str) -> bool:

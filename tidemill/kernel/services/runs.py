@@ -259,7 +259,9 @@ class Runs:
         origin, hooks = await self._origin(run)
         if payload is not None:
             self._check(await self._definition(origin.task), payload)
-            event, raw = origin.event, payload
+            # The data beside an event's body would win over the payload.
+            event = origin.event and {name: one for name, one in origin.event.items() if name != "value"}
+            raw = payload
         else:
             event, raw = await input_of(self._broker, run, origin)
         again = again or new_run()
