@@ -207,6 +207,10 @@ def test_what_is_in_quarantine_is_edited_on_its_way_out(
     assert shown["data"] == {"zen": "even", "hook_id": "two"}
     assert shown["event"]["extensions"].keys() == {"editedby", "editedat", "schemaproblem"}
     assert call(*way, *edit, "--force").code == 1
+    changes = call(*way, "audit", "list", "--target", event, "--json").json()
+    assert [one["outcome"] == "done" for one in changes] == [False, True, False]
+    assert changes[1]["detail"] == {"edited": "$.zen, $.hook_id", "forced": "yes"}
+    assert "even" not in str(changes)
 
 
 def test_an_event_that_where_cant_judge_is_released_into_a_run(

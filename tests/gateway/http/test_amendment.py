@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.events.attributes import UnsoundEventError, check
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.services.events import Events
@@ -185,3 +186,22 @@ async def test_the_sources_policy_counts(
     async with housed(type(settings).load(path, {})) as house:
         answer = await house.ask("quarantine/held/release", {"data": {"zen": "other"}})
         assert answer.status_code == (202 if policy == "flag" else 422)
+
+
+async def test_a_pair_has_no_data_of_its_own(house: House) -> None:
+    facts = {
+        "pair": {"task": "t"},
+        "event": {"id": "pair", "source": "github", "type": "github.ping", "seq": 1},
+    }
+    broker = house.broker
+    subject = broker.bus.names.quarantine("github", "a-pair")
+    await broker.bus.publish(subject, json.dumps(facts).encode())
+    answer = await house.ask("quarantine/pair/release", {"data": SOUND, "force": True})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:tidemill:problem:conflict")
+    assert len((await house.ask("quarantine")).json()["quarantine"]) == 1
+
+
+def test_who_edited_cant_be_claimed_by_a_sender() -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "shop.paid", "editedby": "ada"}
+    with pytest.raises(UnsoundEventError, match="editedby"):
+        check(event)
