@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.compressed import Fault, decompress
 from gateway.inbound import Inbound
-from gateway.verdict import Reason, Refused
+from gateway.reason import Reason
+from gateway.verdict import Refused
 
 if TYPE_CHECKING:
     from gateway.mediatype import Kind, MediaType

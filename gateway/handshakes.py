@@ -18,10 +18,11 @@ import orjson
 from gateway import strictjson
 from gateway.answer import Answer
 from gateway.reading import form_fields
+from gateway.reason import Reason
 from gateway.recipes import selector
 from gateway.recipes.handshake import parse_text
 from gateway.recipes.signed import value_of
-from gateway.verdict import Handshaken, Reason, Refused
+from gateway.verdict import Handshaken, Refused
 from tidemill.kernel.settings.secrets import Secret
 
 if TYPE_CHECKING:

@@ -23,12 +23,13 @@ from gateway.limits import NO_LIMITS
 from gateway.mediatype import media_type
 from gateway.normalise import RECEIVED, Delivery, Identity, Normaliser, type_problem
 from gateway.reading import NOTHING, BodyReader, Content
+from gateway.reason import Reason
 from gateway.recipes.opening import Opener
 from gateway.recipes.refusal import MISMATCH, NO_SECRET
 from gateway.recipes.verify import Verification, Verified, secret_headers
 from gateway.splitting import MAX_ITEMS, Splitter
 from gateway.terms import Policy, Terms
-from gateway.verdict import Accepted, Batch, Quarantined, Reason, Refused, Verdict
+from gateway.verdict import Accepted, Batch, Quarantined, Refused, Verdict
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.jetstream.blobs import blob_name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from gateway.verdict import Reason
+from gateway.reason import Reason
 
 MAX_PARTS: Final = 1000
 _BOUNDARY: Final = re.compile(rb"""(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))""", re.IGNORECASE)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from gateway.reason import Reason
 from gateway.storing import Storing
-from gateway.verdict import Accepted, Quarantined, Reason
+from gateway.verdict import Accepted, Quarantined
 from tidemill.kernel.clock import now
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.frames import pack

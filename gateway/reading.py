@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from gateway import multipart, strictjson
+from gateway.reason import Reason
 from gateway.recipes import selector
-from gateway.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

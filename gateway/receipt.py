@@ -18,8 +18,8 @@ from gateway.problem import Headers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gateway.reason import Reason
     from gateway.recipes.handshake import StaticAnswer
-    from gateway.verdict import Reason
     from tidemill.kernel.envelope import Envelope
 
 ACCEPTED: Final = "accepted"

@@ -20,8 +20,8 @@ import jsonschema
 import jsonschema_rs
 import orjson
 
+from gateway.reason import Reason
 from gateway.recipes.selector import json_path
-from gateway.verdict import Reason
 from tidemill.kernel.errors import SettingsError
 from tidemill.kernel.subjects import unescape_type
 from tidemill.samples import BUNDLED

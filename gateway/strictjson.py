@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from gateway.reason import Reason
 from gateway.recipes.selector import json_path
-from gateway.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

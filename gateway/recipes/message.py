@@ -7,8 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 from gateway import multipart, strictjson
 from gateway.mediatype import media_type
+from gateway.reason import Reason
 from gateway.recipes import selector
-from gateway.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field
 from gateway import strictjson
 from gateway.keys.apis import wechat_credentials
 from gateway.keys.sealed import KEY_BYTES, is_sealed, unsealed
+from gateway.reason import Reason
 from gateway.recipes import selector
 from gateway.recipes.parts import Part, checked_selector
-from gateway.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import pydantic
 
-from gateway.verdict import Accepted, Quarantined, Reason
+from gateway.reason import Reason
+from gateway.verdict import Accepted, Quarantined
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.frames import pack, unpack

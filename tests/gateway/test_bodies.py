@@ -17,9 +17,10 @@ from gateway import multipart
 from gateway.compressed import Fault, decompress
 from gateway.inbound import Inbound
 from gateway.intake import Intake
+from gateway.reason import Reason
 from gateway.recipes.recipe import parse_recipe
 from gateway.schemas import SchemaStore
-from gateway.verdict import Accepted, Quarantined, Reason, Refused, Verdict
+from gateway.verdict import Accepted, Quarantined, Refused, Verdict
 from tidemill.kernel.settings.secrets import Secret
 
 NOW = 1_793_000_000.5

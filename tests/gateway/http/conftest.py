@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.outcome import Outcome
-    from gateway.verdict import Reason, Refused
+    from gateway.reason import Reason
+    from gateway.verdict import Refused
     from tidemill.kernel.envelope import Envelope
     from tidemill.kernel.errors import BrokerError
 

@@ -13,10 +13,11 @@ from gateway.answer import Answer
 from gateway.logbook import BURST, MOST_LINE, MOST_WAITING, Logbook
 from gateway.metrics import Metrics
 from gateway.outcome import Outcome
+from gateway.reason import Reason
 from gateway.receipt import Taken
 from gateway.recipes.presets import preset
 from gateway.redaction import Redaction
-from gateway.verdict import Reason, Refused
+from gateway.verdict import Refused
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerError, BrokerUnavailableError
 from tidemill.kernel.jetstream.bus import Stored

@@ -12,7 +12,8 @@ import pytest
 
 from gateway import publisher
 from gateway.depot import Depot
-from gateway.verdict import Quarantined, Reason
+from gateway.reason import Reason
+from gateway.verdict import Quarantined
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError
 from tidemill.kernel.jetstream.blobs import INLINE_LIMIT

@@ -16,11 +16,12 @@ from gateway.inbound import Inbound
 from gateway.intake import Intake
 from gateway.keys.sealed import is_sealed, unsealed
 from gateway.reading import Content
+from gateway.reason import Reason
 from gateway.recipes.opening import Encrypted, Opener
 from gateway.recipes.presets import preset
 from gateway.recipes.sign import sign_request
 from gateway.schemas import SchemaStore
-from gateway.verdict import Accepted, Quarantined, Reason
+from gateway.verdict import Accepted, Quarantined
 from tests.gateway.keys.key_server import pem, rsa_key
 from tidemill.kernel.settings.secrets import Secret
 

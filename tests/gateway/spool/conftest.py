@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from gateway.reason import Reason
 from gateway.spool.log import SegmentLog
 from gateway.spool.spool import Spool
-from gateway.verdict import Accepted, Quarantined, Reason
+from gateway.verdict import Accepted, Quarantined
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.jetstream.bus import Stored
 from tidemill.kernel.subjects import delivery_key

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.reason import Reason
 from gateway.spool.log import SegmentLog
 from gateway.spool.parcel import Body, Item, Parcel, Word, decode, summary
 from gateway.spool.spool import TRIAL_SECONDS
-from gateway.verdict import Accepted, Quarantined, Reason
+from gateway.verdict import Accepted, Quarantined
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import BrokerUnavailableError, PayloadError, StreamFullError
 
