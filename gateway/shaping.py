@@ -24,7 +24,8 @@ class Shaper:
 
     Args:
         prune: paths of what is taken out; a part `*` stands for every key or item.
-        rename: old path to new path; the new one's objects are made where they are missing.
+        rename: old path to new path; the new one's objects are made where they are missing. Where something
+            that is no object stands in the way, the value stays where it is.
     """
 
     def __init__(self, prune: Sequence[selector.Path], rename: Mapping[selector.Path, selector.Path]) -> None:
@@ -42,7 +43,7 @@ class Shaper:
             _take_out(shaped, path)
         for old, new in self._rename.items():
             value = selector.find(shaped, old)
-            if value is not selector.MISSING:
+            if value is not selector.MISSING and _has_room(shaped, new, old):
                 _take_out(shaped, old)
                 _put(shaped, new, value)
         return shaped
@@ -93,11 +94,19 @@ def _keys(here: Any, part: str | int) -> list[Any]:
     return []
 
 
-def _put(here: Any, path: selector.Path, value: Any) -> None:
-    """Set a value, unless something that is no object stands in its way."""
-    for part in path[:-1]:
+def _has_room(here: Any, path: selector.Path, old: selector.Path) -> bool:
+    """Say whether nothing that is no object will stand above a path when what is at `old` has gone."""
+    for depth, part in enumerate(path[:-1], 1):
         if not isinstance(here, dict):
-            return
+            return False
+        if path[:depth] == old or str(part) not in here:
+            return True
+        here = here[str(part)]
+    return isinstance(here, dict)
+
+
+def _put(here: Any, path: selector.Path, value: Any) -> None:
+    """Set a value; the objects above it are made where they are missing."""
+    for part in path[:-1]:
         here = here.setdefault(str(part), {})
-    if isinstance(here, dict):
-        here[str(path[-1])] = value
+    here[str(path[-1])] = value

@@ -52,6 +52,9 @@ def shaped(prune: list[str], rename: dict[str, str] | None = None, data: Any = N
         ([], {"id": "order.id"}, {"order": {"id": 1}, "card": DATA["card"], "items": DATA["items"]}),
         ([], {"card.brand": "brand"}, {**DATA, "card": {"number": "4242"}, "brand": "visa"}),
         ([], {"nothing": "something"}, DATA),
+        ([], {"card": "card.kept"}, {**DATA, "card": {"kept": DATA["card"]}}),
+        ([], {"id": "card.number.value"}, DATA),
+        ([], {"id": "items.0"}, DATA),
     ],
 )
 def test_paths_are_taken_out_and_renamed(prune: list[str], rename: dict[str, str], expected: Any) -> None:
