@@ -23,8 +23,8 @@ from tidemill.kernel.services.quarantine import Edit, Quarantine, check_editable
 
 if TYPE_CHECKING:
     from gateway.masking import Masks
+    from gateway.reason import Reason
     from gateway.schemas import EventSchema, SchemaStore
-    from gateway.verdict import Reason
     from tidemill.kernel.services.broker import Broker
     from tidemill.kernel.services.quarantine import Quarantined
     from tidemill.kernel.settings.model import Settings
