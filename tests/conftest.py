@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _START_LIMIT = 10.0
+# Where the tests run in the background of a shell script, Ctrl-C is ignored, and by all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Loaded machines are slow, which is no fault of what is tested.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=2000)

@@ -211,8 +211,8 @@ async def test_a_prepared_one_is_in_order(settings: Settings, prepared: Broker) 
     findings = await checks_broker.broker(settings)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert [finding.subject for finding in findings] == [
-        "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "workers",
-        "encryption",
+        "broker", "topology", "clock", "room", "duplicates", "router", "tickets", "schedules", "paused",
+        "workers", "encryption",
     ]  # fmt: skip
 
 

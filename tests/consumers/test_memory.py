@@ -14,6 +14,8 @@ from tidemill.kernel.definition import TaskDefinition
 from tidemill.kernel.services import registry
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(150)]
+LIMIT = str(300 << 20)
+"""Bytes: a worker that has nothing to do takes a third of it, `grows` more than the whole."""
 HANDLERS = """
 import asyncio, os, signal
 from tidemill import Retry, task
@@ -44,9 +46,7 @@ def test_what_a_process_holds_is_told_in_bytes() -> None:
 async def test_a_worker_that_holds_too_much_finishes_its_runs_and_ends_for_its_keeper(
     mill: Mill, start_worker: StartWorker
 ) -> None:
-    worker = await start_worker(
-        HANDLERS, "--kept", "--no-engine", TIDEMILL_WORKER__MAX_MEMORY=str(resident_bytes() + (150 << 20))
-    )
+    worker = await start_worker(HANDLERS, "--kept", "--no-engine", TIDEMILL_WORKER__MAX_MEMORY=LIMIT)
     run = await mill.trigger("grows", 400)
     assert await worker.exits(within=60) == 75
     assert "are too much" in worker.text()
@@ -56,8 +56,7 @@ async def test_a_worker_that_holds_too_much_finishes_its_runs_and_ends_for_its_k
 async def test_a_run_that_kills_workers_is_crashed_and_workers_are_replaced(
     mill: Mill, start_worker: StartWorker
 ) -> None:
-    limit = str(resident_bytes() + (150 << 20))
-    await start_worker(HANDLERS, "--no-engine", wait=False, TIDEMILL_WORKER__MAX_MEMORY=limit)
+    await start_worker(HANDLERS, "--no-engine", wait=False, TIDEMILL_WORKER__MAX_MEMORY=LIMIT)
     for task in ("looks", "grows", "killed"):
         await until(partial(_served, mill, task), within=60)
     first = (await mill.ended(await mill.trigger("looks"), within=60)).result

@@ -163,7 +163,7 @@ def site(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> Iterator
         nats = {"TIDEMILL_NATS__URL": f"nats://127.0.0.1:{port}"}
         free = {"TIDEMILL_GATEWAY__LISTEN": "127.0.0.1:0", "TIDEMILL_CONTROL__LISTEN": "127.0.0.1:0"}
         gateway = start("gateway", "gateway", **nats, **free)
-        start("engine", "engine", **nats).wait_for(r"^engine runs .*mailman, router, sweeper$")
+        start("engine", "engine", **nats).wait_for(r"^engine runs .*mailman, router, scheduler, sweeper$")
         for number in range(SERVICES["worker"]["deploy"]["replicas"]):
             start(f"worker {number}", "worker", **nats).wait_for(r"^worker \S+ serves announce$")
         public = gateway.wait_for(r"^public listener on (\S+)$")[1]

@@ -11,6 +11,7 @@ from tidemill.kernel.errors import DefinitionError
 from tidemill.middleware import CallNext, RunInfo
 from tidemill.options import NAMES, Options, parse
 from tidemill.retry import Retry
+from tidemill.schedule import Cron
 from tidemill.task import task
 
 
@@ -19,12 +20,13 @@ async def timed(run: RunInfo, call_next: CallNext) -> Any:  # noqa: ARG001 - a m
 
 
 def test_options_come_in_the_form_of_the_definition() -> None:
-    retry = Retry(5)
+    retry, daily = Retry(5), Cron("@daily")
     given = {
         "id": "a.b-c_1",
         "aliases": ["old"],
         "on": "github.push",
         "where": "data.a == 1",
+        "schedule": daily,
         "retry": retry,
         "concurrency": 3,
         "timeout": timedelta(minutes=2),
@@ -38,6 +40,7 @@ def test_options_come_in_the_form_of_the_definition() -> None:
         ("old",),
         ("github.push",),
         "data.a == 1",
+        (daily,),
         retry,
         3,
         120.0,
@@ -50,7 +53,7 @@ def test_options_come_in_the_form_of_the_definition() -> None:
 
 
 def test_without_options_there_are_three_attempts_and_no_limits() -> None:
-    assert parse({}) == Options(None, (), (), None, Retry(), None, None)
+    assert parse({}) == Options(None, (), (), None, (), Retry(), None, None)
     assert Retry().max_attempts == 3
 
 
@@ -58,7 +61,7 @@ def test_without_options_there_are_three_attempts_and_no_limits() -> None:
     ("given", "told", "hint"),
     [
         ({"tiemout": 5}, "@task has no option 'tiemout'", "did you mean 'timeout'?"),
-        ({"schedule": "daily"}, "@task has no option 'schedule'", "it knows id, aliases, on, where"),
+        ({"schedule": "daily"}, "schedule='daily' is no schedule", "Cron("),
         ({"id": "a b"}, "id: 'a b' is no task id", "1 to 64 letters"),
         ({"id": 5}, "id: 5 is no task id", "text"),
         ({"aliases": "old"}, "aliases='old' is no list of texts", 'write aliases=["…"'),

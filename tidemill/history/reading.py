@@ -115,7 +115,7 @@ def first_since(connection: Connection, table: Table, moment: float) -> int:
     Numbers grow with time: no index over times is needed.
     """
     at = table.c.created_at if "created_at" in table.c else table.c.at
-    look = select(table.c.number, at).limit(1)
+    look = select(table.c.number, at).where(table.c.number >= 0).limit(1)
     first = connection.execute(look.order_by(table.c.number)).first()
     last = connection.execute(look.order_by(table.c.number.desc())).first()
     if first is None or last is None:

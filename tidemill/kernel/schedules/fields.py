@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -29,6 +30,8 @@ _HINTS: Final = (
     "0 to 7 with Sunday as 0 and 7, or SUN to SAT; 5L is the last Friday, MON#2 the second Monday",
 )
 _FORMS: Final = "a value, a list 1,15, a range 9-17, a step */10, or *"
+_OF_ONE: Final = re.compile(r"(?<!\w)(\w+)-\1/\d+")
+"""A range of one value with a step: cronsim takes `1-1/5` for `1/5`, which has no end."""
 _MOST_FIELDS: Final = 6
 _LEAST_FIELDS: Final = 5
 
@@ -56,7 +59,7 @@ def five_or_six(expr: str) -> str:
     for index, field in enumerate(fields):
         _check_field(expr, field, index + offset)
     _check_whole(expr, fields, offset)
-    return " ".join(fields).upper()
+    return _OF_ONE.sub(r"\1", " ".join(fields).upper())
 
 
 def _macro(expr: str) -> str:
