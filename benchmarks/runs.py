@@ -5,10 +5,11 @@ python benchmarks/runs.py [--rounds 3] [--runs 40000] [--durability os fsync] [-
 A backlog of events is stored first. Then router (with mailman, closer and sweeper) and worker start as one
 process each, beside the broker. Counted is from a tenth to nine tenths of the backlog, by the
 acknowledgements of the task's tickets. Ended journals are closed after a second, so that closing is part of
-what is measured: `closed/s` is the rate in the same time, `open` how many ended journals are left at its end.
-With `--history off own` each round is measured without the history and with its writer in a process of its
-own, in turn; then `behind` is how many messages the history lacked at the end of that time, `caught up` how
-long after the last run had finished it had all, and each run is counted in it.
+what is measured: `closed/s` is the rate in the same time, `open` a third of the records that stand in the
+journal at its end. Both hold against closing what the router has created ahead of the worker. With
+`--history off own` each round is measured without the history and with its writer in a process of its own,
+in turn; then `behind` is how many messages the history lacked at the end of that time, `caught up` how long
+after the last run had finished it had all, and each run is counted in it.
 """
 
 from __future__ import annotations
