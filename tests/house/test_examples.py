@@ -22,6 +22,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests.patience import until_seen
+
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 TIDEMILL: Final = (sys.executable, "-m", "tidemill.cli.main")
 PATIENCE: Final = 40.0
@@ -221,6 +223,7 @@ def test_two_people_approve_of_a_purchase_on_a_real_mill(tmp_path: Path) -> None
 
         with developing(folder, environ) as wait_for:
             control = wait_for(CONTROL)
+            until_seen(lambda: "purchase" in str(tidemill("tasks", "list")))
             run = tidemill("trigger", "purchase", "--payload", json.dumps(wish))["run_id"]
             deadline = time.monotonic() + PATIENCE
             while tidemill("runs", "show", run)["status"] != "waiting":
