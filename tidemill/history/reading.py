@@ -115,15 +115,17 @@ def first_since(connection: Connection, table: Table, moment: float) -> int:
     Numbers grow with time: no index over times is needed.
     """
     at = table.c.created_at if "created_at" in table.c else table.c.at
-    look = select(table.c.number, at).where(table.c.number >= 0).limit(1)
-    first = connection.execute(look.order_by(table.c.number)).first()
-    last = connection.execute(look.order_by(table.c.number.desc())).first()
+    look = select(table.c.number, at).limit(1)
+    edge = look.where(table.c.number >= 0)
+    first = connection.execute(edge.order_by(table.c.number)).first()
+    last = connection.execute(edge.order_by(table.c.number.desc())).first()
     if first is None or last is None:
         return 0
     if first[1] >= moment:
         return int(first[0])
     if last[1] < moment:
         return int(last[0]) + 1
+    # One bound alone: of two lower ones SQLite may begin at the wrong one, and go through all in between.
     there = look.where(table.c.number >= bindparam("number")).order_by(table.c.number)
 
     def find(number: int) -> Place:
