@@ -74,8 +74,15 @@ class Site:
     durability: str
     broker_port: int = field(default_factory=free_port)
     public_port: int = field(default_factory=free_port)
+    control_port: int = field(default_factory=free_port)
     pids: dict[str, int] = field(default_factory=dict)
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def configure(self, section: str, **values: str) -> None:
+        """Add a section to the settings."""
+        lines = [f'{name} = "{value}"' for name, value in values.items()]
+        with self.config.open("a") as file:
+            file.write("\n".join(["", f"[{section}]", *lines, ""]))
 
     @property
     def config(self) -> Path:
@@ -95,7 +102,7 @@ class Site:
             [gateway]
             listen = "127.0.0.1:{self.public_port}"
             [control]
-            listen = "127.0.0.1:{free_port()}"
+            listen = "127.0.0.1:{self.control_port}"
             [nats]
             url = "nats://127.0.0.1:{self.broker_port}"
             [events]

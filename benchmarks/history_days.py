@@ -24,6 +24,7 @@ _RUNS: Final = {
     ("runs", "parent_id"),
     ("runs", "root_id"),
     ("runs", "replayof"),
+    ("run_logs", "run"),
 }
 _NAMES: Final = {
     ("runs", "event_id"), ("events", "id"), ("events", "key"), ("deliveries", "id"), ("refusals", "id"),
@@ -99,10 +100,10 @@ def _moved(table: Table, column: Column[object], day: int, step: int) -> str:
     place = table.name, column.name
     if place in _LINES:
         return f'"{column.name}" + {day * step * tables.LINES}'
-    if column.name in _NUMBERS:
-        return f'"{column.name}" + {day * step}'
     if place in _RUNS:
         return f"""substr("{column.name}", 1, 27) || 'w{day:02}'"""
+    if column.name in _NUMBERS:
+        return f'"{column.name}" + {day * step}'
     if place in _NAMES:
         return f""""{column.name}" || '-{day}'"""
     if isinstance(column.type, Double):

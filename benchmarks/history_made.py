@@ -53,7 +53,13 @@ class Installation:
     """Makes `runs` runs, spread over some time from `begin` on; the same ones each time but for their ids."""
 
     def __init__(
-        self, runs: int, begin: float, seconds: float, behind: Mapping[str, int] | None = None
+        self,
+        runs: int,
+        begin: float,
+        seconds: float,
+        behind: Mapping[str, int] | None = None,
+        *,
+        events_before: int = 0,
     ) -> None:
         """Prepare.
 
@@ -62,17 +68,19 @@ class Installation:
             begin: seconds since the epoch.
             seconds: over which time.
             behind: the sequences with which the streams go on.
+            events_before: how many events an older broker has had, whose ids are taken.
         """
         self.runs = runs
         self._chance = random.Random(1)
         self._begin, self._step = begin, seconds / runs
         self._seqs = dict.fromkeys(STREAMS, 0) | dict(behind or {})
         self._events = self._seqs["EVENTS"]
+        self._events_before = events_before
         self._newest = new_run()
 
     def batches(self) -> Iterator[tuple[int, dict[str, list[Record]]]]:
         """Yield what the writer takes in at once, with the number of runs that it is about."""
-        each = self._each()
+        each = self.messages()
         while chunk := list(islice(each, _RUNS_AT_ONCE)):
             found: dict[str, list[Record]] = {stream: [] for stream in STREAMS}
             for messages in chunk:
@@ -81,14 +89,15 @@ class Installation:
                     found[stream].append(Record(subject, self._seqs[stream], at, body))
             yield len(chunk), {stream: messages for stream, messages in found.items() if messages}
 
-    def _each(self) -> Iterator[list[Made]]:
+    def messages(self) -> Iterator[list[Made]]:
+        """Yield the messages of one run after the other, with those of its event and its request."""
         for number in range(self.runs):
             at = self._begin + number * self._step
             task = TASKS[int(self._chance.random() ** 2 * len(TASKS))]
             payload = self._payload(number)
             run, facts, messages = new_run(), {}, []
             if self._chance.random() < 1 / 3:
-                key = f"{self._events + 1:040x}"
+                key = f"{self._events_before + self._events + 1:040x}"
                 facts = self._event(at, key, payload, messages)
                 run = run_of_event(key, task)
             elif self._chance.random() < 0.05:
@@ -106,7 +115,9 @@ class Installation:
         self._events += 1
         number, kind = self._events, self._chance.choice(TYPES)
         source = kind.partition(".")[0]
-        envelope = Envelope(id=f"evt-{number}", source=source, type=kind, deliverykey=key, raw=payload)
+        envelope = Envelope(
+            id=f"evt-{self._events_before + number}", source=source, type=kind, deliverykey=key, raw=payload
+        )
         brought = {"id": envelope.id, "type": kind, "status": "accepted", "seq": number}
         line = _request(at, source, "accepted", 202) | {"events": [brought]}
         messages.append(("EVENTS", f"events.x.{kind}", at, envelope.to_frame()))
