@@ -6,7 +6,7 @@ not by the delivery; a timer's ticket is never deduplicated; an acknowledged tic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tests.model.journal import Log
@@ -40,6 +40,9 @@ from tidemill.kernel.protocol.state import Phase
 
 Outcome = tuple[World, Any]
 """The world behind an operation, and the operation's result."""
+
+USER_CODE = (Execute, Perform)
+"""The operations by which user code is executed."""
 
 
 class Numbers(dict[str, int]):
@@ -82,21 +85,19 @@ class Broker:
             Isolate: lambda world, _actor, _asked: (world, None),
         }
 
-    def perform(self, world: World, actor: Actor) -> Iterator[Outcome]:
-        """Yield all that can come of the actor's operation when nothing goes wrong."""
+    def perform(self, world: World, actor: Actor) -> Iterable[Outcome]:
+        """Return all that can come of the actor's operation when nothing goes wrong."""
         operation = actor.step.operation
-        if isinstance(operation, Execute):
-            yield from self._execute(world, actor)
-        elif isinstance(operation, Perform):
-            yield world, "done"
-            if world.logs[actor.run].state.cancel is not None:
-                yield world, "cancelled"
-        elif isinstance(operation, Listen):
-            yield world, False
-            if world.logs[actor.run].tail != operation.tail:
-                yield world, True
-        else:
-            yield self._rules[type(operation)](world, actor, operation)
+        rule = self._rules.get(type(operation))
+        if rule is not None:
+            return (rule(world, actor, operation),)
+        if isinstance(operation, Perform):
+            told = ("done", "cancelled") if world.logs[actor.run].state.cancel is not None else ("done",)
+            return [(world, result) for result in told]
+        if isinstance(operation, Listen):
+            heard = (False, True) if world.logs[actor.run].tail != operation.tail else (False,)
+            return [(world, result) for result in heard]
+        return self._execute(world, actor)
 
     def mistreat(self, world: World, actor: Actor) -> Iterator[Outcome]:
         """Yield all that can come of the actor's operation when one thing goes wrong."""
@@ -113,7 +114,7 @@ class Broker:
             run = self.numbers[operation.run]
             known = tail_of(operation)
             yield self.store_ticket(once, run, operation.seq, operation.kind, fast=fast, known=known), None
-        elif isinstance(operation, Execute | Perform) and may[Fault.SHUTDOWN]:
+        elif isinstance(operation, USER_CODE) and may[Fault.SHUTDOWN]:
             yield world.spend(Fault.SHUTDOWN), "interrupted"
 
     def deliverable(self, world: World, message: Message) -> bool:
@@ -124,8 +125,10 @@ class Broker:
             return False
         if message.stream == "ends" and message.kind == self.closing_facts(world, message.run):
             return False
-        busy = sum(actor.stream == message.stream and world.leases(actor) for actor in world.actors)
-        return busy < (self.scenario.workers if message.stream == "tickets" else 1)
+        free = self.scenario.workers if message.stream == "tickets" else 1
+        for actor in world.actors:
+            free -= actor.stream == message.stream and world.leases(actor)
+        return free > 0
 
     def deliver(self, world: World, message: Message) -> tuple[World, Message]:
         """Lease a message to somebody; return it as it is delivered."""
@@ -152,8 +155,7 @@ class Broker:
             if other in world.messages:
                 world = world.with_message(other, other._replace(out=False))
         message = world.message_of(actor)
-        renewed = any(other[:3] == actor[:3] for other in world.actors)
-        if message is None or renewed:
+        if message is None or any(world.message_of(other) is message for other in world.actors):
             return world
         if message.kind == "once" or actor.step.value is Closing.DONE:
             return world.with_message(message, None)
@@ -162,8 +164,12 @@ class Broker:
 
     def closing_facts(self, world: World, run: int) -> tuple[bool, ...]:
         """Return what a closer is put off by: it asks again when any of it has changed."""
+        events = tickets = False
+        for message in world.messages:
+            events = events or message.stream == "events"
+            tickets = tickets or (message.stream == "tickets" and message.run == run)
         letters = any(letter[0] == run for letter in world.letters)
-        return (bool(world.stored("events")), bool(world.stored("tickets", run)), letters, world.logs[0].open)
+        return (events, tickets, letters, world.logs[0].open)
 
     def _read(self, world: World, _actor: Actor, read: Read | ReadLeader) -> Outcome:
         return world, self.log(world, read.run)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.model.actors import signal_id
-from tests.model.journal import Log
+from tests.model.broker import USER_CODE
+from tests.model.journal import LIVING, Log
 from tests.model.parts import Perform
-from tests.model.rules import LIVING, problem
+from tests.model.rules import problem
 from tests.model.scenarios import Scenario
 from tests.model.world import Actor, Fault, World
 from tidemill.kernel.protocol.operations import Ack, Execute, SendTicket
@@ -31,11 +32,11 @@ class Properties:
         self.scenario = scenario
         self._verdicts: dict[Log, str | None] = {}
 
-    def of_move(self, before: World, move: Move) -> str | None:
-        """Check one thing that happened."""
+    def of_move(self, before: World, move: Move, *, new: bool = True) -> str | None:
+        """Check one thing that happened, and the world behind it unless that was known and so is checked."""
         after = move.world
         verdict = None
-        for run, log in enumerate(after.logs):
+        for run, log in enumerate(after.logs if after.logs is not before.logs else ()):
             if log is not before.logs[run]:
                 verdict = verdict or self._of_journal(run, log) or self._of_crashes(after, run)
                 verdict = verdict or _of_closing(before, after, run)
@@ -43,14 +44,14 @@ class Properties:
             verdict = verdict or self._of_step(before, move, move.actor)
         elif move.actor is not None and move.actor.stream == "signals":
             verdict = verdict or self._of_signal(after, move.actor, "is lost with its mailman")
-        return verdict or self._of_world(after)
+        return verdict or (self._of_world(after) if new else None)
 
     def at_rest(self, world: World) -> str | None:
         """Check a world in which nothing can happen any more."""
         if world.logs[0].tail == 0:
             return None if self.scenario.cause == "once" else "at rest, but the run was never created"
         for run, log in enumerate(world.logs):
-            if log.state.phase in LIVING and not (self.scenario.waits and _waits_for_news(log.state)):
+            if log.state.phase in LIVING and not (self.scenario.waits and not log.needy):
                 return f"at rest, but run {run} stands still, {log.state.phase}"
         left = [message.stream for message in world.messages if message.stream != "ends"]
         if left or world.actors:
@@ -101,6 +102,10 @@ class Properties:
 
     def _of_crashes(self, world: World, run: int) -> str | None:
         """A5: claims without progress stand for owners that died, or that were taken for dead."""
+        state = world.logs[run].state
+        claims = state.claims
+        if claims in (0, 1):
+            return None
         spent = self._spent(world)
         deaths = spent[Fault.CRASH] + spent[Fault.EXPIRY] + spent[Fault.GHOST] + spent[Fault.RECREATION]
         # A worker that was shut down and freezes between releasing the run and giving its ticket back can
@@ -108,8 +113,6 @@ class Properties:
         deaths += spent[Fault.LOSS] + min(
             spent[Fault.SHUTDOWN], spent[Fault.EXPIRY] + spent[Fault.RECREATION]
         )
-        state = world.logs[run].state
-        claims = state.claims
         if claims < 0 or (state.phase is Phase.OWNED and claims - 1 > deaths):
             return f"{claims} claims without progress, but only {deaths} owners can have died"
         return None
@@ -119,7 +122,7 @@ class Properties:
 
     def _of_step(self, before: World, move: Move, actor: Actor) -> str | None:
         operation = actor.step.operation
-        if isinstance(operation, Execute | Perform):
+        if isinstance(operation, USER_CODE):
             return self._of_execution(before, actor) or _of_function(before, actor, operation)
         if isinstance(operation, SendTicket):
             return self._of_waking(before, move, actor.step.operation)
@@ -180,31 +183,21 @@ class Properties:
         if self.scenario.allows(Fault.RESCUE) or world.limbo:
             return None
         for run, log in enumerate(world.logs):
-            if needs_carrying(log.state) and not _carried(world, run):
+            if log.needy and not _carried(world, run):
                 return f"nothing carries the run any more, and it is {log.state.phase}"
         return None
 
 
 def _carried(world: World, run: int) -> bool:
-    messages = any(message.run == run and message.stream != "ends" for message in world.messages)
+    # A run that was only just created is its creator's, whose message comes again and creates it again.
+    new = run > 0 and world.logs[run].state.starts == 0
+    for message in world.messages:
+        if message.stream != "ends" and (message.run == run or (new and message.run == 0)):
+            return True
     # A mailman counts: its signal may be gone when a slow colleague has refused it before this one
     # could accept it. Should it die too, the sweeper finds the run.
     mailman = any(actor.stream == "signals" and actor.run == run for actor in world.actors)
-    timer = any(timer.run == run for timer in world.timers)
-    # A run that was only just created is its creator's, whose message comes again and creates it again.
-    new = run > 0 and world.logs[run].state.starts == 0
-    parent = new and any(message.run == 0 and message.stream != "ends" for message in world.messages)
-    return messages or mailman or timer or parent
-
-
-def needs_carrying(state: State) -> bool:
-    """Say whether there has to be something that carries a run on."""
-    return state.phase in LIVING and not _waits_for_news(state)
-
-
-def _waits_for_news(state: State) -> bool:
-    """Say whether nothing need carry a run: it waits for news alone, and there are none."""
-    return state.phase is Phase.SUSPENDED and not state.satisfied and state.timer == 0
+    return mailman or any(timer.run == run for timer in world.timers)
 
 
 def _of_function(world: World, actor: Actor, operation: Execute | Perform) -> str | None:

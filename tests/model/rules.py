@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.journal import Log
+from tests.model.journal import LIVING, Log
 from tidemill.kernel.protocol.records import (
     BURIED,
     Cancel,
@@ -19,8 +19,6 @@ from tidemill.kernel.protocol.records import (
     Suspend,
 )
 from tidemill.kernel.protocol.state import Phase, State
-
-LIVING = (Phase.READY, Phase.OWNED, Phase.SUSPENDED)
 
 
 def problem(log: Log, record: Record, *, child: bool) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Final, Literal
 
@@ -51,13 +52,13 @@ class Scenario:
     policy: Policy = field(default_factory=lambda: Policy(jitter=False))
     faults: tuple[tuple[Fault, int], ...] = ()
 
-    @property
+    @cached_property
     def budget(self) -> tuple[int, ...]:
         """How often each fault may happen."""
         allowed = dict(self.faults)
         return tuple(allowed.get(fault, 0) for fault in Fault)
 
-    @property
+    @cached_property
     def runs(self) -> tuple[str, ...]:
         """The ids of all runs that there can be, the first one's before its children's."""
         children = [

@@ -14,6 +14,7 @@ from tests.model.journal import NOW, Log
 from tests.model.parts import Perform
 from tidemill.kernel.protocol.operations import Clock, Execute, Hint, Isolate, Operation, Procedure, Publish
 
+_SILENT = (Clock, Hint, Publish)
 _numbers = count()
 
 
@@ -90,7 +91,7 @@ class Step:
 def _to_next(generator: Procedure[Any], *result: Any) -> Operation:
     """Send a result and return the next operation that others can see or that can have several results."""
     operation = generator.send(_sent(result[0]) if result else None)
-    while isinstance(operation, Clock | Hint | Publish):
+    while isinstance(operation, _SILENT):
         operation = generator.send(NOW)
     return operation
 

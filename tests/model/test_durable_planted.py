@@ -9,8 +9,12 @@ import pytest
 from tests.model import durable_flaws, flaws, parts
 from tests.model.durable import (
     BOOM,
+    FAMILIES,
     GO,
+    JOINS,
     NEVER,
+    PAIRS,
+    WAITS,
     Do,
     Together,
     combine,
@@ -20,7 +24,8 @@ from tests.model.durable import (
     sleep,
     world,
 )
-from tests.model.plants import Plant
+from tests.model.exploring import explore_all, name
+from tests.model.plants import Plant, unexplored
 from tests.model.scenarios import Scenario
 from tidemill.kernel.protocol import attempt, mailman
 from tidemill.kernel.protocol.conclusions import Policy
@@ -145,6 +150,6 @@ def test_a_planted_flaw_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
     plant.found(monkeypatch)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_without_the_flaw_nothing_is_found(plant: Plant) -> None:
-    plant.nothing_found()
+@pytest.mark.parametrize("scenario", unexplored(PLANTS, PAIRS, WAITS, JOINS, FAMILIES), ids=name)
+def test_without_the_flaw_nothing_is_found(scenario: Scenario) -> None:
+    explore_all(scenario)

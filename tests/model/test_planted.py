@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.model import flaws
-from tests.model.plants import Plant
-from tests.model.scenarios import Scenario, combine
+from tests.model.exploring import explore_all, name
+from tests.model.plants import Plant, unexplored
+from tests.model.scenarios import PAIRS, PAIRS_OF_TWO, SINGLES_OF_TWO, SPECIALS, Scenario, combine
 from tests.model.world import Fault
 from tidemill.kernel.protocol import attempt, closer, mailman, sweeper
 from tidemill.kernel.protocol.conclusions import Policy
@@ -181,6 +182,8 @@ def test_a_planted_flaw_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
     plant.found(monkeypatch)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_without_the_flaw_nothing_is_found(plant: Plant) -> None:
-    plant.nothing_found()
+@pytest.mark.parametrize(
+    "scenario", unexplored(PLANTS, PAIRS, PAIRS_OF_TWO, SINGLES_OF_TWO, SPECIALS), ids=name
+)
+def test_without_the_flaw_nothing_is_found(scenario: Scenario) -> None:
+    explore_all(scenario)

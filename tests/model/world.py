@@ -6,7 +6,7 @@ Worlds are values: equal ones are explored once.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from tests.model.journal import Log
 from tests.model.steps import Step
@@ -80,6 +80,10 @@ class Actor(NamedTuple):
     kind: Any = ""
     others: tuple[Message, ...] = ()
 
+    def at(self, step: Step) -> Actor:
+        """Return the actor at another place of its procedure."""
+        return tuple.__new__(Actor, (*self[:5], step, *self[6:]))
+
 
 class Timer(NamedTuple):
     """A pending schedule: the ticket that it will publish."""
@@ -110,13 +114,13 @@ class World(NamedTuple):
 
     def stored(self, stream: Stream, run: int | None = None) -> list[Message]:
         """Return the messages of one stream, those for one run where it is named."""
-        return [
-            message for message in self.messages if message.stream == stream and run in (None, message.run)
-        ]
+        if run is None:
+            return [message for message in self.messages if message.stream == stream]
+        return [message for message in self.messages if message.run == run and message.stream == stream]
 
     def with_log(self, run: int, log: Log) -> World:
         """Return the world with another journal of one run."""
-        return self._replace(logs=(*self.logs[:run], log, *self.logs[run + 1 :]))
+        return self._with("logs", (*self.logs[:run], log, *self.logs[run + 1 :]))
 
     def store(self, stream: Stream, run: int, **facts: Any) -> World:
         """Return the world with one more ticket or signal."""
@@ -124,12 +128,13 @@ class World(NamedTuple):
         tickets, signals = (tickets + 1, signals) if stream == "tickets" else (tickets, signals + 1)
         counts = (*self.stored_so_far[:run], (tickets, signals), *self.stored_so_far[run + 1 :])
         message = Message(stream, run, tickets if stream == "tickets" else signals, **facts)
-        return self.with_message(None, message)._replace(stored_so_far=counts)
+        return self.with_message(None, message)._with("stored_so_far", counts)
 
     def message_of(self, actor: Actor) -> Message | None:
         """Return the message that an actor works on, if it is still stored."""
+        stream, run, q = actor[:3]
         for message in self.messages:
-            if (message.q, message.run, message.stream) == (actor.q, actor.run, actor.stream):
+            if message.q == q and message.run == run and message.stream == stream:
                 return message
         return None
 
@@ -138,12 +143,11 @@ class World(NamedTuple):
         message = self.message_of(actor)
         if message is None or not message.out:
             return False
-        return (message.generation, message.delivered) == (actor.generation, actor.delivered)
+        return message.delivered == actor.delivered and message.generation == actor.generation
 
     def with_message(self, old: Message | None, new: Message | None) -> World:
         """Return the world with one message replaced, added (no old one) or removed (no new one)."""
-        kept = [message for message in self.messages if message is not old]
-        return self._replace(messages=tuple(sorted([*kept, new] if new else kept)))
+        return self._with("messages", _exchanged(self.messages, old, new))
 
     def without(self, actor: Actor) -> World:
         """Return the world without all messages that an actor works on."""
@@ -154,16 +158,33 @@ class World(NamedTuple):
 
     def with_actor(self, old: Actor | None, new: Actor | None) -> World:
         """Return the world with one actor replaced, added or removed."""
-        kept = [actor for actor in self.actors if actor is not old]
-        return self._replace(actors=tuple(sorted([*kept, new] if new else kept)))
+        return self._with("actors", _exchanged(self.actors, old, new))
 
     def with_timer(self, run: int, seq: int, new: Timer | None) -> World:
         """Return the world with the timer of one record set or removed (no new one)."""
-        kept = [timer for timer in self.timers if (timer.run, timer.seq) != (run, seq)]
-        return self._replace(timers=tuple(sorted([*kept, new] if new else kept)))
+        old = next((timer for timer in self.timers if timer.run == run and timer.seq == seq), None)
+        return self._with("timers", _exchanged(self.timers, old, new))
 
     def spend(self, fault: Fault) -> World:
         """Return the world with one fault less to come."""
-        budget = list(self.budget)
-        budget[fault] -= 1
-        return self._replace(budget=tuple(budget))
+        budget = self.budget
+        return self._with("budget", (*budget[:fault], budget[fault] - 1, *budget[fault + 1 :]))
+
+    def _with(self, name: str, value: Any) -> World:
+        """Return the world with one part replaced, as `_replace` does in several times as long."""
+        parts = list(self)
+        parts[_PLACES[name]] = value
+        return tuple.__new__(World, parts)
+
+
+_PLACES: Final = {name: place for place, name in enumerate(World._fields)}
+_T = TypeVar("_T", Message, Actor, Timer)
+
+
+def _exchanged(values: tuple[_T, ...], old: _T | None, new: _T | None) -> tuple[_T, ...]:
+    """Return sorted values with one replaced, added or removed."""
+    kept = [value for value in values if value is not old]
+    if new is not None:
+        kept.append(new)
+        kept.sort()
+    return tuple(kept)
