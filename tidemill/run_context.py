@@ -148,9 +148,15 @@ class RunContext:
         branch = inside()
         if branch is None:
             self._drawn += 1
-            return f"{what}\n{self.run_id}\n{self._drawn}"
+            return f"{what}\n{self._drawn_by}\n{self._drawn}"
         branch.drawn += 1
-        return f"{what}\n{self.run_id}\n{branch.path}\n{branch.drawn}"
+        return f"{what}\n{self._drawn_by}\n{branch.path}\n{branch.drawn}"
+
+    @property
+    def _drawn_by(self) -> str:
+        """The run whose numbers these are: a forked one goes on drawing those that its code has seen."""
+        script = self._attempt.script
+        return script.seed if script is not None else self.run_id
 
     def _branch(self, what: str) -> Branch:
         """Return the branch of the code that calls.

@@ -7,11 +7,11 @@ from typing import Any
 
 from tests.model.journal import NOW, Log
 from tests.model.parts import CHILD_TASK, child_record, children_of
-from tests.model.scenarios import HOOKS, RUN, TASK, Scenario
+from tests.model.scenarios import FORK, HOOKS, RUN, TASK, Scenario
 from tests.model.scripts import execute
 from tests.model.steps import Step
 from tests.model.world import Actor, Message, World
-from tidemill.kernel.protocol import attempt, closer, creation, mailman, routing, sweeper
+from tidemill.kernel.protocol import attempt, closer, creation, forking, mailman, routing, sweeper
 from tidemill.kernel.protocol.operations import Ack, Procedure
 from tidemill.kernel.protocol.records import Created, Entry, Item
 from tidemill.kernel.protocol.tickets import Ticket
@@ -66,7 +66,8 @@ class Cast:
         run = self.scenario.runs[message.run]
         match message.stream:
             case "tickets":
-                parts = self.scenario.script if message.run == 0 else self.scenario.child
+                first = self.scenario.parent_of(message.run) is None
+                parts = self.scenario.script if first else self.scenario.child
                 work = attempt.work(self._ticket(message, known), self.scenario.policy, "worker")
                 return execute(work, parts, terse=self.scenario.terse)
             case "signals" if isinstance(message.kind, Item):
@@ -75,6 +76,8 @@ class Cast:
                 orphan = message.kind == "orphan"
                 kind, parent = ("cancel", RUN) if orphan else (message.kind, "")
                 return mailman.deliver(mailman.Signal(signal_id(message), run, kind, parent=parent))
+            case "forks":
+                return fork(message.kind or None)
             case _ if self.scenario.cause == "event":
                 return routing.route(ARRIVAL, [routing.Wanted(TASK)])
             case _:
@@ -84,15 +87,16 @@ class Cast:
         delivery = f"q{message.q}g{message.generation}n{message.delivered}"
         run = self.scenario.runs[message.run]
         created = None
-        if message.fast and run == HOOKS:
-            # What it says is known when the run has ended: the worker reads it.
+        parent = self.scenario.parent_of(message.run)
+        if message.fast and run in (HOOKS, FORK):
+            # What it says is known when the run has ended, or is forked: the worker reads it.
             created = None
-        elif message.fast and message.run:
-            key, index = self._children[message.run - 1]
-            created = child_record(RUN, key, index)
+        elif message.fast and parent is not None:
+            key, index = self._children[message.run - parent - 1]
+            created = child_record(self.scenario.runs[parent], key, index)
         elif message.fast:
             created = self.created()
-        task = CHILD_TASK if message.run else TASK
+        task = TASK if parent is None else CHILD_TASK
         return Ticket(
             run,
             task,
@@ -139,6 +143,14 @@ class Cast:
 def _call(created: Created) -> Procedure[None]:
     """What a caller does: create the run, then take its request for answered."""
     yield from creation.create(RUN, created)
+    yield Ack()
+
+
+def fork(at: forking.At) -> Procedure[None]:
+    """What a request does: see what is taken over, create the fork, then take the request for answered."""
+    found = yield from forking.survey(RUN, at)
+    if not isinstance(found, forking.Refusal):
+        yield from creation.create(FORK, forking.fork_record(RUN, found, rid="fork"))
     yield Ack()
 
 

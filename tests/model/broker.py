@@ -11,9 +11,10 @@ from typing import Any
 
 from tests.model.journal import Log
 from tests.model.parts import Listen, Perform
-from tests.model.scenarios import HOOKS, Scenario
+from tests.model.scenarios import HOOKS, RUN, Scenario
 from tests.model.world import Actor, Fault, Message, Timer, World
 from tidemill.kernel.protocol.closer import Closing
+from tidemill.kernel.protocol.forking import Point, find_point
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,
@@ -122,6 +123,8 @@ class Broker:
         if message.out:
             return False
         if message.stream == "signals" and message.kind != "orphan" and world.logs[message.run].tail == 0:
+            return False
+        if message.stream == "forks" and not forkable(world.logs[message.run], message.kind):
             return False
         if message.stream == "ends" and message.kind == self.closing_facts(world, message.run):
             return False
@@ -276,6 +279,11 @@ class Broker:
             yield world, outcome
         if world.logs[actor.run].state.cancel is not None:
             yield world, "cancelled"
+
+
+def forkable(log: Log, at: str) -> bool:
+    """Say whether a run can be forked at a point, or never more: who asks has seen it there."""
+    return bool(log.tail) and (not log.open or isinstance(find_point(RUN, log.entries, at or None), Point))
 
 
 def tail_of(operation: SendTicket | Schedule) -> int:

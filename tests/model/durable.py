@@ -121,6 +121,37 @@ HOOKED: Final = [
     world("hooks, two workers, expiry", Do("a"), hooks=True, workers=2, expiry=1, terse=True),
     world("hooks, closing", Do("a"), hooks=True, closing=True),
 ]
+_ANY: Final = (join("any", 2, 1), Do("b"))
+FORKED: Final = [
+    world("forked, crash", Do("a"), Do("b"), forked=("b",), crash=1),
+    world("forked where it stands, crash", Do("a"), Do("b"), forked=(None,), crash=1, terse=True),
+    world("forked twice by one request", Do("a"), Do("b"), forked=("b", None), terse=True),
+    world("forked, a slow request", Do("a"), Do("b"), forked=("b",), ghost=1, terse=True),
+    world("forked, no answer", Do("a"), Do("b"), forked=("b",), unanswered=1, terse=True),
+    world("forked, stale", Do("a"), Do("b"), forked=("b",), stale=1, terse=True),
+    world("forked, closing", Do("a"), forked=(None,), closing=True, terse=True),
+    world("forked behind a sleep", sleep("nap"), Do("b"), forked=("b",), terse=True),
+    world("forked at a sleep", sleep("nap"), Do("b"), forked=("nap",), terse=True),
+    world(
+        "forked behind a signal", signal("go"), Do("b"), forked=("b",), signals=(GO,), told=(GO,), terse=True
+    ),
+    world(
+        "forked at any time",
+        approval("ship"),
+        Do("b"),
+        forked=(None,),
+        signals=(YES,),
+        told=(YES_TOO,),
+        terse=True,
+    ),
+    world("forked, expiry, two workers", Do("a"), Do("b"), forked=("b",), workers=2, expiry=1, terse=True),
+    world("forked behind a race", FIRST, Do("b"), forked=("b",), signals=(GO,), told=(GO,), terse=True),
+    world("forked, a step fails", Do("a", fails=1), Do("b"), forked=("b",), terse=True),
+    world("forked when it failed", Do("a"), BOOM, forked=(None,), terse=True),
+    world("forked behind a child", join("all", 1), Do("b"), forked=("b",), terse=True),
+    world("forked behind one of two", *_ANY, forked=("b",), terse=True),
+    world("a fork is cancelled", *_ANY, forked=("b",), told=("cancel",), terse=True),
+]
 LARGE: Final = [
     world("a race, expiry, two workers", FIRST, Do("b"), signals=(GO,), workers=2, expiry=1, terse=True),
     world("a join of two, expiry, two workers", join("all", 2), workers=2, expiry=1, terse=True),

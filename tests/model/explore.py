@@ -79,6 +79,10 @@ class Model:
             world = world.with_message(None, Message("events", 0, 1, kind=kind))
         for signal in self.scenario.signals:
             world = world.store("signals", 0, kind=signal)
+        for number, at in enumerate(self.scenario.forked, 1):
+            world = world.with_message(None, Message("forks", 0, number, kind=at or ""))
+        for signal in self.scenario.told:
+            world = world.store("signals", self.scenario.fork, kind=signal)
         return world
 
     def moves(self, world: World) -> Iterator[Move]:

@@ -64,6 +64,7 @@ class Execution:
     session: Session
     terse: bool = False
     created: set[str] = field(default_factory=set)
+    after: str = ""
 
     @property
     def state(self) -> State:
@@ -80,7 +81,10 @@ class Execution:
 
     def remember(self, record: Record, unless: Callable[[State], bool] | None = None) -> Procedure[bool]:
         """Append a record; False where news made `unless` true."""
-        outcome = yield from remember(self.session, replace(record, rid=self.session.next_rid()), unless)
+        facts = {"after": self.after} if isinstance(record, Finished | Spawned) else {}
+        outcome = yield from remember(
+            self.session, replace(record, rid=self.session.next_rid(), **facts), unless
+        )
         if outcome is Commit.LOST:
             raise Stop(Lost())
         return outcome is Commit.DONE
@@ -205,6 +209,8 @@ class Join(Waiter):
 
     def unfinished(self, execution: Execution) -> list[str]:
         """Return the children that the run hasn't heard the end of."""
+        if execution.state.spawned[self.key].run:
+            return []
         heard = execution.state.boxes.get(self.key, {})
         rest = [index for index in range(self.count) if str(index) not in heard]
         return [run_of(execution.run, self.key, index) for index in rest]
@@ -271,6 +277,7 @@ def go(parts: tuple[Part, ...], execution: Execution) -> Procedure[Waits]:
         waits = yield from part.go(execution)
         if waits:
             return waits
+        execution.after = getattr(part, "key", execution.after)
     return ()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.model.actors import signal_id
 from tests.model.broker import USER_CODE
+from tests.model.forks import problem_of_fork
 from tests.model.journal import LIVING, Log
 from tests.model.parts import Perform
 from tests.model.rules import problem
@@ -30,6 +31,7 @@ class Properties:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self._parents = [scenario.parent_of(run) for run in range(len(scenario.runs))]
         self._verdicts: dict[Log, str | None] = {}
 
     def of_move(self, before: World, move: Move, *, new: bool = True) -> str | None:
@@ -39,7 +41,8 @@ class Properties:
         for run, log in enumerate(after.logs if after.logs is not before.logs else ()):
             if log is not before.logs[run]:
                 verdict = verdict or self._of_journal(run, log) or self._of_crashes(after, run)
-                verdict = verdict or _of_closing(before, after, run)
+                verdict = verdict or self._of_closing(before, after, run)
+                verdict = verdict or problem_of_fork(self.scenario, before, after)
         if move.actor is not None and move.what in ("step", "FAULT"):
             verdict = verdict or self._of_step(before, move, move.actor)
         elif move.actor is not None and move.actor.stream == "signals":
@@ -58,6 +61,8 @@ class Properties:
             return f"at rest, but something is left: {left} {world.actors}"
         if self.scenario.hooks and world.logs[-1].tail == 0:
             return "at rest, but the hooks of the run have never heard of its end"
+        if self.scenario.forked and not self.scenario.closing and world.logs[self.scenario.fork].tail == 0:
+            return "at rest, but the run was never forked"
         verdicts = (self._of_end(world, run) for run in range(len(world.logs)))
         return next((verdict for verdict in verdicts if verdict), None)
 
@@ -75,7 +80,8 @@ class Properties:
         state = world.logs[run].state
         letters = tuple(seq for number, seq in world.letters if number == run)
         if state.phase is Phase.ENDED:
-            kept = bool(letters) or (run > 0 and world.logs[0].open)
+            parent = self._parents[run]
+            kept = bool(letters) or (parent is not None and world.logs[parent].open)
             return self._of_ended(state, letters, kept=kept)
         ghosts = letters and not self.scenario.allows(Fault.RESTART)
         return "a closed run has left a dead letter behind" if ghosts else None
@@ -97,8 +103,18 @@ class Properties:
         if log not in self._verdicts:
             assert log.parent is not None
             appended = log.entries[-1].record if log.tail > log.parent.tail else None
-            self._verdicts[log] = problem(log.parent, appended, child=run > 0) if appended else None
+            self._verdicts[log] = (
+                problem(log.parent, appended, child=self._parents[run] is not None) if appended else None
+            )
         return self._verdicts[log]
+
+    def _of_closing(self, before: World, after: World, run: int) -> str | None:
+        """A child's journal outlives its parent's, unless the child never lived."""
+        lived = before.logs[run].open and before.logs[run].state.created is not None
+        closed = lived and after.logs[run].state.phase is Phase.CLOSED
+        parent = self._parents[run]
+        kept = parent is not None and after.logs[parent].open
+        return "a child is closed before its parent" if closed and kept else None
 
     def _of_crashes(self, world: World, run: int) -> str | None:
         """A5: claims without progress stand for owners that died, or that were taken for dead."""
@@ -183,16 +199,16 @@ class Properties:
         if self.scenario.allows(Fault.RESCUE) or world.limbo:
             return None
         for run, log in enumerate(world.logs):
-            if log.needy and not _carried(world, run):
+            if log.needy and not _carried(world, run, self._parents[run] or 0):
                 return f"nothing carries the run any more, and it is {log.state.phase}"
         return None
 
 
-def _carried(world: World, run: int) -> bool:
+def _carried(world: World, run: int, creator: int) -> bool:
     # A run that was only just created is its creator's, whose message comes again and creates it again.
     new = run > 0 and world.logs[run].state.starts == 0
     for message in world.messages:
-        if message.stream != "ends" and (message.run == run or (new and message.run == 0)):
+        if message.stream != "ends" and (message.run == run or (new and message.run == creator)):
             return True
     # A mailman counts: its signal may be gone when a slow colleague has refused it before this one
     # could accept it. Should it die too, the sweeper finds the run.
@@ -206,13 +222,6 @@ def _of_function(world: World, actor: Actor, operation: Execute | Perform) -> st
     if not isinstance(operation, Perform) or state.owner is None or state.owner.rid != actor.step.claim:
         return None
     return f"the owner executes {operation.key} again" if operation.key in state.steps else None
-
-
-def _of_closing(before: World, after: World, run: int) -> str | None:
-    """A child's journal outlives its parent's, unless the child never lived."""
-    lived = before.logs[run].open and before.logs[run].state.created is not None
-    closed = lived and after.logs[run].state.phase is Phase.CLOSED
-    return "a child is closed before its parent" if run and closed and after.logs[0].open else None
 
 
 def _of_farewell(world: World, actor: Actor) -> str | None:

@@ -56,6 +56,7 @@ def main() -> int:
         *durable.JOINS,
         *durable.FAMILIES,
         *durable.HOOKED,
+        *durable.FORKED,
     ]
     return exhaustive(everything, arguments.limit)
 

@@ -20,6 +20,8 @@ SignalKind = Literal["cancel", "retry"] | Item
 Cause = Literal["event", "caller", "once", "begun"]
 HOOKS: Final = "the run of its hooks"
 """Stands for the run that is named after an end of the first one."""
+FORK: Final = "the fork"
+"""The id of the run that requests fork from the first one."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Scenario:
     `cause` is who starts the run: an event that is delivered until the router acknowledges it, a caller
     that repeats its request until it is through, or one that doesn't (`once`); or it has its first ticket
     already (`begun`). `waits` says that runs may wait for ever for news that nobody sends; in a `terse`
-    scenario user code takes no time. `hooks` hear of the run's end in a run of their own. `faults` says how
-    often what may go wrong.
+    scenario user code takes no time. `hooks` hear of the run's end in a run of their own. `forked` are points
+    at which it is forked, at any moment, by requests for the same new run; `told` is sent to that one.
+    `faults` says how often what may go wrong.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Scenario:
     waits: bool = False
     terse: bool = False
     hooks: bool = False
+    forked: tuple[str | None, ...] = ()
+    told: tuple[SignalKind, ...] = ()
     policy: Policy = field(default_factory=lambda: Policy(jitter=False))
     faults: tuple[tuple[Fault, int], ...] = ()
 
@@ -61,10 +66,20 @@ class Scenario:
     @cached_property
     def runs(self) -> tuple[str, ...]:
         """The ids of all runs that there can be, the first one's before its children's."""
-        children = [
-            run_of(RUN, key, index) for key, count in children_of(self.script) for index in range(count)
-        ]
-        return (RUN, *children, *(HOOKS,) * self.hooks)
+        forks = (FORK, *self._children(FORK)) if self.forked else ()
+        return (RUN, *self._children(RUN), *(HOOKS,) * self.hooks, *forks)
+
+    def _children(self, run: str) -> list[str]:
+        return [run_of(run, key, index) for key, count in children_of(self.script) for index in range(count)]
+
+    @property
+    def fork(self) -> int:
+        """The number of the fork, one that no run has where there is none."""
+        return self.runs.index(FORK) if self.forked else len(self.runs)
+
+    def parent_of(self, run: int) -> int | None:
+        """Return the number of a run's parent; None for the first one and its fork."""
+        return None if run in (0, self.fork) else self.fork if run > self.fork else 0
 
     def allows(self, fault: Fault) -> bool:
         """Say whether a fault may happen at all."""

@@ -12,7 +12,14 @@ from tidemill.kernel.protocol.operations import Append, CancelTimer, Execute, Sc
 from tidemill.kernel.protocol.records import Spawned
 from tidemill.kernel.protocol.records import Step as Finished
 
-ROLES = {"tickets": "worker", "signals": "mailman", "events": "router", "ends": "closer", "sweeps": "sweeper"}
+ROLES = {
+    "tickets": "worker",
+    "signals": "mailman",
+    "events": "router",
+    "ends": "closer",
+    "sweeps": "sweeper",
+    "forks": "forker",
+}
 
 
 def report(findings: Findings) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from tests.model.journal import Log
 from tests.model.steps import Step
 
-Stream = Literal["tickets", "signals", "events", "ends", "sweeps"]
-"""Where an actor's work comes from. `ends` is the closer's queue; a sweep has no message at all."""
+Stream = Literal["tickets", "signals", "events", "ends", "sweeps", "forks"]
+"""Where an actor's work comes from. `ends` is the closer's queue, `forks` are requests, which are
+repeated until they are through; a sweep has no message at all."""
 
 
 class Fault(IntEnum):

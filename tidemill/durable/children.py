@@ -68,7 +68,9 @@ class Family:
 
     def run_of(self, index: int) -> str:
         """Return a child's id, the same whenever it is asked for."""
-        return run_of_child(self._script.port.run_id, child_index(self._place.key, index))
+        spawned = self._script.state.spawned.get(self._place.key)
+        parent = spawned.run if spawned is not None else ""
+        return run_of_child(parent or self._script.port.run_id, child_index(self._place.key, index))
 
     async def spawn(self, requests: Sequence[Request], *, first: int = 0, detached: bool = False) -> None:
         """Create children, those that may exist already again: that changes nothing."""
@@ -148,6 +150,8 @@ class Family:
             fault = item.fault
             kind, message = (fault.type, fault.message) if fault is not None else ("failed", "")
             return Failed(message, kind, item.run or self.run_of(index))
+        if item.blob is not None:
+            return Ok(codec.decode(await self._script.port.get_blob(item.blob)))
         if item.run is not None:
             return Ok(codec.decode(await self._script.port.result_of(item.run)))
         return Ok(codec.decode_value(item.data))
@@ -171,7 +175,10 @@ class Family:
         return None
 
     async def cancel_rest(self, count: int, reason: str) -> None:
-        """Ask for the end of those that haven't ended."""
+        """Ask for the end of those that haven't ended, unless another run has started them."""
+        spawned = self._script.state.spawned.get(self._place.key)
+        if spawned is not None and spawned.run:
+            return
         rest = [self.run_of(index) for index in range(count) if str(index) not in self.box]
         if rest:
             await self._script.port.cancel_runs(rest, reason)

@@ -110,7 +110,7 @@ async def _cancel_children(script: Script, keys: Iterable[str], reason: str) -> 
     state, runs = script.state, list[str]()
     for key in sorted(keys):
         spawned = state.spawned.get(key)
-        if spawned is not None and not key.rpartition("/")[2].startswith("trigger:"):
+        if spawned is not None and not spawned.run and not key.rpartition("/")[2].startswith("trigger:"):
             ended = state.boxes.get(key, {})
             numbers = (number for number in range(spawned.count) if str(number) not in ended)
             runs += [run_of_child(script.port.run_id, child_index(key, number)) for number in numbers]

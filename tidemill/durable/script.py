@@ -97,6 +97,13 @@ class Script:
         return self.port.state
 
     @property
+    def seed(self) -> str:
+        """The run whose random numbers the code is given: its own, or the one that it was forked from."""
+        created = self.state.created
+        taken = created.taken if created is not None else None
+        return taken.seed if taken is not None else self.port.run_id
+
+    @property
     def repeating(self) -> bool:
         """Whether the code hasn't yet come to where it was the last time."""
         return bool(self._unasked)

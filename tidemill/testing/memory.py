@@ -114,6 +114,7 @@ class Memory:
             op.Exhume: lambda operation: self.buried.discard(operation.run),
             op.Tell: lambda operation: self.tell(operation.run, operation.item),
             op.CancelRuns: self._cancel_runs,
+            op.JournalOpen: lambda operation: operation.run in self._journals,
             op.Hint: lambda operation: self.on_hint(operation.run),
             op.Clock: lambda _: self.now,
             op.Isolate: lambda _: None,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill.durable.waits import token_box
 from tidemill.kernel.errors import ConflictError, NotFoundError
-from tidemill.kernel.protocol.records import Step
 from tidemill.task import FnTask
 from tidemill.testing.session import Triggered
 from tidemill.testing.words import Decision, Happened, Said, Stand, Word
@@ -146,10 +145,8 @@ class Outside:
     def count(self, run: str, key: str) -> None:
         """Count the execution of a step."""
         self.executed[run][key] += 1
-        if any(
-            isinstance(entry.record, Step) and entry.record.key == key and entry.record.outcome == "done"
-            for entry in self._memory.read(run)
-        ):
+        finished = self._memory.state(run).steps.get(key)
+        if finished is not None and finished.outcome == "done":
             self.repeated.append((run, key))
 
     def _spread(self, event: Happened) -> None:

@@ -17,6 +17,7 @@ from tidemill.kernel import clock, subjects
 from tidemill.kernel.clock import Duration, seconds
 from tidemill.kernel.errors import ConflictError, NotFoundError
 from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.forking import Refusal, fork_record, points_of, survey
 from tidemill.kernel.protocol.operations import Append, Operation
 from tidemill.kernel.protocol.records import Created, Step
 from tidemill.task import FnTask
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tidemill.kernel.decision import Decision as Answer
+    from tidemill.kernel.protocol.forking import At
     from tidemill.kernel.protocol.records import Record
     from tidemill.kernel.protocol.state import State
     from tidemill.kernel.trigger import TriggerOptions, TriggerRequest
@@ -170,6 +172,26 @@ class Stage(Answers, Transport):
     async def retry(self, run: str, reason: str = "") -> None:
         """Let a run go on that is parked or has failed, as `tidemill runs retry` does."""
         self._memory.retry(run, reason)
+
+    async def fork(self, run: str, at: At = None) -> str:
+        """Start a run that takes over what another one had finished before a point; return its id.
+
+        Args:
+            run: the other one, as `tidemill runs fork` takes it.
+            at: a part's key, a child's id or a record's number; None for all that it has finished.
+
+        Raises:
+            NotFoundError: there is no such run, or no such point in it.
+        """
+        found = self._memory.run(survey(run, at))
+        if isinstance(found, Refusal):
+            known = ", ".join(points_of(self._memory.read(run))) or "nothing"
+            raise NotFoundError(f"{run} can't be forked at {at!r}", hint=f"it has {known}")
+        self._started += 1
+        fork = subjects.run_of_key(found.created.task, f"play {self._started}")
+        created = fork_record(run, found, rid=f"fork-{fork}")
+        self._memory.run(create(fork, created))
+        return fork
 
     # What the code under test does, as a client
 

@@ -20,6 +20,7 @@ from tidemill.kernel.protocol.records import (
     Spawned,
     Step,
     Suspend,
+    Taken,
     Wait,
 )
 
@@ -54,23 +55,6 @@ WAITS = st.builds(
     need=COUNTS,
     spare=st.none() | COUNTS,
 )
-CREATED = st.builds(
-    Created,
-    rid=WORDS,
-    task=WORDS,
-    event=st.none() | st.dictionaries(WORDS, JSON, max_size=3),
-    event_seq=COUNTS,
-    start_at=st.none() | TIMES,
-    expires_at=st.none() | TIMES,
-    key=st.none() | WORDS,
-    tags=st.lists(WORDS, max_size=3).map(tuple),
-    replayof=st.none() | WORDS,
-    parent=st.none() | st.builds(Parent, run=WORDS, box=WORDS, index=COUNTS),
-    hooks=st.booleans(),
-    blob=st.none() | WORDS,
-    raw=st.binary(max_size=20),
-)
-CLAIMS = st.builds(Claim, rid=WORDS, q=COUNTS, n=COUNTS, worker=WORDS, timer=st.booleans(), at=TIMES)
 STEPS = st.builds(
     Step,
     rid=WORDS,
@@ -84,9 +68,46 @@ STEPS = st.builds(
     at=TIMES,
 )
 SPAWNED = st.builds(
-    Spawned, rid=WORDS, key=WORDS, task=WORDS, count=COUNTS, after=WORDS, detached=st.booleans(), at=TIMES
+    Spawned,
+    rid=WORDS,
+    key=WORDS,
+    task=WORDS,
+    count=COUNTS,
+    after=WORDS,
+    detached=st.booleans(),
+    run=WORDS,
+    at=TIMES,
 )
 NEWS = st.builds(News, rid=WORDS, items=st.lists(ITEMS, max_size=3).map(tuple))
+TAKEN = st.builds(
+    Taken,
+    run=WORDS,
+    at=COUNTS,
+    key=WORDS,
+    seed=WORDS,
+    time=TIMES,
+    loose=st.lists(WORDS, max_size=3).map(tuple),
+    waits=st.lists(WAITS, max_size=3).map(tuple),
+    parts=st.lists(STEPS | SPAWNED | NEWS, max_size=4).map(tuple),
+)
+CREATED = st.builds(
+    Created,
+    rid=WORDS,
+    task=WORDS,
+    event=st.none() | st.dictionaries(WORDS, JSON, max_size=3),
+    event_seq=COUNTS,
+    start_at=st.none() | TIMES,
+    expires_at=st.none() | TIMES,
+    key=st.none() | WORDS,
+    tags=st.lists(WORDS, max_size=3).map(tuple),
+    replayof=st.none() | WORDS,
+    parent=st.none() | st.builds(Parent, run=WORDS, box=WORDS, index=COUNTS),
+    hooks=st.booleans(),
+    taken=st.none() | TAKEN,
+    blob=st.none() | WORDS,
+    raw=st.binary(max_size=20),
+)
+CLAIMS = st.builds(Claim, rid=WORDS, q=COUNTS, n=COUNTS, worker=WORDS, timer=st.booleans(), at=TIMES)
 SUSPENDS = st.builds(
     Suspend,
     rid=WORDS,

@@ -57,7 +57,7 @@ def unfinished_children(run: str, state: State) -> tuple[str, ...]:
     return tuple(
         run_of_child(run, child_index(spawned.key, index))
         for spawned in state.spawned.values()
-        if not spawned.detached
+        if not spawned.detached and not spawned.run
         for index in range(spawned.count)
         if str(index) not in state.boxes.get(spawned.key, {})
     )

@@ -83,36 +83,6 @@ class Parent:
 
 
 @dataclass(slots=True, unsafe_hash=True, kw_only=True)
-class Created:
-    """The run exists; `raw` is its input, or lies in `blob` where it is large.
-
-    `event` holds the envelope's attributes where an event started the run; `event_seq` is that event's
-    sequence in EVENTS, which the closer holds against the router's floor. `start_at` delays the start,
-    `expires_at` is the last moment at which it may begin, `key` the caller's idempotency key.
-    `hooks` says that the task has hooks, which hear of the end in a run of their own, `reply` that the
-    event's sender may wait for an answer of the run. `trace` is the W3C `traceparent` of what started the
-    run, where that wasn't the event.
-    """
-
-    KIND: ClassVar[str] = "created"
-    rid: str
-    task: str
-    event: dict[str, Any] | None = None
-    event_seq: int = 0
-    start_at: float | None = None
-    expires_at: float | None = None
-    key: str | None = None
-    tags: tuple[str, ...] = ()
-    replayof: str | None = None
-    parent: Parent | None = None
-    hooks: bool = False
-    reply: bool = False
-    trace: str | None = None
-    blob: str | None = None
-    raw: bytes = b""
-
-
-@dataclass(slots=True, unsafe_hash=True, kw_only=True)
 class Claim:
     """A worker owns the run: ticket `q` (its stream sequence) was delivered to it for the `n`-th time.
 
@@ -154,7 +124,8 @@ class Step:
 class Spawned:
     """The owner is about to create children 0 to `count` - 1 of `task` under this key.
 
-    Written before them, so that whoever cancels the run finds them all.
+    Written before them, so that whoever cancels the run finds them all. With `run` they are that other run's,
+    from which this one was forked: it neither creates nor cancels them.
     """
 
     KIND: ClassVar[str] = "spawned"
@@ -164,6 +135,7 @@ class Spawned:
     count: int = 1
     after: str = ""
     detached: bool = False
+    run: str = ""
     at: float = 0.0
 
 
@@ -174,6 +146,57 @@ class News:
     KIND: ClassVar[str] = "news"
     rid: str
     items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a forked run has from another one instead of doing it: what stood there before record `at`.
+
+    `key` is the part that was chosen, of which nothing is taken over; empty where a record was, or the end.
+    `parts` are finished ones and what was heard, in the order of that journal, `waits` those whose time was
+    over. `loose`, and `time`, when its attempt began, are as `State` has them; `seed` is the run whose random
+    numbers the code goes on drawing.
+    """
+
+    run: str
+    at: int
+    key: str = ""
+    seed: str = ""
+    time: float = 0.0
+    loose: tuple[str, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    parts: tuple[Step | Spawned | News, ...] = ()
+
+
+@dataclass(slots=True, unsafe_hash=True, kw_only=True)
+class Created:
+    """The run exists; `raw` is its input, or lies in `blob` where it is large.
+
+    `event` holds the envelope's attributes where an event started the run; `event_seq` is that event's
+    sequence in EVENTS, which the closer holds against the router's floor. `start_at` delays the start,
+    `expires_at` is the last moment at which it may begin, `key` the caller's idempotency key.
+    `hooks` says that the task has hooks, which hear of the end in a run of their own, `reply` that the
+    event's sender may wait for an answer of the run. `trace` is the W3C `traceparent` of what started the
+    run, where that wasn't the event. `taken` is what a forked run has from the one that it was forked from.
+    """
+
+    KIND: ClassVar[str] = "created"
+    rid: str
+    task: str
+    event: dict[str, Any] | None = None
+    event_seq: int = 0
+    start_at: float | None = None
+    expires_at: float | None = None
+    key: str | None = None
+    tags: tuple[str, ...] = ()
+    replayof: str | None = None
+    parent: Parent | None = None
+    hooks: bool = False
+    reply: bool = False
+    trace: str | None = None
+    taken: Taken | None = None
+    blob: str | None = None
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,12 +306,38 @@ class Entry:
 
 def encode(record: Record) -> bytes:
     """Return a record as it is stored: a frame whose line leaves out what has its default."""
+    facts = _stored(record)
+    if not isinstance(record, Created):
+        return pack(facts)
+    if record.taken is not None:
+        facts["taken"] = _taken_facts(record.taken)
+    return pack(facts, record.raw)
+
+
+def _stored(record: Record) -> dict[str, Any]:
+    """Return a record's facts without those that have their default."""
     facts: dict[str, Any] = {"kind": record.KIND}
     for name, default in _STORED[type(record)]:
         value = getattr(record, name)
         if value != default:
             facts[name] = value
-    return pack(facts, record.raw if isinstance(record, Created) else b"")
+    return facts
+
+
+def _taken_facts(taken: Taken) -> dict[str, Any]:
+    """Return what a forked run has taken over, as it is stored: short, since all of it is one record."""
+    facts = {name: value for name, value in _told(taken).items() if name != "parts"}
+    parts = [_stored(part) for part in taken.parts]
+    for part in parts:
+        if items := part.get("items"):
+            part["items"] = [_told(item) for item in items]
+    return facts | {"parts": parts}
+
+
+def _told(given: Taken | Item) -> dict[str, Any]:
+    """Return the fields of a value that don't have their default."""
+    told = ((field, getattr(given, field.name)) for field in fields(given))
+    return {field.name: value for field, value in told if value != field.default}
 
 
 def decode(body: bytes) -> Record | None:
@@ -300,18 +349,22 @@ def decode(body: bytes) -> Record | None:
     if not body:
         return None
     facts, raw = unpack(body)
+    if facts.get("kind") == Created.KIND:
+        facts["raw"] = raw
+    return _record_of(facts)
+
+
+def _record_of(facts: dict[str, Any]) -> Record:
     kind = facts.pop("kind", None)
     cls = _KINDS.get(kind)
     if cls is None:
         raise PayloadError(f"unknown journal record {kind!r}", hint=_NEWER)
     try:
-        if cls is Created:
-            facts["raw"] = raw
         for name, build in _NESTED.items():
             if (given := facts.get(name)) is not None:
                 facts[name] = build(given)
         record: Record = cls(**facts)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise PayloadError(f"malformed {kind!r} record: {error}", hint=_NEWER) from error
     return record
 
@@ -329,6 +382,12 @@ def item_of(facts: dict[str, Any]) -> Item:
     return Item(**facts | {"fault": Fault(**fault) if fault is not None else None})
 
 
+def _taken_of(facts: dict[str, Any]) -> Taken:
+    waits = tuple(Wait(**one) for one in facts.pop("waits", ()))
+    parts: tuple[Any, ...] = tuple(map(_record_of, facts.pop("parts", ())))
+    return Taken(**facts | {"loose": tuple(facts.get("loose", ()))}, waits=waits, parts=parts)
+
+
 _NESTED: Final[dict[str, Callable[[Any], Any]]] = {
     "tags": tuple,
     "records": tuple,
@@ -336,4 +395,5 @@ _NESTED: Final[dict[str, Callable[[Any], Any]]] = {
     "parent": lambda facts: facts if isinstance(facts, str) else Parent(**facts),
     "waits": lambda facts: tuple(Wait(**one) for one in facts),
     "items": lambda facts: tuple(item_of(one) for one in facts),
+    "taken": _taken_of,
 }

@@ -23,6 +23,7 @@ from tidemill.kernel.protocol.records import (
     Spawned,
     Step,
     Suspend,
+    Taken,
     Wait,
 )
 
@@ -136,6 +137,17 @@ class State:
         self.created, self.created_seq, self.began_at = record, seq, at
         self.opened_at = at if record.start_at is None else record.start_at
         self.timer = seq if record.start_at is not None else 0
+        if record.taken is not None:
+            self._take_over(seq, record.taken, at)
+
+    def _take_over(self, seq: int, taken: Taken, at: float) -> None:
+        """Fold what a forked run was given exactly as if it stood in this journal."""
+        self.attempt_at, self.loose = taken.time, set(taken.loose)
+        self.waits = {wait.key: wait for wait in taken.waits}
+        self.elapsed = set(self.waits)
+        for part in taken.parts:
+            self._folds[type(part)](self, seq, part, at)
+        self.claims = 0
 
     def _claim(self, _seq: int, record: Claim, at: float) -> None:
         self.started_at = self.started_at or at
@@ -153,6 +165,8 @@ class State:
         self._note(record.key)
         if (before := self.spawned.get(record.key)) is not None:
             self.children[record.key] = before.count
+        if record.run:
+            self.children[record.key] = record.count
         self.spawned[record.key] = record
 
     def _be_cancelled(self, _seq: int, record: Cancel, _at: float) -> None:
@@ -211,7 +225,7 @@ class State:
         self.opened_at = at
         self.wait, self.timer = None, 0
         # The end of a child that came while the run had ended was told to nobody: each is looked at again.
-        self.children = {}
+        self.children = {key: spawned.count for key, spawned in self.spawned.items() if spawned.run}
         self._forget_failures()
         self.reopenings[record.rid] = self.end_seq
         self.end, self.cancel = None, None
