@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tidemill.kernel.errors import TidemillError
+from gateway.scrape import scraped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,19 +18,11 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.alerts import Alerts
 
 _OUTCOMES: Final = ("sent", "failed", "held_back")
-_log = logging.getLogger(__name__)
 
 
 async def alert_metrics(alerts: Alerts) -> bytes:
-    """Return the samples; none while the broker doesn't answer, which `tidemill_broker_connected` says."""
-    try:
-        shown = await alerts.show()
-    except TidemillError as error:
-        _log.debug("a scrape learns nothing of alerts: %s", error.sentence)
-        return b""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(AlertCollector(shown))
-    return generate_latest(registry)
+    """Return the samples, none while the broker doesn't answer."""
+    return await scraped("alerts", alerts.show, AlertCollector)
 
 
 class AlertCollector(Collector):

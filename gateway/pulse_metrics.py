@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tidemill.kernel.errors import TidemillError
+from gateway.scrape import scraped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,19 +16,10 @@ if TYPE_CHECKING:
 
     from tidemill.kernel.services.pulse import Pulse, Pulses
 
-_log = logging.getLogger(__name__)
-
 
 async def pulse_metrics(pulses: Pulses) -> bytes:
-    """Return the samples; none while the broker doesn't answer, which `tidemill_broker_connected` says."""
-    try:
-        pulse = await pulses.take()
-    except TidemillError as error:
-        _log.debug("a scrape learns nothing from the broker: %s", error.sentence)
-        return b""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(PulseCollector(pulse))
-    return generate_latest(registry)
+    """Return the samples, none while the broker doesn't answer."""
+    return await scraped("queues and streams", pulses.take, PulseCollector)
 
 
 class PulseCollector(Collector):

@@ -10,21 +10,17 @@ from typing import Any, Final
 
 import pytest
 
+from tests.house import pages
 from tidemill.testing import play
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
-RUNS: Final = (DOCS / "durable-runs.md").read_text(encoding="utf-8")
-TESTS: Final = (DOCS / "testing.md").read_text(encoding="utf-8")
+TESTS: Final = pages.read("testing.md")
 PATIENCE: Final = 90.0
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     """Everything that the code of the page about runs defines."""
-    found: dict[str, Any] = {"__name__": "page"}
-    for block in re.findall(r"^```python\n(.*?)^```", RUNS, re.MULTILINE | re.DOTALL):
-        exec(compile(block, "docs/durable-runs.md", "exec", dont_inherit=True), found)
-    return found
+    return pages.executed("durable-runs.md")
 
 
 async def test_the_order_is_charged_checked_and_shipped(page: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,18 +12,17 @@ from consumers.forwarding.client import READ_BYTES, READ_SECONDS
 from consumers.forwarding.destination import Destination
 from consumers.forwarding.signing import signature_headers
 from consumers.forwarding.verdict import LONGEST_WAIT, Answer, Verdict
+from tests.house import pages
 from tidemill.kernel import clock
 from tidemill.kernel.settings.destinations import DestinationRetry
 from tidemill.kernel.settings.model import Settings
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/forwarding.md").read_text(encoding="utf-8")
+PAGE: Final = pages.read("forwarding.md")
 KEY: Final = b"k" * 32
 
 
 async def test_its_destinations_can_be_made(tmp_path: Path) -> None:
-    (tmp_path / "tidemill.toml").write_text(
-        re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
-    )
+    (tmp_path / "tidemill.toml").write_text(pages.blocks(PAGE, "toml")[0])
     environ = {"BILLING_WEBHOOK_SECRET": base64.b64encode(KEY).decode(), "LEGACY_AUTHORIZATION": "Basic abc"}
     settings = Settings.load(tmp_path / "tidemill.toml", environ)
     made = [Destination(name, one, environ) for name, one in settings.destinations.items()]
@@ -35,7 +33,7 @@ async def test_its_destinations_can_be_made(tmp_path: Path) -> None:
 
 def test_its_receiver_verifies_what_is_signed() -> None:
     found: dict[str, Any] = {}
-    exec(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0], found)
+    exec(pages.blocks(PAGE)[0], found)
     headers = signature_headers("msg_1", int(clock.now().timestamp()), b'{"a":1}', [KEY])
     secret = f"whsec_{base64.b64encode(KEY).decode()}"
     assert found["receive"](secret, b'{"a":1}', headers) == {"a": 1}

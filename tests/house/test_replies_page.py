@@ -10,26 +10,23 @@ import pytest
 
 from gateway import waiting
 from gateway.sources import build_intakes
+from tests.house import pages
 from tidemill import testing
 from tidemill.kernel.settings.live import LiveSettings
 from tidemill.kernel.settings.model import Settings
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/replies.md").read_text(encoding="utf-8")
-BLOCKS: Final = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PAGE: Final = pages.read("replies.md")
 COMMAND: Final = {"text": "main", "response_url": "https://hooks.slack.com/commands/1"}
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     """Everything that the page's code defines."""
-    found: dict[str, Any] = {"__name__": "page"}
-    for block in BLOCKS:
-        exec(compile(block, "docs/replies.md", "exec", dont_inherit=True), found)
-    return found
+    return pages.executed("replies.md")
 
 
 def test_its_settings_can_be_served(tmp_path: Path) -> None:
-    text = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
+    text = pages.blocks(PAGE, "toml")[0]
     public = '[gateway]\npublic_url = "https://hooks.example.com"\n'
     (tmp_path / "tidemill.toml").write_text(public + text, encoding="utf-8")
     environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "secret")

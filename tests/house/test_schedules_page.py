@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,29 +10,21 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from tests.house import pages
 from tidemill import Cron, testing
 from tidemill.kernel.schedules.decide import GRACE, MOST_CAUGHT_UP, MOST_COUNTED, SET_BACK
 from tidemill.kernel.schedules.fields import MACROS
 from tidemill.kernel.schedules.rhythm import rhythm
 from tidemill.kernel.schedules.rule import Missed, Overlap
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/schedules.md").read_text(encoding="utf-8")
+PAGE: Final = pages.read("schedules.md")
 
 
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[ModuleType]:
     """The page's examples as one module."""
-    file = tmp_path / "schedules_page.py"
-    file.write_text("\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)))
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
+    with pages.imported("schedules.md", tmp_path) as loaded:
         yield loaded
-    finally:
-        del sys.modules[file.stem]
 
 
 async def test_its_tasks_are_tested_as_it_says(module: ModuleType) -> None:

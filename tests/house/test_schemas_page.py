@@ -11,7 +11,9 @@ from typing import Final
 
 import pytest
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/schemas.md").read_text(encoding="utf-8")
+from tests.house import pages
+
+PAGE: Final = pages.read("schemas.md")
 TIDEMILL: Final = (sys.executable, "-m", "tidemill.cli.main")
 ORDER: Final = {"id": 7, "state": "paid", "paid_at": "2026-10-26T07:33:20Z"}
 STATE: Final = {"enum": ["open", "paid"]}
@@ -54,7 +56,7 @@ def test_its_commands_print_what_it_says_and_its_handler_takes_a_sample(folder: 
         for step in block.removeprefix("$ tidemill ").split("\n$ tidemill "):
             command, _, expected = step.partition("\n")
             assert words(run(folder, *command.split())) == words(expected.rstrip()), command
-    handler, test = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    handler, test = pages.blocks(PAGE)
     (folder / "tasks.py").write_text(f"{handler}\n{CALL}\n{test}")
     done = subprocess.run(
         [sys.executable, "tasks.py"], cwd=folder, capture_output=True, text=True, timeout=40, check=False

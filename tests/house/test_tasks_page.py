@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,27 +9,19 @@ from typing import Final
 
 import pytest
 
+from tests.house import pages
 from tidemill import testing
 from tidemill.kernel.errors import RunFailedError
 from tidemill.options import NAMES
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/tasks.md").read_text(encoding="utf-8")
+PAGE: Final = pages.read("tasks.md")
 
 
 @pytest.fixture
 def module(tmp_path: Path) -> Iterator[ModuleType]:
     """The page's examples as one module."""
-    file = tmp_path / "tasks_page.py"
-    file.write_text("\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)))
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
+    with pages.imported("tasks.md", tmp_path) as loaded:
         yield loaded
-    finally:
-        del sys.modules[file.stem]
 
 
 async def test_its_tasks_do_what_it_says(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

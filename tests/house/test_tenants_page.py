@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from gateway.api.tenants import TenantsApi
+from tests.house import pages
 from tidemill.kernel.where import Filtered, Matched, compile_where
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/tenants.md").read_text(encoding="utf-8")
+PAGE: Final = pages.read("tenants.md")
 
 
 @pytest.fixture(scope="module")
 def book() -> Any:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (code,) = pages.blocks(PAGE)
     names: dict[str, Any] = {}
     exec(compile(code, "docs/tenants.md", "exec", dont_inherit=True), names)
     return names["book"]

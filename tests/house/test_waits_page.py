@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from gateway.api.openapi import control_document, public_document
+from tests.house import pages
 from tidemill.testing import Stage, play
 
-PAGE: Final = (Path(__file__).parents[2] / "docs/waits.md").read_text(encoding="utf-8")
-BLOCKS: Final = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PAGE: Final = pages.read("waits.md")
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     """Everything that the page's code defines."""
-    found: dict[str, Any] = {"__name__": "page"}
-    for block in BLOCKS:
-        exec(compile(block, "docs/waits.md", "exec", dont_inherit=True), found)
-    return found
+    return pages.executed("waits.md")
 
 
 async def ended(stage: Stage, task: Any, payload: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -98,48 +99,42 @@ app.command(
 )(check)
 
 
-@app.command(
+def _tell(verb: Literal["cancel", "retry"]) -> Callable[..., None]:
+    """Return the command that tells this to runs, whether their ids or a filter choose them."""
+
+    def command(  # noqa: PLR0913 - one parameter an option
+        context: typer.Context,
+        runs: MaybeRuns = None,
+        *,
+        reason: Reason = "",
+        where: Where = None,
+        dry: DryRun = False,
+        yes: Yes = False,
+        as_json: Json = False,
+    ) -> None:
+        if chosen(runs, where, dry=dry, yes=yes):
+            do_to_all(context, verb, where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
+            return
+        do_each(context, runs or (), lambda remote, run: remote.tell_run(run, verb, reason), as_json=as_json)
+
+    return command
+
+
+app.command(
     "cancel",
+    help="Ask runs to end. One that is executing is interrupted at its next await.",
     epilog=examples(
         "runs cancel run_06emc3d... --reason 'wrong branch'",
         "runs cancel --where task=deploy --where since=1h --dry-run",
     ),
-)
-def cancel(  # noqa: PLR0913 - one parameter an option
-    context: typer.Context,
-    runs: MaybeRuns = None,
-    *,
-    reason: Reason = "",
-    where: Where = None,
-    dry: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-) -> None:
-    """Ask runs to end. One that is executing is interrupted at its next await."""
-    if chosen(runs, where, dry=dry, yes=yes):
-        do_to_all(context, "cancel", where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
-        return
-    do_each(context, runs or (), lambda remote, run: remote.tell_run(run, "cancel", reason), as_json=as_json)
+)(_tell("cancel"))
 
 
-@app.command(
-    "retry", epilog=examples("runs retry run_06emc3d...", "runs retry --where status=failed --where since=1h")
-)
-def retry(  # noqa: PLR0913 - one parameter an option
-    context: typer.Context,
-    runs: MaybeRuns = None,
-    *,
-    reason: Reason = "",
-    where: Where = None,
-    dry: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-) -> None:
-    """Let the same runs go on from where they failed, with fresh attempts."""
-    if chosen(runs, where, dry=dry, yes=yes):
-        do_to_all(context, "retry", where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
-        return
-    do_each(context, runs or (), lambda remote, run: remote.tell_run(run, "retry", reason), as_json=as_json)
+app.command(
+    "retry",
+    help="Let the same runs go on from where they failed, with fresh attempts.",
+    epilog=examples("runs retry run_06emc3d...", "runs retry --where status=failed --where since=1h"),
+)(_tell("retry"))
 
 
 @app.command(

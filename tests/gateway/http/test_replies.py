@@ -37,6 +37,23 @@ BODY = b"command=%2Fdeploy&text=main&channel_id=C1"
 Houses = Callable[..., Any]
 
 
+class Held:
+    """A task `deploy` that has begun, and answers when it is let go on."""
+
+    def __init__(self, answer: Any) -> None:
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.executions: list[str] = []
+
+        @task(on="slack.>", reply=True)
+        async def deploy(_: dict[str, str], ctx: Context) -> bool:
+            self.executions.append(ctx.run_id)
+            self.begun.set()
+            await self.go.wait()
+            return await ctx.reply(answer)
+
+        self.task = deploy
+
+
 def slash(body: bytes = BODY, moment: int | None = None) -> dict[str, str]:
     """The headers of a slash command, signed as Slack documents it."""
     stamp = str(moment or int(time.time()))
@@ -133,16 +150,10 @@ async def test_a_sync_handler_answers_with_text(open_slack: Houses, connect: Any
 async def test_who_waited_long_enough_gets_the_usual_answer(
     open_slack: Houses, connect: Any, http_request: Any, answer: str, expected: tuple[int, bytes]
 ) -> None:
-    over = asyncio.Event()
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> bool:
-        await over.wait()
-        return await ctx.reply("late")
-
-    async with open_slack(f"reply_timeout = 0.2\n{answer}") as house, serving(house, deploy):
+    held = Held("late")
+    async with open_slack(f"reply_timeout = 0.2\n{answer}") as house, serving(house, held.task):
         reply = await command(house, connect, http_request)
-        over.set()
+        held.go.set()
         assert await result_of(house) is False
         assert house.gateway.metrics.replies == {("slack", "late"): 1}
     assert reply.status == expected[0]
@@ -171,24 +182,15 @@ async def test_nobody_waits_where_no_task_answers(
 async def test_a_duplicate_joins_those_who_wait_and_gets_what_was_answered(
     open_slack: Houses, connect: Any, http_request: Any
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-    executed: list[str] = []
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> bool:
-        executed.append(ctx.run_id)
-        begun.set()
-        await go.wait()
-        return await ctx.reply({"text": "done"})
-
+    held = Held({"text": "done"})
     moment = int(time.time())
-    async with open_slack() as house, open_slack() as other, serving(house, deploy):
+    async with open_slack() as house, open_slack() as other, serving(house, held.task):
         first = asyncio.create_task(command(house, connect, http_request, moment))
-        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await asyncio.wait_for(held.begun.wait(), PATIENCE)
         senders = other.gateway._senders
         second = asyncio.create_task(command(other, connect, http_request, moment))
         await until(lambda: len(senders) == 1)
-        go.set()
+        held.go.set()
         replies = await asyncio.gather(first, second)
         assert await result_of(house) is True
         replies.append(await command(other, connect, http_request, moment))
@@ -200,7 +202,7 @@ async def test_a_duplicate_joins_those_who_wait_and_gets_what_was_answered(
     assert [reply.headers["tidemill-reply"] for reply in replies] == ["answered"] * 4
     assert [reply.headers["tidemill-status"] for reply in replies] == ["accepted"] + ["duplicate"] * 3
     assert (last.status, last.headers["tidemill-reply"]) == (202, "ended")
-    assert len(executed) == 1
+    assert len(held.executions) == 1
 
 
 async def test_a_duplicate_of_what_ended_without_an_answer_doesnt_wait(
@@ -221,20 +223,13 @@ async def test_a_duplicate_of_what_ended_without_an_answer_doesnt_wait(
 async def test_more_than_may_wait_get_the_usual_answer_at_once(
     open_slack: Houses, connect: Any, http_request: Any
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> None:
-        begun.set()
-        await go.wait()
-        await ctx.reply("ok")
-
+    held = Held("ok")
     moment = int(time.time())
-    async with open_slack(gateway="max_waiting = 1") as house, serving(house, deploy):
+    async with open_slack(gateway="max_waiting = 1") as house, serving(house, held.task):
         first = asyncio.create_task(command(house, connect, http_request, moment))
-        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await asyncio.wait_for(held.begun.wait(), PATIENCE)
         second = await command(house, connect, http_request, moment - 1)
-        go.set()
+        held.go.set()
         assert (await first).json() == "ok"
         assert len(house.gateway._senders) == 0
     assert (second.status, second.headers["tidemill-reply"]) == (202, "busy")
@@ -261,23 +256,16 @@ async def test_a_gateway_that_stops_gives_the_usual_answer(
 async def test_a_sender_that_hangs_up_waits_no_more(
     open_slack: Houses, connect: Any, http_request: Any
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> bool:
-        begun.set()
-        await go.wait()
-        return await ctx.reply("too late")
-
-    async with open_slack() as house, serving(house, deploy):
+    held = Held("too late")
+    async with open_slack() as house, serving(house, held.task):
         wire = await connect(house.public)
         await wire.send(http_request("/webhooks/slack", BODY, slash()))
-        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await asyncio.wait_for(held.begun.wait(), PATIENCE)
         reset_at_close = struct.pack("ii", 1, 0)
         wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_at_close)
         wire.writer.transport.abort()
         await until(lambda: len(house.gateway._senders) == 0)
-        go.set()
+        held.go.set()
         assert await result_of(house) is False
         assert house.gateway.metrics.replies == {("slack", waiting.GONE): 1}
 
@@ -345,28 +333,20 @@ async def test_a_run_that_was_triggered_has_no_sender(open_slack: Houses) -> Non
 async def test_what_else_comes_there_is_no_answer(
     open_slack: Houses, connect: Any, http_request: Any
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
     addresses: list[str] = []
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> bool:
-        assert ctx.event is not None
-        begun.set()
-        await go.wait()
-        return await ctx.reply("the run's")
-
-    async with open_slack() as house, serving(house, deploy):
+    held = Held("the run's")
+    async with open_slack() as house, serving(house, held.task):
         bus = house.broker.bus
         await bus.subscribe(bus.names.subject("replies", ">"), lambda m: addresses.append(m.subject))
         waits = asyncio.create_task(command(house, connect, http_request))
-        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await asyncio.wait_for(held.begun.wait(), PATIENCE)
         view = (await Runs(house.broker).list())[0]
         assert view.state.created is not None
         assert view.state.created.event is not None
         address = bus.names.reply(view.state.created.event["deliverykey"])
         for body in (b"", b"nonsense", b'{"status": 200, "media_type": "a\\r\\nb: c"}\nx', b"[]\n"):
             await bus.send(address, body)
-        go.set()
+        held.go.set()
         reply = await waits
         assert await result_of(house) is True
     assert reply.json() == "the run's"
@@ -381,25 +361,18 @@ async def test_a_broker_that_dies_leaves_nobody_waiting(  # noqa: PLR0913, PLR09
     connect: Any,
     http_request: Any,
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    @task(on="slack.>", reply=True)
-    async def deploy(_: dict[str, str], ctx: Context) -> bool:
-        begun.set()
-        await go.wait()
-        return await ctx.reply("back again")
-
+    held = Held("back again")
     source = f'preset = "slack"\nsecrets = ["{SECRET}"]\nreply = "run"\nreply_timeout = 0.5\n'
     settings = settled(own_broker.url, names, **{"sources.slack": source})
     moment = int(time.time())
-    async with housed(settings) as house, serving(house, deploy):
+    async with housed(settings) as house, serving(house, held.task):
         waits = asyncio.create_task(command(house, connect, http_request, moment))
-        await asyncio.wait_for(begun.wait(), PATIENCE)
+        await asyncio.wait_for(held.begun.wait(), PATIENCE)
         own_broker.kill()
         reply = await asyncio.wait_for(waits, PATIENCE)
         assert (reply.status, reply.headers["tidemill-reply"]) == (202, "late")
         own_broker.start()
-        go.set()
+        held.go.set()
         for _ in range(200):  # senders come again as long as they are told to
             reply = await command(house, connect, http_request, moment - 1)
             if reply.headers.get("tidemill-reply") == "answered":
