@@ -28,6 +28,7 @@ from gateway.api.sources import SourcesApi
 from gateway.api.task_control import TaskControlApi
 from gateway.api.waits import WaitsApi
 from gateway.bulk_desk import BulkDesk
+from gateway.choosing import Chooser
 from gateway.dashboard.assets import Assets
 from gateway.dashboard.frame import Frame
 from gateway.dashboard.login import Login
@@ -37,7 +38,7 @@ from gateway.health import CHECK_TIMEOUT
 from gateway.live import Live
 from tidemill.kernel.services.alerts import Alerts
 from tidemill.kernel.services.audit import Audit
-from tidemill.kernel.services.bulk import BulkActions
+from tidemill.kernel.services.bulk_deeds import bulk_actions
 from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
@@ -141,6 +142,9 @@ def _services(
 ) -> Services:
     definitions = Definitions(broker.tasks)
     runs = Runs(broker, definitions, history)
+    letters = DeadLetters(broker, runs)
+    quarantine = Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer)
+    bulk = bulk_actions(broker.bulk, runs, quarantine)
     return Services(
         frame=frame,
         broker=broker,
@@ -149,14 +153,14 @@ def _services(
         logs=RunLogReader(broker.bus, history),
         definitions=definitions,
         tokens=Tokens(broker),
-        letters=DeadLetters(broker, runs),
-        quarantine=Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer),
+        letters=letters,
+        quarantine=quarantine,
         pulses=pulses,
         reception=reception,
         schedules=Schedules(broker, definitions),
         audit=Audit(broker.bus),
         dry_run=DryRun(definitions, Events(broker.bus, broker.blobs)),
-        bulk=BulkDesk(BulkActions(broker.bulk, runs), history),
+        bulk=BulkDesk(bulk, Chooser(history, letters, quarantine)),
         alerts=Alerts(broker.alerts),
         overrides=Overrides(broker),
     )

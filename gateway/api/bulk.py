@@ -1,4 +1,4 @@
-"""Control API: the same for many runs: looked at first, then done under a token."""
+"""Control API: the same for many: looked at first, then done under a token."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.history_rows import document
 from gateway.api.parameters import json_object, only, text_of
+from gateway.choosing import Order
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.services.bulk import Progress, told
 
@@ -37,21 +37,20 @@ class BulkApi:
         ]
 
     async def select(self, request: Request) -> Response:
-        """The runs that fit a filter, kept under a token; nothing is done to them yet."""
-        order = await json_object(request)
-        only(order, "action", "where", "reason")
-        where = order.get("where")
+        """What fits a filter, kept under a token; nothing is done to it yet."""
+        given = await json_object(request)
+        only(given, "what", "action", "where", "reason")
+        where = given.get("where")
         if not isinstance(where, dict):
             raise PayloadError("where is no JSON object", hint='send "where": {"status": "failed"}')
-        reason = text_of(order, "reason")
-        selection, first = await self.desk.select(request, order.get("action"), where, reason)
-        answer = told(selection, Progress(total=len(selection.runs)))
-        return JSONResponse(answer | {"first": [document(row) for row in first]})
+        order = Order(given.get("what"), given.get("action"), where, text_of(given, "reason"))
+        selection, first = await self.desk.select(request, order)
+        return JSONResponse(told(selection, Progress(total=len(selection.items))) | {"first": first})
 
     async def show(self, request: Request) -> Response:
         """How far a selection is."""
         return JSONResponse(await self.desk.look(request.path_params["token"]))
 
     async def execute(self, request: Request) -> Response:
-        """Do it to all runs of a selection; repeated, it changes nothing."""
+        """Do it to all of a selection; repeated, it changes nothing."""
         return JSONResponse(await self.desk.execute(request, request.path_params["token"]), _ACCEPTED)

@@ -9,7 +9,8 @@ import orjson
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import before_of, limit_of
+from gateway.api.parameters import before_of, filters, limit_of
+from tidemill.kernel.services.dead_query import DeadQuery
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,10 +42,9 @@ class DeadApi:
 
     async def list_dead(self, request: Request) -> Response:
         """The newest dead letters."""
-        found = await self.letters.list(
-            task=request.query_params.get("task"), before=before_of(request), limit=limit_of(request)
-        )
-        return JSONResponse({"dead": [letter.summary() for letter in found]})
+        query = DeadQuery.parse(filters(request, DeadQuery.NAMES))
+        found = await self.letters.list(query, before=before_of(request), limit=limit_of(request))
+        return JSONResponse({"dead": [letter.summary() for letter in found.rows], "next": found.next})
 
     async def show_dead(self, request: Request) -> Response:
         """One dead letter with every attempt's error."""

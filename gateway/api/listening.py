@@ -15,8 +15,8 @@ from starlette.routing import Route
 from gateway.api.parameters import MAX_SEQUENCE
 from gateway.lines import MEDIA_TYPE, Lines
 from tidemill.kernel.errors import BrokerError, PayloadError
-from tidemill.kernel.services.deliveries import parse_since
 from tidemill.kernel.services.feed import Feed, Interest
+from tidemill.kernel.services.moments import parse_since
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

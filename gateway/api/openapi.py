@@ -9,6 +9,8 @@ from typing import Final
 from gateway.api import run_query, shapes
 from gateway.api.operation import Schema, in_path, json_content, operation, problems
 from gateway.events.attributes import REQUIRED
+from tidemill.kernel.services.dead_query import DeadQuery
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 
 _LISTING: Final = ("limit", "before")
 _HEADERS: Final[Schema] = {
@@ -116,7 +118,11 @@ def control_document() -> Schema:
             "delete": operation("End all logins that somebody has in browsers", path=["name"])
         },
         "/api/v1/audit": {"get": operation("List changes", query=["who", "action", "target", *_LISTING])},
-        "/api/v1/dead": {"get": operation("List dead letters", query=["task", *_LISTING])},
+        "/api/v1/dead": {
+            "get": operation(
+                "List dead letters", query=[*DeadQuery.NAMES, *_LISTING], schemas=shapes.OF_FILTERS
+            )
+        },
         "/api/v1/dead/{key}": {"get": operation("Show a dead letter", path=["key"])},
         "/api/v1/destinations": {"get": operation("List destinations")},
         "/api/v1/destinations/{name}/enable": {
@@ -203,10 +209,17 @@ def _of_events() -> Schema:
         "/api/v1/deliveries/{id}/replay": {
             "post": operation("Store a delivery's events again", path=["id"], status="202")
         },
-        "/api/v1/quarantine": {"get": operation("List the quarantine", query=_LISTING)},
+        "/api/v1/quarantine": {
+            "get": operation(
+                "List the quarantine", query=[*QuarantineQuery.NAMES, *_LISTING], schemas=shapes.OF_FILTERS
+            )
+        },
         "/api/v1/quarantine/{id}": {"get": operation("Show an entry", path=["id"], query=["raw"])},
         "/api/v1/quarantine/{id}/release": {
             "post": operation("Send an entry on", path=["id"], body=shapes.RELEASE, status="202")
+        },
+        "/api/v1/quarantine/{id}/discard": {
+            "post": operation("Take an entry out of quarantine for good", path=["id"])
         },
     }
 
@@ -326,11 +339,11 @@ def _of_runs() -> Schema:
             )
         },
         "/api/v1/bulk": {
-            "post": operation("Select the runs that fit a filter, to do something to all", body=shapes.BULK)
+            "post": operation("Select what fits a filter, to do something to all of it", body=shapes.BULK)
         },
         "/api/v1/bulk/{token}": {"get": operation("Show how far a selection is", path=["token"])},
         "/api/v1/bulk/{token}/execute": {
-            "post": operation("Do it to all runs of a selection", path=["token"], status="202")
+            "post": operation("Do it to all of a selection", path=["token"], status="202")
         },
         "/api/v1/tokens": {"get": operation("List open tokens", query=["task", "run", "limit"])},
         "/api/v1/tokens/{id}": {"get": operation("Show a token with its answers", path=["id"])},

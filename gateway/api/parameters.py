@@ -14,6 +14,8 @@ from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.subjects import RUN_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
 MAX_BODY: Final = 32 * 1024 * 1024
@@ -45,6 +47,12 @@ def before_of(request: Request) -> int | None:
         PayloadError: `before` is no sequence.
     """
     return number(request, "before", None, MAX_SEQUENCE)
+
+
+def filters(request: Request, names: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that are filters of a list, as they were written; others aren't looked at."""
+    given = request.query_params
+    return {name: given[name] for name in names if name in given}
 
 
 def number(request: Request, name: str, default: int | None, highest: int) -> int | None:

@@ -11,8 +11,9 @@ from starlette.routing import Route
 
 from gateway.access.changes import note
 from gateway.access.identity import name_of
-from gateway.api.parameters import before_of, json_object, limit_of, only
+from gateway.api.parameters import before_of, filters, json_object, limit_of, only
 from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,14 +38,17 @@ class QuarantineApi:
         return [
             Route("/api/v1/quarantine", self.list_quarantine),
             Route("/api/v1/quarantine/{id:path}/release", self.release, methods=["POST"]),
+            Route("/api/v1/quarantine/{id:path}/discard", self.discard, methods=["POST"]),
             Route("/api/v1/quarantine/{id:path}", self.show_quarantine),
         ]
 
     async def list_quarantine(self, request: Request) -> Response:
         """The newest entries of the quarantine."""
-        found = await self.quarantine.list(before=before_of(request), limit=limit_of(request))
-        told = [self._mask(request, entry).quarantined(entry.summary()) for entry in found]
-        return JSONResponse({"quarantine": told})
+        query = QuarantineQuery.parse(filters(request, QuarantineQuery.NAMES))
+        await self.masks.check_search(request, query.text)
+        found = await self.quarantine.list(query, before=before_of(request), limit=limit_of(request))
+        told = [self._mask(request, entry).quarantined(entry.summary()) for entry in found.rows]
+        return JSONResponse({"quarantine": told, "next": found.next})
 
     async def show_quarantine(self, request: Request) -> Response:
         """One entry, with its reason and its body."""
@@ -71,6 +75,13 @@ class QuarantineApi:
         note(request, **amendment.told())
         outcome = await self.quarantine.release(entry, amendment.edit)
         return JSONResponse(outcome | {"edited": amendment.paths}, _ACCEPTED)
+
+    async def discard(self, request: Request) -> Response:
+        """Take an entry out for good; nothing is made of it."""
+        entry = await self.quarantine.find(request.path_params["id"])
+        outcome = await self.quarantine.discard(entry)
+        note(request, **{name: str(one) for name, one in outcome.items() if one is not None})
+        return JSONResponse(outcome)
 
     def _mask(self, request: Request, entry: Quarantined) -> Mask:
         return self.masks.of_event(request, entry.event.get("source"), entry.event.get("type"))

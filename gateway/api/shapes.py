@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.api.parameters import MAX_LIMIT, MAX_SEQUENCE, MAX_TEXT
 from gateway.api.run_query import MARKS, NAMES, STATES
@@ -12,9 +12,16 @@ from gateway.events.endpoint import MAX_ID, MAX_NAME
 from gateway.live import LIFETIME, STREAMS
 from tidemill.kernel.clock import LONGEST, PART
 from tidemill.kernel.services.alerts import LONGEST_SILENCE
-from tidemill.kernel.services.bulk import VERBS
+from tidemill.kernel.services.bulk_verbs import VERBS
+from tidemill.kernel.services.dead_query import DeadQuery
 from tidemill.kernel.services.overrides import MOST
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 from tidemill.kernel.subjects import RUN_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tidemill.kernel.services.bulk_verbs import Kind
 
 Schema = dict[str, Any]
 
@@ -48,6 +55,15 @@ OF_DELIVERIES: Final[dict[str, Schema]] = {
 _MOMENT: Final[Schema] = {
     "type": "string",
     "description": "an instant, or how long ago: 2026-12-01T00:00:00Z, 90m",
+}
+OF_FILTERS: Final[dict[str, Schema]] = {
+    **QUERY,
+    "since": _MOMENT,
+    "until": _MOMENT,
+    "outcome": {"type": "string", "description": "how the run has ended, like failed or crashed"},
+    "error": {"type": "string", "description": "words of the last error, in either case"},
+    "reason": {"type": "string", "description": "the code of what is wrong, like schema or not_json"},
+    "text": {"type": "string", "description": "words of what is wrong, in either case"},
 }
 OF_HISTORY: Final[dict[str, Schema]] = {
     "limit": QUERY["limit"],
@@ -193,21 +209,35 @@ RELEASE: Final[Schema] = {
         "force": {"description": "also where they don't fit their schema", "type": "boolean"},
     },
 }
-BULK: Final[Schema] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["action", "where"],
-    "properties": {
-        "action": {"enum": list(VERBS)},
-        "where": {
-            "description": "filters as in an address; several statuses with commas",
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"enum": list(NAMES)},
-            "additionalProperties": {"type": "string", "maxLength": 500},
+
+
+def _bulk(kind: Kind, names: Sequence[str]) -> Schema:
+    """Return what to do to all of one kind; runs are meant where nothing is said."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["action", "where"] if kind == "runs" else ["what", "action", "where"],
+        "properties": {
+            "what": {"const": kind},
+            "action": {"enum": list(VERBS[kind])},
+            "where": {
+                "description": "filters as in an address; several statuses with commas",
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"enum": list(names)},
+                "additionalProperties": {"type": "string", "maxLength": 500},
+            },
+            "reason": {"type": "string", "maxLength": MAX_TEXT},
         },
-        "reason": {"type": "string", "maxLength": MAX_TEXT},
-    },
+    }
+
+
+BULK: Final[Schema] = {
+    "oneOf": [
+        _bulk("runs", NAMES),
+        _bulk("dead", DeadQuery.NAMES),
+        _bulk("quarantine", QuarantineQuery.NAMES),
+    ]
 }
 LIMIT: Final[Schema] = {
     "type": "object",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 import orjson
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import before_of
-from gateway.api.run_query import text_of
+from gateway.api.parameters import before_of, filters
+from gateway.dashboard.addresses import address_of
 from gateway.dashboard.part import part
 from gateway.dashboard.shown import clip, show_masked
 from tidemill.history.rows import Body
+from tidemill.kernel.protocol.records import BURIED
+from tidemill.kernel.services.dead_query import DeadQuery
+from tidemill.kernel.services.looking import Found
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,10 +47,9 @@ class Dead:
 
     async def list_dead(self, request: Request) -> Response:
         """A page of dead letters, the newest first."""
-        task, before = text_of(request.query_params, "task"), before_of(request)
-        found = await part(self.services.letters.list(task=task, before=before, limit=_PAGE + 1))
-        letters = found.content or []
-        more = {"task": task or "", "before": letters[_PAGE - 1].seq} if len(letters) > _PAGE else None
+        given, before = filters(request, DeadQuery.NAMES), before_of(request)
+        found = await part(self.services.letters.list(DeadQuery.parse(given), before=before, limit=_PAGE))
+        content = found.content or Found()
         return self.services.frame.page(
             request,
             "dead.html",
@@ -56,9 +57,12 @@ class Dead:
             active="dead",
             live="" if before else "/live?streams=DEAD",
             found=found,
-            letters=[letter.summary() for letter in letters[:_PAGE]],
-            task=task or "",
-            next=f"{PATH}?{urlencode(more)}" if more else "",
+            letters=[letter.summary() for letter in content.rows],
+            given=dict.fromkeys(DeadQuery.NAMES, "") | given,
+            filtered=any(given.values()),
+            outcomes=sorted(BURIED),
+            first=address_of(PATH, given),
+            next=address_of(PATH, given, before=content.next) if content.next else "",
         )
 
     async def show_dead(self, request: Request) -> Response:
@@ -77,7 +81,7 @@ class Dead:
             title=f"Dead letter of {letter.task}",
             active="dead",
             letter=letter.summary(),
-            is_run="run" in letter.facts,
+            is_run=letter.is_run,
             attempts=attempts[::-1],
             event=orjson.dumps(mask.facts(event), option=orjson.OPT_INDENT_2).decode() if event else "",
             payload=show_masked(

@@ -12,11 +12,14 @@ from starlette.routing import Route
 from gateway.access.changes import note
 from gateway.access.form import form_of
 from gateway.access.identity import name_of
-from gateway.api.parameters import before_of
+from gateway.api.parameters import before_of, filters
+from gateway.dashboard.addresses import address_of
 from gateway.dashboard.part import part
 from gateway.dashboard.shown import editable, show_masked, show_value
 from tidemill.history.rows import Body
 from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.services.looking import Found
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,14 +48,17 @@ class QuarantinePages:
         return [
             Route(PATH, self.list_quarantine),
             Route("/quarantine/{key:path}/release", self.release, methods=["POST"]),
+            Route("/quarantine/{key:path}/discard", self.discard, methods=["POST"]),
             Route("/quarantine/{key:path}", self.show_entry),
         ]
 
     async def list_quarantine(self, request: Request) -> Response:
         """A page of what stands there now, the newest first."""
-        before = before_of(request)
-        found = await part(self.services.quarantine.list(before=before, limit=_PAGE + 1))
-        entries = found.content or []
+        given, before = filters(request, QuarantineQuery.NAMES), before_of(request)
+        query = QuarantineQuery.parse(given)
+        await self.services.reception.masks.check_search(request, query.text)
+        found = await part(self.services.quarantine.list(query, before=before, limit=_PAGE))
+        content = found.content or Found()
         return self.services.frame.page(
             request,
             "quarantine.html",
@@ -60,8 +66,11 @@ class QuarantinePages:
             active="quarantine",
             live="" if before else "/live?streams=QUARANTINE",
             found=found,
-            entries=[self._mask(request, entry).quarantined(entry.summary()) for entry in entries[:_PAGE]],
-            next=f"{PATH}?before={entries[_PAGE - 1].seq}" if len(entries) > _PAGE else "",
+            entries=[self._mask(request, entry).quarantined(entry.summary()) for entry in content.rows],
+            given=dict.fromkeys(QuarantineQuery.NAMES, "") | given,
+            filtered=any(given.values()),
+            first=address_of(PATH, given),
+            next=address_of(PATH, given, before=content.next) if content.next else "",
         )
 
     async def show_entry(self, request: Request) -> Response:
@@ -111,8 +120,15 @@ class QuarantinePages:
             note(request, **amendment.told())
             edit = amendment.edit
         sent = await self.services.quarantine.release(entry, edit)
-        run = sent.get("run_id")
+        run = sent.get("run")
         return RedirectResponse(f"/runs/{run}" if run else PATH, _SEE_OTHER)
+
+    async def discard(self, request: Request) -> Response:
+        """Take it out for good."""
+        entry = await self.services.quarantine.find(request.path_params["key"])
+        outcome = await self.services.quarantine.discard(entry)
+        note(request, **{name: str(one) for name, one in outcome.items() if one is not None})
+        return RedirectResponse(PATH, _SEE_OTHER)
 
     def _mask(self, request: Request, entry: Quarantined) -> Mask:
         return self.services.reception.masks.of_event(

@@ -55,9 +55,10 @@ async def test_both_ways_give_the_same_documents(both: tuple[Remote, Remote]) ->
         lambda remote: remote.events(source="github", event_type="github.>", before=None, limit=5),
         lambda remote: remote.records(kind=None, source=None, limit=5),
         lambda remote: remote.deliveries({"source": "github", "since": "1h"}, 5),
-        lambda remote: remote.quarantine(before=None, limit=5),
-        lambda remote: remote.dead(task=None, before=None, limit=5),
-        lambda remote: remote.dead(task="doomed", before=2, limit=5),
+        lambda remote: remote.quarantine({}, before=None, limit=5),
+        lambda remote: remote.quarantine({"source": "github", "since": "1h"}, before=None, limit=5),
+        lambda remote: remote.dead({}, before=None, limit=5),
+        lambda remote: remote.dead({"task": "doomed", "error": "value"}, before=2, limit=5),
         lambda remote: remote.dead_letter(run),
     ]
     for question in questions:

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from tidemill.cli.asking import ask
-from tidemill.cli.options import MAX_LIMIT, Before, Limit, TaskFilter, examples
-from tidemill.cli.output import Json, say, show_json, show_record, show_rows
-from tidemill.cli.remote import Remote, Row
-from tidemill.cli.several import do_each, progress, show_outcomes, tried
+from tidemill.cli.bulk import DryRun, Reason, Yes, chosen, do_to_all, go_on
+from tidemill.cli.options import (
+    Before,
+    Limit,
+    Since,
+    SourceFilter,
+    TaskFilter,
+    TypeFilter,
+    Until,
+    examples,
+    given,
+)  # fmt: skip
+from tidemill.cli.output import Json, more_of, say, show_json, show_record, show_rows
+from tidemill.cli.several import do_each
 from tidemill.kernel.errors import PayloadError
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="All that fit: task, source, type, outcome, error, since, until; may be repeated.",
+    ),
+]
+_EVER: Final = "since=1970-01-01T00:00:00Z"
 app = typer.Typer(name="dead", help="Look at dead letters; bring them back.", no_args_is_help=True)
 
 
-@app.command("list", epilog=examples("dead list", "dead list --task deploy --json", "dead list --before 512"))
-def list_dead(
+@app.command(
+    "list",
+    epilog=examples("dead list --task deploy --json", "dead list --error timeout --since 2h"),
+)
+def list_dead(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     *,
     task: TaskFilter = None,
+    source: SourceFilter = None,
+    event_type: TypeFilter = None,
+    outcome: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Only ended like this: failed, crashed, timed_out, ...")
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Only with these words in the last error.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
     before: Before = None,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
     """Show the newest dead letters with their last errors."""
-    rows = ask(context, lambda remote: remote.dead(task=task, before=before, limit=limit))
+    wanted = given(
+        task=task, source=source, type=event_type, outcome=outcome, error=error, since=since, until=until
+    )
+    found = ask(context, lambda remote: remote.dead(wanted, before=before, limit=limit))
     columns = ("seq", "at", "id", "task", "outcome", "attempts", "error")
-    show_rows(rows, columns=columns, as_json=as_json, empty="no dead letters")
+    show_rows(found["dead"], columns=columns, as_json=as_json, empty="no dead letters")
+    more_of(found, as_json=as_json)
 
 
 @app.command("show", epilog=examples("dead show run_06emc3d..."))
@@ -52,38 +87,39 @@ def show_dead(
             say(fault["traceback"].rstrip())
 
 
-@app.command("retry", epilog=examples("dead retry run_06emc3d...", "dead retry --all --task deploy"))
-def retry(
+@app.command(
+    "retry",
+    epilog=examples(
+        "dead retry run_06emc3d...",
+        "dead retry --where task=deploy --where error=timeout --dry-run",
+        "dead retry --all --task deploy",
+    ),
+)
+def retry(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     keys: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids of dead letters.")] = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All that are there.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that are there now, without asking.")
+    ] = False,
     task: TaskFilter = None,
+    where: Where = None,
+    reason: Reason = "",
+    dry: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Bring runs back: each goes on from where it stopped, with fresh attempts."""
-    if everything == bool(keys):
+    if everything == bool(keys or where):
         raise PayloadError(
-            "it isn't clear which dead letters are meant", hint="name their ids, or write --all"
+            "it isn't clear which dead letters are meant", hint="name their ids, or write --where or --all"
         )
-    if keys:
-        do_each(context, keys, _retry, as_json=as_json)
-        return
-    show_outcomes(
-        ask(context, lambda remote: _retry_all(remote, task)), as_json=as_json, empty="no dead letters"
-    )
+    if everything:
+        where, yes = [_EVER, *([f"task={task}"] if task else [])], True
+    if chosen(keys, where, dry=dry, yes=yes, reason=reason):
+        do_to_all(context, "dead", "retry", where, reason=reason, dry=dry, yes=yes, as_json=as_json)
+    else:
+        do_each(context, keys or (), lambda remote, key: remote.retry_dead(key), as_json=as_json)
 
 
-async def _retry(remote: Remote, key: str) -> Row:
-    return await remote.retry_dead(key)
-
-
-async def _retry_all(remote: Remote, task: str | None) -> list[Row]:
-    """Retry one page of letters after another, from the newest to the oldest that is there now."""
-    outcomes: dict[str, Row] = {}
-    before: int | None = None
-    while page := await remote.dead(task=task, before=before, limit=MAX_LIMIT):
-        before = page[-1]["seq"]
-        for key in progress([row["id"] for row in page if row["id"] not in outcomes]):
-            outcomes[key] = await tried(remote, key, _retry)
-    return list(outcomes.values())
+app.command("go-on", epilog=examples("dead go-on 5f0c6a1e9d2b48a7c3d1"))(go_on)

@@ -9,7 +9,7 @@ import typer
 
 from tidemill.cli.asking import ask
 from tidemill.cli.options import Limit, SourceFilter, examples
-from tidemill.cli.output import Json, say, show_json, show_record, show_rows
+from tidemill.cli.output import Json, more_of, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each
 
@@ -64,8 +64,7 @@ def list_deliveries(  # noqa: PLR0913 - one parameter an option
     rows = [_flat(row) for row in found["deliveries"]]
     columns = [name for name in _COLUMNS if any(row.get(name) not in (None, 0) for row in rows)]
     show_rows(rows, columns=columns, as_json=False, empty="no deliveries")
-    if found["next"] is not None:
-        say(f"there may be more: --before {found['next']}")
+    more_of(found, as_json=False)
 
 
 @app.command("show", epilog=examples("deliveries show d412-7", "deliveries show d412-7 --body > body.json"))

@@ -22,6 +22,18 @@ Before = Annotated[
 ]
 TaskFilter = Annotated[str | None, typer.Option("--task", metavar="ID", help="Only of this task.")]
 SourceFilter = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only of this source.")]
+TypeFilter = Annotated[
+    str | None, typer.Option("--type", metavar="PATTERN", help="Only of this type, like github.issues.*.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help="Not older: 2h, 3d, or 2026-11-22T10:00:00Z.")
+]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Older than that.")]
+
+
+def given(**filters: str | None) -> dict[str, str]:
+    """Return the filters that are set."""
+    return {name: text for name, text in filters.items() if text is not None}
 
 
 def examples(*commands: str) -> str:

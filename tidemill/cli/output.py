@@ -69,6 +69,12 @@ def say(what: str | Table | Text) -> None:
     _console(sys.stdout).print(Text(printable(what)) if isinstance(what, str) else what)
 
 
+def more_of(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say how a listing goes on, where there may be more and a person reads it."""
+    if found["next"] is not None and not as_json:
+        say(f"there may be more: --before {found['next']}")
+
+
 def complain(error: TidemillError) -> None:
     """Print an error and what to do about it on standard error."""
     text = Text.assemble(("error: ", "bold red"), printable(error.sentence))

@@ -71,8 +71,11 @@ class Remote(SecretsRemote, Protocol):
     async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
         """Start a new run with the input of an old one, or with another payload, which is JSON text."""
 
-    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
-        """Select the runs that fit a filter, to do something to all of them; return what is selected."""
+    async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select what fits a filter, to do something to all of it; return what is selected.
+
+        It is of `runs`, `dead` letters, or entries of the `quarantine`.
+        """
 
     def execute_selection(self, token: str) -> AsyncIterator[Row]:
         """Do it, and yield how far it is until it is done."""
@@ -127,8 +130,11 @@ class Remote(SecretsRemote, Protocol):
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again under new ids."""
 
-    async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
-        """Return the newest entries of the quarantine."""
+    async def quarantine(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
+        """Return the newest entries as `quarantine`, and as `next` what is `before` to go on.
+
+        `wanted` may say what a `QuarantineQuery` does.
+        """
 
     async def quarantined(self, key: str) -> Row:
         """Return one entry with its body."""
@@ -136,11 +142,17 @@ class Remote(SecretsRemote, Protocol):
     async def release(self, key: str) -> Row:
         """Send an entry on."""
 
+    async def discard(self, key: str) -> Row:
+        """Take an entry out of quarantine for good."""
+
     async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
         """Send an entry on with other data, which `force` needn't fit their schema."""
 
-    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
-        """Return the newest dead letters, or those before a sequence."""
+    async def dead(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
+        """Return the newest letters as `dead`, and as `next` what is `before` to go on.
+
+        `wanted` may say what a `DeadQuery` does.
+        """
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter with every attempt's error."""

@@ -75,14 +75,9 @@ class AuditedRemote(DirectRemote):
             return await super().replay_run(run, payload)
 
     async def execute_selection(self, token: str) -> AsyncIterator[Row]:
-        """Do something to all runs of a selection: one entry for all of them."""
+        """Do something to all of a selection: one entry for all of it."""
         selection, progress = await self._bulk.find(token)
-        where = " ".join(f"{name}={value}" for name, value in selection.where.items())
-        detail = {
-            "runs": str(progress.total),
-            "of": f"{selection.verb} {where}",
-            "before": str(progress.next),
-        }
+        detail = selection.noted(progress)
         entry = await self._audit.begin(self._made("bulk.execute", token))
         outcome = "it was cut short"
         try:
@@ -138,6 +133,11 @@ class AuditedRemote(DirectRemote):
         finally:
             await self._audit.end(entry, outcome, detail)
         return released | {"edited": amendment.paths}
+
+    async def discard(self, key: str) -> Row:
+        """Take an entry out of quarantine for good."""
+        async with self._change("quarantine.discard", key):
+            return await super().discard(key)
 
     async def silence_alerts(self, document: Mapping[str, Any]) -> Row:
         """Silence alerts for a while."""

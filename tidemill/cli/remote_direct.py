@@ -15,14 +15,17 @@ from tidemill.cli.remote import Remote, Row, ScheduleVerb, Verb
 from tidemill.kernel.errors import NotFoundError, PayloadError
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.alerts import Alerts
-from tidemill.kernel.services.bulk import BulkActions, told
+from tidemill.kernel.services.bulk import told
+from tidemill.kernel.services.bulk_deeds import bulk_actions
 from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.dead_query import DeadQuery
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events, StoredEvent
 from tidemill.kernel.services.overrides import Overrides, document
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.run_logs import RunLogReader
 from tidemill.kernel.services.run_signals import RunSignals
@@ -54,12 +57,12 @@ class DirectRemote(DirectSecrets, Remote):
         self._runs = Runs(broker, self._definitions, self._history)
         self._logs = RunLogReader(broker.bus, self._history)
         self._overrides = Overrides(broker)
-        self._bulk = BulkActions(broker.bulk, self._runs)
         self._tokens = Tokens(broker)
         self._schedules = Schedules(broker, self._definitions)
         self._events = Events(broker.bus, broker.blobs)
         self._quarantine = Quarantine(broker.bus, self._events, broker.performer)
         self._dead = DeadLetters(broker, self._runs)
+        self._bulk = bulk_actions(broker.bulk, self._runs, self._quarantine)
         self._pulses = Pulses(broker, fresh=0)
         self._alerts = Alerts(broker.alerts)
         self._destinations = Destinations(broker.destinations, self._definitions)
@@ -135,18 +138,18 @@ class DirectRemote(DirectSecrets, Remote):
         """Start a new run with the input of an old one, or with another payload."""
         return _started(await self._runs.replay(_checked(run), payload)) | {"replayof": run}
 
-    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
-        """Select the runs that fit a filter."""
-        from gateway.api.history_rows import document  # noqa: PLC0415 - the gateway delays other commands
-        from gateway.bulk_desk import FIRST, selected  # noqa: PLC0415 - the same
+    async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select what fits a filter."""
+        from gateway.choosing import Chooser, Order  # noqa: PLC0415 - the gateway delays other commands
 
         async with self._history.open() as history:
-            selection, rows = await selected(self._bulk, history, action, where, reason, getpass.getuser())
-        answer = told(selection, (await self._bulk.find(selection.token))[1])
-        return answer | {"first": [document(row) for row in rows[:FIRST]]}
+            chooser = Chooser(history, self._dead, self._quarantine)
+            order = Order(what, action, where, reason)
+            selection, first = await chooser.select(self._bulk, order, getpass.getuser())
+        return told(selection, (await self._bulk.find(selection.token))[1]) | {"first": first}
 
     async def execute_selection(self, token: str) -> AsyncIterator[Row]:
-        """Do something to all runs of a selection."""
+        """Do something to all of a selection."""
         selection, _ = await self._bulk.find(token)
         async for progress in self._bulk.execute(token, by=getpass.getuser()):
             yield told(selection, progress)
@@ -230,9 +233,10 @@ class DirectRemote(DirectSecrets, Remote):
         """Store a delivery's events again."""
         return await self._delivery_log.replay(delivery)
 
-    async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
+    async def quarantine(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
         """Return the newest entries of the quarantine."""
-        return [entry.summary() for entry in await self._quarantine.list(before=before, limit=limit)]
+        found = await self._quarantine.list(QuarantineQuery.parse(wanted), before=before, limit=limit)
+        return {"quarantine": [entry.summary() for entry in found.rows], "next": found.next}
 
     async def quarantined(self, key: str) -> Row:
         """Return one entry with its body."""
@@ -242,6 +246,10 @@ class DirectRemote(DirectSecrets, Remote):
     async def release(self, key: str) -> Row:
         """Send an entry on."""
         return await self._quarantine.release(await self._quarantine.find(key))
+
+    async def discard(self, key: str) -> Row:
+        """Take an entry out of quarantine for good."""
+        return await self._quarantine.discard(await self._quarantine.find(key))
 
     async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
         """Send an entry on with other data."""
@@ -260,10 +268,10 @@ class DirectRemote(DirectSecrets, Remote):
         entry = await self._quarantine.find(key)
         return entry, await amendments.prepare(entry, data, by, force=force)
 
-    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
+    async def dead(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
         """Return the newest dead letters."""
-        found = await self._dead.list(task=task, before=before, limit=limit)
-        return [letter.summary() for letter in found]
+        found = await self._dead.list(DeadQuery.parse(wanted), before=before, limit=limit)
+        return {"dead": [letter.summary() for letter in found.rows], "next": found.next}
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter."""

@@ -86,13 +86,13 @@ class HttpRemote(HttpSecrets, Remote):
         body = b'{"payload":' + payload + b"}" if payload is not None else b""
         return await self._post("runs", run, "replay", body=body)
 
-    async def select_runs(self, action: str, where: Mapping[str, str], reason: str) -> Row:
-        """Select the runs that fit a filter."""
-        order = {"action": action, "where": where, "reason": reason}
+    async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
+        """Select what fits a filter."""
+        order = {"what": what, "action": action, "where": where, "reason": reason}
         return await self._post("bulk", body=orjson.dumps(order))
 
     async def execute_selection(self, token: str) -> AsyncIterator[Row]:
-        """Do something to all runs of a selection; while nobody works on it any more, ask for it again."""
+        """Do something to all of a selection; while nobody works on it any more, ask for it again."""
         while True:
             row = await self._get("bulk", token)
             if row["state"] in ("selected", "interrupted"):
@@ -167,9 +167,9 @@ class HttpRemote(HttpSecrets, Remote):
         """Store a delivery's events again."""
         return await self._post("deliveries", delivery, "replay")
 
-    async def quarantine(self, *, before: int | None, limit: int) -> list[Row]:
+    async def quarantine(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
         """Return the newest entries of the quarantine."""
-        return await self._list("quarantine", before=before, limit=limit)
+        return await self._get_with("quarantine", _listing(wanted, before, limit))
 
     async def quarantined(self, key: str) -> Row:
         """Return one entry with its body."""
@@ -179,14 +179,18 @@ class HttpRemote(HttpSecrets, Remote):
         """Send an entry on."""
         return await self._post("quarantine", key, "release")
 
+    async def discard(self, key: str) -> Row:
+        """Take an entry out of quarantine for good."""
+        return await self._post("quarantine", key, "discard")
+
     async def release_edited(self, key: str, data: bytes, *, force: bool) -> Row:
         """Send an entry on with other data."""
         document = b'{"data":' + data + b',"force":' + orjson.dumps(force) + b"}"
         return await self._post("quarantine", key, "release", body=document)
 
-    async def dead(self, *, task: str | None, before: int | None, limit: int) -> list[Row]:
+    async def dead(self, wanted: Mapping[str, str], *, before: int | None, limit: int) -> Row:
         """Return the newest dead letters."""
-        return await self._list("dead", task=task, before=before, limit=limit)
+        return await self._get_with("dead", _listing(wanted, before, limit))
 
     async def dead_letter(self, key: str) -> Row:
         """Return one dead letter."""
@@ -270,3 +274,7 @@ class HttpRemote(HttpSecrets, Remote):
 
 def _path(*names: str) -> str:
     return "/".join(quote(name, safe="") for name in names)
+
+
+def _listing(wanted: Mapping[str, str], before: int | None, limit: int) -> dict[str, Any]:
+    return {**wanted, "limit": limit} | ({"before": before} if before is not None else {})

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tidemill.cli.asking import ask
+from tidemill.cli.bulk import DryRun, Yes, chosen, do_to_all, go_on
 from tidemill.cli.options import Limit, TaskFilter, examples
 from tidemill.cli.output import Json, say, show_record, show_rows, shown_width, shows_unicode
 from tidemill.cli.remote import Row
 from tidemill.cli.run_logs import show_logs
-from tidemill.cli.runs_bulk import DryRun, Where, Yes, chosen, do_to_all, go_on
 from tidemill.cli.runs_check import check
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
@@ -25,6 +25,14 @@ app = typer.Typer(
 )
 MaybeRuns = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="The runs' ids.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="All runs that fit: status, task, source, type, tag, text, since, until, error, parent, root, "
+        "replayof; may be repeated.",
+    ),
+]
 _COLUMNS = ("run_id", "task", "status", "attempt", "created_at", "changed_at", "event_type", "error")
 _SHOWN_ELSEWHERE = ("errors", "timeline", "waits")
 _PLACE = ("seq", "at", "kind", "after")
@@ -113,7 +121,7 @@ def _tell(verb: Literal["cancel", "retry"]) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         if chosen(runs, where, dry=dry, yes=yes):
-            do_to_all(context, verb, where or (), reason=reason, dry=dry, yes=yes, as_json=as_json)
+            do_to_all(context, "runs", verb, where, reason=reason, dry=dry, yes=yes, as_json=as_json)
             return
         do_each(context, runs or (), lambda remote, run: remote.tell_run(run, verb, reason), as_json=as_json)
 
@@ -162,7 +170,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     if chosen(runs, where, dry=dry, yes=yes):
         if payload is not None:
             raise PayloadError("--payload is for runs by their ids", hint="leave it out, or name the runs")
-        do_to_all(context, "replay", where or (), dry=dry, yes=yes, as_json=as_json)
+        do_to_all(context, "runs", "replay", where, dry=dry, yes=yes, as_json=as_json)
         return
     body = read_payload(payload) if payload is not None else None
     do_each(context, runs or (), lambda remote, run: remote.replay_run(run, body), as_json=as_json)

@@ -146,6 +146,9 @@ async def test_viewers_cant_find_it_by_searching_nor_by_listening(vault: tuple[D
     become(desk, keys["viewer"])
     await desk.page("/runs?text=4111", 403)
     assert (await desk.client.get("/api/v1/history/runs?text=4111")).status_code == 403
+    await desk.page("/quarantine?text=4111", 403)
+    assert (await desk.client.get("/api/v1/quarantine?text=4111")).status_code == 403
+    await desk.page("/quarantine?source=box")
     assert (await desk.client.get("/api/v1/deliveries/stream?source=box")).status_code == 403
     await desk.page("/runs?task=opened")
 

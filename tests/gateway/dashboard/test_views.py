@@ -186,7 +186,7 @@ async def test_a_task_is_paused_resumed_and_limited(desk: Desk) -> None:
 async def test_all_runs_that_fit_a_filter_are_cancelled(desk: Desk) -> None:
     runs = [await desk.mill.trigger("asking", HOSTILE, tags=["many"]) for _ in range(25)]
     await desk.when("/runs?tag=many&status=waiting", *runs)
-    given = {"tag": "many", "status": "", "action": "cancel", "reason": HOSTILE}
+    given = {"tag": "many", "status": "", "action": "cancel", "why": HOSTILE}
     page = await desk.follow("/bulk", **given)
     late = await desk.mill.trigger("asking", 1, tags=["many"])
     text = await desk.page(page)
@@ -200,6 +200,7 @@ async def test_all_runs_that_fit_a_filter_are_cancelled(desk: Desk) -> None:
     listed = (await desk.client.get("/api/v1/audit?action=bulk.execute")).json()["audit"]
     assert [one["detail"]["runs"] for one in listed] == ["25", "25"]
     assert {one["detail"]["of"] for one in listed} == {"cancel tag=many"}
+    assert {one["detail"]["reason"] for one in listed} == {HOSTILE}
 
 
 @pytest.mark.parametrize(

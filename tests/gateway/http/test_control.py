@@ -141,7 +141,8 @@ async def test_listings_refuse_a_place_that_is_no_sequence(house: House) -> None
     for path in ("dead", "events", "quarantine"):
         for before in ("0", "-1", "x", str(2**60)):
             assert (await house.ask(f"{path}?before={before}")).status_code == 422
-        assert (await house.ask(f"{path}?before=5")).json() == {path: []}
+        found = (await house.ask(f"{path}?before=5")).json()
+        assert found == {path: []} | ({"next": None} if path != "events" else {})
 
 
 async def test_a_signal_to_a_run_is_stored_while_no_mailman_answers(house: House, greet: str) -> None:
@@ -185,10 +186,10 @@ async def test_a_pair_whose_event_has_gone_stays(house: House) -> None:
     broken = routing.Broken("greet", "true", None, "why")
     await broker.performer.run(routing.route(arrival, [broken]), Acknowledged())
     quarantine = Quarantine(broker.bus, Events(broker.bus, broker.blobs), broker.performer)
-    (entry,) = await quarantine.list()
+    (entry,) = (await quarantine.list()).rows
     with pytest.raises(NotFoundError, match="999"):
         await quarantine.release(entry)
-    assert len(await quarantine.list()) == 1
+    assert len((await quarantine.list()).rows) == 1
 
 
 async def test_releasing_twice_makes_one_event(house: House) -> None:
@@ -196,7 +197,7 @@ async def test_releasing_twice_makes_one_event(house: House) -> None:
     broker = house.broker
     events = Events(broker.bus, broker.blobs)
     quarantine = Quarantine(broker.bus, events, broker.performer)
-    (entry,) = await quarantine.list()
+    (entry,) = (await quarantine.list()).rows
     assert [(await quarantine.release(entry))["duplicate"] for _ in range(2)] == [False, True]
     assert len(await events.list()) == 1
 

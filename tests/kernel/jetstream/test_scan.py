@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.frames import pack
+from tidemill.kernel.jetstream import records
 from tidemill.kernel.jetstream.blobs import Blobs
 from tidemill.kernel.jetstream.scan import FIRST_WINDOW, message_at, newest, oldest
 from tidemill.kernel.jetstream.topology import apply, wanted
@@ -26,7 +27,7 @@ async def fill(bus: Bus, subjects: list[str], **config: object) -> None:
         await bus.publish(bus.names.subject("s", subject), b"%d" % number)
 
 
-async def sequences(bus: Bus, subject: str, **options: int) -> list[int]:
+async def sequences(bus: Bus, subject: str, **options: Any) -> list[int]:
     return [message.seq async for message in newest(bus, "S", bus.names.subject("s", subject), **options)]
 
 
@@ -58,6 +59,34 @@ async def test_deleted_messages_are_passed_over(bus: Bus) -> None:
     assert await message_at(bus, "S", 5) is None
     found = await oldest(bus, "S", bus.names.subject("s", "a"), 2)
     assert [(message.seq, message.body) for message in found] == [(2, b"1"), (3, b"2")]
+
+
+async def test_what_was_deleted_costs_few_requests_however_much_it_is(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(bus, ["old"] * 3 + ["gone"] * 3000 + ["old"] * 2)
+    stream = bus.names.stream("S")
+    await bus.api(f"STREAM.PURGE.{stream}", {"filter": bus.names.subject("s", "gone")})
+    asked: list[int] = []
+    page = records.page
+
+    async def counted(*given: Any, **more: Any) -> Any:
+        asked.append(1)
+        return await page(*given, **more)
+
+    monkeypatch.setattr(records, "page", counted)
+    assert await sequences(bus, ">", scan_limit=None, most_at_once=4) == [3005, 3004, 3, 2, 1]
+    assert len(asked) < 40
+    assert await sequences(bus, ">", scan_limit=100) == [3005, 3004]
+
+
+@pytest.mark.parametrize("most", [1, 3, 64])
+async def test_every_gap_is_passed_over(bus: Bus, most: int) -> None:
+    await fill(bus, ["a"] * 400)
+    kept = [1, 2, 40, 41, 42, 170, 171, 300, 399]
+    for seq in set(range(1, 401)) - set(kept):
+        await bus.api(f"STREAM.MSG.DELETE.{bus.names.stream('S')}", {"seq": seq, "no_erase": True})
+    assert await sequences(bus, ">", scan_limit=None, most_at_once=most) == kept[::-1]
 
 
 async def test_large_messages_come_in_several_answers(bus: Bus) -> None:

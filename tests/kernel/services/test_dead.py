@@ -39,7 +39,7 @@ async def letters(broker_of_test: Broker) -> DeadLetters:
 
 
 async def test_letters_are_listed_newest_first_whatever_they_hold(letters: DeadLetters) -> None:
-    found = await letters.list()
+    found = (await letters.list()).rows
     assert [each.key for each in found] == ["run_3", "message-9", "run_2", "run_1"]
     assert [each.summary()["outcome"] for each in found] == ["unreadable", "undecodable", "failed", "failed"]
     assert found[2].summary() | {"at": ""} == {
@@ -52,7 +52,7 @@ async def test_letters_are_listed_newest_first_whatever_they_hold(letters: DeadL
         "at": "",
     }
     assert found[1].summary()["error"] == "no event"
-    assert [each.key for each in await letters.list(limit=1)] == ["run_3"]
+    assert [each.key for each in (await letters.list(limit=1)).rows] == ["run_3"]
 
 
 async def test_a_letter_is_found_by_its_run(letters: DeadLetters) -> None:

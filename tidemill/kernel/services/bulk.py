@@ -1,6 +1,7 @@
-"""The same done to many runs: a selection that doesn't grow, and a progress that survives its worker.
+"""The same done to many things: a selection that doesn't grow, and a progress that survives its worker.
 
-A selection is the list of the runs that fitted a filter when somebody looked, kept for a day under a token.
+A selection is the list of the runs, dead letters or entries of the quarantine that fitted a filter when
+somebody looked, kept for a day under a token.
 Executing it goes through that list in order and notes after every few how far it is. The note is a lease too:
 one process at a time works on it, and another goes on where a dead one stopped. What was done and not noted
 any more is asked for again under the same names, which changes nothing.
@@ -13,38 +14,24 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from tidemill.kernel.errors import (
     BrokerUnavailableError,
-    ConflictError,
     HistoryError,
     NotFoundError,
-    PayloadError,
     TidemillError,
     WrongSequenceError,
 )
-from tidemill.kernel.protocol.records import BURIED
-from tidemill.kernel.protocol.state import Status
-from tidemill.kernel.subjects import run_of_bulk
+from tidemill.kernel.services.bulk_verbs import Kind, Verb
 
 if TYPE_CHECKING:
     from tidemill.kernel.jetstream.buckets import Bucket
-    from tidemill.kernel.services.runs import Runs
 
-Verb = Literal["cancel", "retry", "replay"]
-VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 MOST: Final = 10_000
-"""Runs of one selection."""
-_ENDED: Final = frozenset({*BURIED, "completed", "cancelled"})
-POSSIBLE: Final[Mapping[Verb, tuple[str, ...]]] = {
-    "cancel": tuple(str(one) for one in Status if one not in _ENDED),
-    "retry": tuple(str(one) for one in Status if one in BURIED or one is Status.PARKED),
-    "replay": tuple(str(one) for one in Status),
-}
-"""In which states something can be done to a run."""
+"""Things of one selection."""
 _AT_ONCE: Final = 50
 _STALE_SECONDS: Final = 15.0
 _PROBLEMS: Final = 10
@@ -57,23 +44,44 @@ class Selection:
 
     Attributes:
         token: its name.
+        kind: of what it is.
         verb: what is to be done.
         where: the filter, as it was written.
-        runs: the runs that fitted it.
+        items: what fitted it: ids of runs, also of those that left dead letters; sequences of entries.
         complete: whether these were all.
-        reason: why; kept in the journals of what is cancelled or retried.
+        reason: why; kept in the journals of what is cancelled or retried, and in the record of changes.
         by: who has looked.
         at: when, in seconds since the epoch.
     """
 
     token: str
+    kind: Kind = "runs"
     verb: Verb
     where: dict[str, str]
-    runs: tuple[str, ...]
+    items: tuple[str, ...]
     complete: bool
     reason: str = ""
     by: str = ""
     at: float = 0.0
+
+    def noted(self, progress: Progress) -> dict[str, str]:
+        """Return what the record of changes says of its execution, which was as far as `progress` says."""
+        asked = " ".join([self.verb, *(f"{name}={value}" for name, value in self.where.items())])
+        told = {self.kind: str(progress.total), "of": asked, "before": str(progress.next)}
+        return told | ({"reason": self.reason} if self.reason else {})
+
+
+class Deed(Protocol):
+    """Does what is to be done to one thing of a selection."""
+
+    async def do(self, selection: Selection, item: str, *, again: bool) -> str:
+        """Return `done`, `queued` (it is stored and will be done), or why it can't be done.
+
+        With `again` somebody who was cut short may have done it already, which counts as done.
+
+        Raises:
+            TidemillError: it can't be done.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,7 @@ class Progress:
     """How far the execution of a selection is.
 
     `done` were changed, `queued` will be, `refused` don't allow it any more or aren't kept; `next` is the
-    place of the first run that nothing is noted of. `problems` are the first reasons of refusals.
+    place of the first thing that nothing is noted of. `problems` are the first reasons of refusals.
     """
 
     total: int
@@ -109,17 +117,23 @@ class Progress:
 
 
 class BulkActions:
-    """Selections of runs, and their execution."""
+    """Selections, and their execution.
 
-    def __init__(self, bucket: Bucket, runs: Runs) -> None:
+    Args:
+        bucket: where they are kept.
+        deeds: what is done to one thing of each kind.
+    """
+
+    def __init__(self, bucket: Bucket, deeds: Mapping[Kind, Deed]) -> None:
         self._bucket = bucket
-        self._runs = runs
+        self._deeds = deeds
 
     async def select(  # noqa: PLR0913 - what a selection is made of
         self,
         verb: Verb,
-        runs: Sequence[str],
+        items: Sequence[str],
         *,
+        kind: Kind = "runs",
         where: Mapping[str, str],
         complete: bool,
         reason: str = "",
@@ -132,10 +146,11 @@ class BulkActions:
         """
         selection = Selection(
             token=secrets.token_hex(_TOKEN_BYTES),
+            kind=kind,
             verb=verb,
             where=dict(where),
-            runs=tuple(runs[:MOST]),
-            complete=complete and len(runs) <= MOST,
+            items=tuple(items[:MOST]),
+            complete=complete and len(items) <= MOST,
             reason=reason,
             by=by,
             at=time.time(),
@@ -154,7 +169,7 @@ class BulkActions:
         return selection, (await self._progress(selection))[0]
 
     async def execute(self, token: str, *, by: str = "") -> AsyncIterator[Progress]:
-        """Do to every run of a selection what it is for, and yield how far that is, until it is done.
+        """Do to everything of a selection what it is for, and yield how far that is, until it is done.
 
         While another process works on it, that one's progress is yielded. Repeating it changes nothing.
 
@@ -172,11 +187,16 @@ class BulkActions:
                 await asyncio.sleep(1.0)
                 continue
             taken = replace(progress, worker=worker, by=progress.by or by, at=time.time())
-            async for step in self._work(selection, taken, revision):
+            async for step in self._work(selection, taken, revision, again=bool(progress.worker)):
                 yield step
 
-    async def _work(self, selection: Selection, progress: Progress, revision: int) -> AsyncIterator[Progress]:
-        """Work on a selection until it is done, or another process has taken it over."""
+    async def _work(
+        self, selection: Selection, progress: Progress, revision: int, *, again: bool
+    ) -> AsyncIterator[Progress]:
+        """Work on a selection until it is done, or another process has taken it over.
+
+        With `again` somebody else was at work on the first few.
+        """
         while True:
             try:
                 revision = await self._note(selection, progress, revision)
@@ -184,32 +204,19 @@ class BulkActions:
                 return
             if progress.over:
                 return
-            few = selection.runs[progress.next : progress.next + _AT_ONCE]
-            outcomes = await _all(self._one(selection, run) for run in few)
-            progress = _further(progress, outcomes)
+            few = selection.items[progress.next : progress.next + _AT_ONCE]
+            outcomes = await _all(self._one(selection, item, again=again) for item in few)
+            progress, again = _further(progress, outcomes), False
             yield progress
 
-    async def _one(self, selection: Selection, run: str) -> str:
-        """Do it to one run; return `done`, `queued`, or why it can't be done."""
+    async def _one(self, selection: Selection, item: str, *, again: bool) -> str:
+        """Do it to one thing; return `done`, `queued`, or why it can't be done."""
         try:
-            return await self._act(selection, run)
+            return await self._deeds[selection.kind].do(selection, item, again=again)
         except (BrokerUnavailableError, HistoryError):
             raise
         except TidemillError as error:
-            return f"{run}: {error.sentence}"
-
-    async def _act(self, selection: Selection, run: str) -> str:
-        name = f"bulk-{selection.token}"
-        if selection.verb == "replay":
-            await self._runs.replay(run, again=run_of_bulk(selection.token, run))
-            return "done"
-        try:
-            return await self._runs.tell(run, selection.verb, selection.reason, name=name)
-        except ConflictError:
-            # Done before by an execution that was cut short: the run says so itself.
-            if name in (await self._runs.get(run)).state.rids:
-                return "done"
-            raise
+            return f"{item}: {error.sentence}"
 
     async def _selection(self, token: str) -> Selection:
         stored = await self._bucket.get(f"{token}.selection") if _is_token(token) else None
@@ -218,12 +225,12 @@ class BulkActions:
                 f"there is no selection {token!r}", hint="one is kept for a day: look again, and decide anew"
             )
         facts: dict[str, Any] = orjson.loads(stored.value)
-        return Selection(**facts | {"runs": tuple(facts["runs"])})
+        return Selection(**facts | {"items": tuple(facts["items"])})
 
     async def _progress(self, selection: Selection) -> tuple[Progress, int]:
         stored = await self._bucket.get(f"{selection.token}.progress")
         if stored is None:
-            return Progress(total=len(selection.runs)), 0
+            return Progress(total=len(selection.items)), 0
         facts: dict[str, Any] = orjson.loads(stored.value)
         return Progress(**facts | {"problems": tuple(facts["problems"])}), stored.revision
 
@@ -242,7 +249,7 @@ async def _all(asked: Iterable[Coroutine[Any, Any, str]]) -> list[str]:
 
 
 def _further(progress: Progress, outcomes: Sequence[str]) -> Progress:
-    """Return how far it is after a few more runs."""
+    """Return how far it is after a few more."""
     problems = [one for one in outcomes if one not in ("done", "queued")]
     return replace(
         progress,
@@ -256,10 +263,11 @@ def _further(progress: Progress, outcomes: Sequence[str]) -> Progress:
 
 
 def told(selection: Selection, progress: Progress) -> dict[str, Any]:
-    """Return a selection with its progress as data, without its runs."""
+    """Return a selection with its progress as data, without what it is of."""
     facts = {name: value for name, value in asdict(progress).items() if name not in ("worker", "at", "next")}
     return {
         "token": selection.token,
+        "what": selection.kind,
         "action": selection.verb,
         "where": selection.where,
         "complete": selection.complete,
@@ -267,32 +275,6 @@ def told(selection: Selection, progress: Progress) -> dict[str, Any]:
         "looked_at": progress.next,
         **facts,
     }
-
-
-def checked_verb(given: object) -> Verb:
-    """Return what is to be done.
-
-    Raises:
-        PayloadError: nothing of that name can be done to many.
-    """
-    for verb in VERBS:
-        if given == verb:
-            return verb
-    raise PayloadError(f"there is no action {given!r}", hint=f"it is {', '.join(VERBS)}")
-
-
-def checked_statuses(verb: Verb, statuses: Sequence[str]) -> tuple[str, ...]:
-    """Return the states of the runs that are to be looked for, those in which it can be done by default.
-
-    Raises:
-        PayloadError: it can't be done in one of them.
-    """
-    for status in statuses:
-        if status not in POSSIBLE[verb]:
-            raise PayloadError(
-                f"status={status}: {verb} isn't for such runs", hint=f"it is for {', '.join(POSSIBLE[verb])}"
-            )
-    return tuple(statuses) or (() if verb == "replay" else POSSIBLE[verb])
 
 
 def _is_token(token: str) -> bool:

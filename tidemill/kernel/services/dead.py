@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.scan import StoredMessage, newest
 from tidemill.kernel.letters import open_letter
 from tidemill.kernel.protocol.mailman import Answer
 from tidemill.kernel.services.broker import Broker
+from tidemill.kernel.services.dead_query import DeadQuery
+from tidemill.kernel.services.looking import AT_ONCE, LIST_SECONDS, Found, Row, look
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.subjects import unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,11 @@ class DeadLetter:
     at: str
     facts: dict[str, Any]
     raw: bytes
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it became a run, which can be retried."""
+        return "run" in self.facts
 
     def summary(self) -> dict[str, Any]:
         """Return what identifies the letter and why it lies here."""
@@ -58,25 +68,53 @@ class DeadLetters:
         self._runs = runs
 
     async def list(
-        self, *, task: str | None = None, before: int | None = None, limit: int = 50
-    ) -> list[DeadLetter]:
-        """Return the newest letters, newest first.
+        self,
+        query: DeadQuery | None = None,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        seconds: float = LIST_SECONDS,
+    ) -> Found[DeadLetter]:
+        """Return the newest letters that are wanted, newest first.
 
         Args:
-            task: return this task's only.
+            query: which.
             before: return older ones than this sequence only, to continue a listing.
             limit: return at most so many.
+            seconds: look for so long; there may be more behind what was found then.
 
         Raises:
             BrokerError: the stream can't be read.
         """
-        found: list[DeadLetter] = []
-        subject = self._broker.names.dead(task, "*") if task else self._broker.names.subject("dead", "*", "*")
-        async for message in newest(self._broker.bus, "DEAD", subject, before=before):
-            found.append(self._read(message))
-            if len(found) >= limit:
-                break
-        return found
+        return await self._look(query or DeadQuery(), lambda one: one, before, limit, seconds)
+
+    async def select(self, query: DeadQuery, *, limit: int, seconds: float) -> Found[str]:
+        """Return the runs whose letters are wanted, the newest first; what never became a run isn't one.
+
+        Raises:
+            BrokerError: the stream can't be read.
+        """
+        return await self._look(query, lambda one: one.key if one.is_run else None, None, limit, seconds)
+
+    async def _look(
+        self,
+        query: DeadQuery,
+        kept: Callable[[DeadLetter], Row | None],
+        before: int | None,
+        limit: int,
+        seconds: float,
+    ) -> Found[Row]:
+        """Look for letters that are wanted, and return what is kept of them: many may be large."""
+        bus, names = self._broker.bus, self._broker.names
+        subject = names.dead(query.task, "*") if query.task else names.subject("dead", "*", "*")
+        messages = newest(bus, "DEAD", subject, before=before, scan_limit=None, most_at_once=AT_ONCE)
+
+        def fitting(message: StoredMessage) -> Row | None:
+            letter = self._read(message)
+            fits = query.fits(letter.summary(), letter.facts.get("event"), message.at)
+            return kept(letter) if fits else None
+
+        return await look(messages, fitting, since=query.since, limit=limit, seconds=seconds)
 
     async def find(self, key: str) -> DeadLetter:
         """Return the newest letter of a run.
@@ -98,7 +136,7 @@ class DeadLetters:
             ConflictError: it never became a run, or its run can't be retried any more.
         """
         letter = await self.find(key)
-        if "run" not in letter.facts:
+        if not letter.is_run:
             raise ConflictError(
                 f"{key} never became a run: {letter.summary()['error']}",
                 hint="repair its cause and send the event again",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tidemill.kernel import clock
-from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError, SettingsError
+from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError
 from tidemill.kernel.jetstream.scan import message_at
 from tidemill.kernel.services.delivery_log import (
     DELIVERIES,
@@ -22,6 +20,7 @@ from tidemill.kernel.services.delivery_log import (
     parse_id,
 )
 from tidemill.kernel.services.events import StoredEvent, read_event
+from tidemill.kernel.services.moments import parse_since
 from tidemill.kernel.services.quarantine import STREAM as QUARANTINE
 
 if TYPE_CHECKING:
@@ -275,24 +274,6 @@ def _cursor(readers: Mapping[str, Backwards], heads: Mapping[str, Entry | None])
 
 def _after(reader: Backwards, head: Entry | None) -> tuple[int, int]:
     return reader.rest if head is None else (head.place[0], head.place[1] + 1)
-
-
-def parse_since(text: str) -> float:
-    """Return seconds since the epoch for RFC 3339 text, or for a duration that is counted back from now.
-
-    Raises:
-        PayloadError: it is neither.
-    """
-    hint = "write an instant like 2026-11-22T12:00:00Z, or how long ago, like 90m or 2d"
-    try:
-        if text[:1].isdigit() and "T" not in text.upper():
-            return max(0.0, clock.now().timestamp() - clock.seconds(text))
-        moment = datetime.fromisoformat(text)
-    except (ValueError, SettingsError) as error:
-        raise PayloadError(f"since={text!r} can't be used", hint=hint) from error
-    if moment.tzinfo is None:
-        raise PayloadError(f"since={text!r} names no time zone", hint=hint)
-    return max(0.0, moment.timestamp())
 
 
 def _as_json(body: bytes) -> dict[str, str]:

@@ -14,20 +14,29 @@ import orjson
 
 from tidemill.kernel.clock import now, rfc3339
 from tidemill.kernel.envelope import EDITED_AT, EDITED_BY
-from tidemill.kernel.errors import BrokerError, ConflictError, NotFoundError, PayloadError
+from tidemill.kernel.errors import BrokerError, ConflictError, NotFoundError
 from tidemill.kernel.frames import pack
 from tidemill.kernel.jetstream.scan import StoredMessage, message_at, newest, oldest
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.routing import Arrival, start_record
+from tidemill.kernel.services.looking import AT_ONCE, LIST_SECONDS, Found, Row, look
+from tidemill.kernel.services.quarantine_query import QuarantineQuery
 from tidemill.kernel.subjects import run_of_event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidemill.kernel.jetstream.bus import Bus
     from tidemill.kernel.services.events import Events
     from tidemill.kernel.services.performer import Performer
 
 STREAM: Final = "QUARANTINE"
 _REASON: Final = "quarantine"
+UNREADABLE: Final = "unreadable"
+"""The reason of an entry that somebody else has written, or that is damaged."""
+_GONE: Final = (
+    "it may have been released, discarded or aged out; `tidemill quarantine list` shows what is there"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +107,65 @@ class Quarantine:
         self._events = events
         self._performer = performer
 
-    async def list(self, *, before: int | None = None, limit: int = 50) -> list[Quarantined]:
-        """Return the newest entries; `before` a sequence continues a listing.
+    async def list(
+        self,
+        query: QuarantineQuery | None = None,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        seconds: float = LIST_SECONDS,
+    ) -> Found[Quarantined]:
+        """Return the newest entries that are wanted, newest first.
+
+        Args:
+            query: which.
+            before: return older ones than this sequence only, to continue a listing.
+            limit: return at most so many.
+            seconds: look for so long; there may be more behind what was found then.
 
         Raises:
             BrokerError: the stream can't be read.
         """
-        found: list[Quarantined] = []
-        async for message in newest(self._bus, STREAM, self._all(), before=before):
-            found.append(self._read(message))
-            if len(found) >= limit:
-                break
-        return found
+        return await self._look(query or QuarantineQuery(), lambda one: one, before, limit, seconds)
+
+    async def select(self, query: QuarantineQuery, *, limit: int, seconds: float) -> Found[str]:
+        """Return the sequences of the entries that are wanted, the newest first.
+
+        Raises:
+            BrokerError: the stream can't be read.
+        """
+        return await self._look(query, lambda one: str(one.seq), None, limit, seconds)
+
+    async def _look(
+        self,
+        query: QuarantineQuery,
+        kept: Callable[[Quarantined], Row],
+        before: int | None,
+        limit: int,
+        seconds: float,
+    ) -> Found[Row]:
+        """Look for entries that are wanted, and return what is kept of them: many may be large."""
+        messages = newest(
+            self._bus, STREAM, self._all(), before=before, scan_limit=None, most_at_once=AT_ONCE
+        )
+
+        def fitting(message: StoredMessage) -> Row | None:
+            entry = self._read(message)
+            return kept(entry) if query.fits(entry.event, entry.reason, entry.at) else None
+
+        return await look(messages, fitting, since=query.since, limit=limit, seconds=seconds)
+
+    async def at(self, seq: int) -> Quarantined:
+        """Return the entry with a sequence.
+
+        Raises:
+            NotFoundError: it isn't there, or not any more.
+            BrokerError: the stream can't be read.
+        """
+        message = await message_at(self._bus, STREAM, seq)
+        if message is None:
+            raise NotFoundError(f"entry {seq} isn't in quarantine any more", hint=_GONE)
+        return self._read(message)
 
     async def find(self, key: str) -> Quarantined:
         """Return the entry with a key, or the newest of an event's id.
@@ -127,7 +183,7 @@ class Quarantine:
                 return entry
         raise NotFoundError(
             f"nothing is in quarantine as {key!r}",
-            hint="it may have been released or aged out; `tidemill quarantine list` shows what is there",
+            hint=_GONE,
         )
 
     async def body(self, entry: Quarantined) -> bytes:
@@ -143,11 +199,16 @@ class Quarantine:
         """Send an entry on, as it is or edited, then take it out of quarantine; say what became of it.
 
         Raises:
-            ConflictError: the entry is a pair, which has no data of its own to edit; or it had been
-                released before, and not with this edit.
+            ConflictError: the entry is a pair, which has no data of its own to edit; it had been released
+                before, and not with this edit; or it can't be read.
             NotFoundError: a pair's event isn't stored any more.
             BrokerError: it couldn't be stored; it stays in quarantine.
         """
+        if entry.reason.get("code") == UNREADABLE:
+            raise ConflictError(
+                f"{entry.key} can't be read: {entry.reason['detail']}",
+                hint="all that can be done is to discard it",
+            )
         if edit is not None:
             check_editable(entry)
         outcome = await (self._start(entry) if entry.pair else self._store(entry, edit))
@@ -155,6 +216,16 @@ class Quarantine:
         if edit is not None and outcome["duplicate"]:
             await self._check_edited(entry, edit, outcome["seq"])
         return outcome
+
+    async def discard(self, entry: Quarantined) -> dict[str, Any]:
+        """Take an entry out of quarantine for good, and say what it was: nothing is ever made of it.
+
+        Raises:
+            BrokerError: it couldn't be taken out; it stays.
+        """
+        await self._remove(entry.seq)
+        told = {name: entry.event.get(name) for name in ("source", "type")}
+        return {"event": entry.event.get("id"), "discarded": entry.key} | told
 
     async def _check_edited(self, entry: Quarantined, edit: Edit, seq: int) -> None:
         """Make sure that the event that is stored is the edited one: releasing twice makes one event."""
@@ -200,12 +271,20 @@ class Quarantine:
 
     def _read(self, message: StoredMessage) -> Quarantined:
         key = ".".join(self._bus.names.tokens(message.subject)[2:])
-        line, _, raw = message.body.partition(b"\n")
-        try:
-            facts = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise PayloadError(f"the quarantine entry {key} can't be read: {error}") from error
+        facts, raw = _opened(message.body)
         return Quarantined(key, message.seq, message.at, facts, raw)
+
+
+def _opened(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return what is known of an entry and its raw body; what can't be read says so in its reason."""
+    line, _, raw = body.partition(b"\n")
+    try:
+        facts = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return {_REASON: {"code": UNREADABLE, "detail": str(error)}}, body
+    if not isinstance(facts, dict) or not (_REASON in facts or "pair" in facts):
+        return {_REASON: {"code": UNREADABLE, "detail": "it says nothing of what is wrong"}}, body
+    return facts, raw
 
 
 def check_editable(entry: Quarantined) -> None:

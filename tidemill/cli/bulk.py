@@ -1,9 +1,9 @@
-"""Doing the same to all runs that fit a filter: look first, then decide, then watch."""
+"""Doing the same to all that fit a filter: look first, then decide, then watch."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -13,43 +13,43 @@ from rich.progress import Progress
 from tidemill.cli.asking import ask
 from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.services.bulk_verbs import Kind
 
 if TYPE_CHECKING:
     from tidemill.cli.remote import Remote, Row
-    from tidemill.kernel.services.bulk import Verb
+    from tidemill.kernel.services.bulk_verbs import Verb
 
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=VALUE",
-        help="All runs that fit: status, task, source, type, tag, text, since, until, error, parent, root, "
-        "replayof; may be repeated.",
-    ),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With --where: show which, and do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="With --where: don't ask.")]
-_COLUMNS = ("id", "task", "status", "created_at", "error")
+Reason = Annotated[str, typer.Option(help="With --where: why; kept in the record of changes.")]
+_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
+    "runs": ("id", "task", "status", "created_at", "error"),
+    "dead": ("at", "id", "task", "outcome", "attempts", "error"),
+    "quarantine": ("at", "kind", "type", "id", "key", "reason"),
+}
+_WORDS: Final[dict[Kind, str]] = {"runs": "runs", "dead": "dead letters", "quarantine": "entries"}
 _TOLD: Final = ("action", "total", "done", "queued", "refused", "state", "token")
 
 
 def do_to_all(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
+    kind: Kind,
     verb: Verb,
-    where: Sequence[str],
+    where: Sequence[str] | None,
     *,
     reason: str = "",
     dry: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Select the runs that fit, show them, ask, and do it to all of them.
+    """Select what fits, show it, ask, and do it to all of it.
 
     Raises:
         PayloadError: a filter can't be used.
-        HistoryError: the history can't be asked.
+        HistoryError: it is about runs, and the history can't be asked.
     """
-    filters = _filters(where)
-    selection = ask(context, lambda remote: remote.select_runs(verb, filters, reason))
+    filters = _filters(where or ())
+    selection = ask(context, lambda remote: remote.select(kind, verb, filters, reason))
     if not as_json or not (dry or yes):
         _show(selection, as_json=as_json)
     if dry:
@@ -57,7 +57,7 @@ def do_to_all(  # noqa: PLR0913 - one parameter an option
             show_record(selection, as_json=True)
         return
     if not yes:
-        typer.confirm(f"{verb} {selection['total']} runs?", abort=True, err=True)
+        typer.confirm(f"{verb} {selection['total']} {_WORDS[kind]}?", abort=True, err=True)
     _execute(context, selection["token"], as_json=as_json)
 
 
@@ -81,16 +81,19 @@ def _execute(context: typer.Context, token: str, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def chosen(runs: Sequence[str] | None, where: Sequence[str] | None, *, dry: bool, yes: bool) -> bool:
-    """Say whether a filter chooses the runs, not their ids.
+def chosen(
+    ids: Sequence[str] | None, where: Sequence[str] | None, *, dry: bool, yes: bool, reason: str = ""
+) -> bool:
+    """Say whether a filter chooses, not ids.
 
     Raises:
         PayloadError: both do, or neither.
     """
-    if bool(runs) == bool(where):
-        raise PayloadError("name runs, or say which with --where", hint="like --where status=failed")
-    if runs and (dry or yes):
-        raise PayloadError("--dry-run and --yes are for --where", hint="leave them out")
+    if bool(ids) == bool(where):
+        raise PayloadError("name them by their ids, or say which with --where", hint="like --where since=2h")
+    apart = [name for name, on in (("--dry-run", dry), ("--yes", yes), ("--reason", reason)) if ids and on]
+    if apart:
+        raise PayloadError(f"{' and '.join(apart)}: that is for --where", hint="leave it out")
     return bool(where)
 
 
@@ -105,8 +108,9 @@ async def _watched(remote: Remote, token: str) -> Row:
 
 
 def _show(selection: Row, *, as_json: bool) -> None:
+    kind: Kind = selection["what"]
     where = " ".join(f"{name}={value}" for name, value in selection["where"].items())
-    text = f"{selection['total']} runs fit {where}"
+    text = f"{selection['total']} {_WORDS[kind]} fit {where}"
     if not selection["complete"]:
         text += "; there may be more, which a second time finds"
     text += f" (selection {selection['token']})"
@@ -114,20 +118,37 @@ def _show(selection: Row, *, as_json: bool) -> None:
         sys.stderr.write(text + "\n")
         return
     rows = [_flat(row) for row in selection["first"]]
-    show_rows(rows, columns=_COLUMNS, as_json=False, empty="no run fits")
+    show_rows(rows, columns=_COLUMNS[kind], as_json=False, empty="nothing fits")
     say(text)
 
 
 def _flat(row: Row) -> Row:
-    error = row.get("error")
-    return {**row, "error": ": ".join(error) if error else None}
+    """Return a row with its error, or what is wrong with it, in one line."""
+    error, reason = row.get("error"), row.get("reason")
+    told = ": ".join(error) if isinstance(error, list) else error
+    return {**row, "error": told, "reason": reason_of(reason) if isinstance(reason, dict) else reason}
+
+
+def reason_of(reason: Mapping[str, Any]) -> str:
+    """Return why an entry stands in quarantine, in one line."""
+    if "task" in reason:
+        return (
+            f"{reason['task']}: {reason.get('clause')} with {reason.get('value')!r}: {reason.get('reason')}"
+        )
+    place = f"{reason['path']}: " if reason.get("path") else ""
+    return f"{place}{reason.get('detail')}"
 
 
 def _filters(where: Sequence[str]) -> dict[str, str]:
-    found: dict[str, Any] = {}
+    """Return filters as --where says them; several statuses are one with commas.
+
+    Raises:
+        PayloadError: one isn't NAME=VALUE.
+    """
+    found: dict[str, str] = {}
     for one in where:
         name, sign, value = one.partition("=")
         if not sign or not name or not value:
-            raise PayloadError(f"--where {one!r} can't be used", hint="write NAME=VALUE, like status=failed")
+            raise PayloadError(f"--where {one!r} can't be used", hint="write NAME=VALUE, like since=2h")
         found[name] = f"{found[name]},{value}" if name == "status" and name in found else value
     return found
