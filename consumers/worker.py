@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -36,7 +36,7 @@ from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer, has_t
 from tidemill.kernel.protocol.conclusions import Interrupted
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
-from tidemill.kernel.services.overrides import NOTHING_DECIDED, Override, Overrides, enforce
+from tidemill.kernel.services.overrides import Override, Overrides, enforce
 from tidemill.kernel.services.registry import Definitions
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.run_logs import RunLogsSettings
@@ -183,31 +183,29 @@ class Worker:
             if in_force.fingerprint != task.definition.fingerprint:
                 _log.warning("%s: a newer version of the task is in force; this one only executes", task.id)
             await self._serve_as_decided(task, in_force.concurrency)
-            await self._serve_hooks(task)
 
     async def _serve_as_decided(self, task: AnyTask, limit: int | None) -> None:
         overrides = Overrides(self._broker)
         override = await overrides.of(task.id)
         await self._serve(task, limit, override)
+        await self._serve_hooks(task, replace(override, limit=None))
         # Who decides looks for consumers afterwards: one of both sees what the other has done.
         if (later := await overrides.of(task.id)) != override:
             await enforce(self._broker, _names(task), later, limit=limit)
 
-    async def _serve(self, task: AnyTask, limit: int | None, override: Override = NOTHING_DECIDED) -> None:
+    async def _serve(self, task: AnyTask, limit: int | None, override: Override) -> None:
         desk = Desk(task, self._shared)
         for name in _names(task):
             await self._ensure_consumer(name, limit, override)
             self._pullers.append(self._puller(name, task, desk))
 
-    async def _serve_hooks(self, task: AnyTask) -> None:
+    async def _serve_hooks(self, task: AnyTask, override: Override) -> None:
         """Execute a task's hooks; also where it has none any more, but an earlier version had some."""
         hooks = task.hooks_task()
         if task.definition.hooks or await has_task_consumer(self._broker.bus, hooks.id):
-            await self._serve(hooks, None)
+            await self._serve(hooks, None, override)
 
-    async def _ensure_consumer(
-        self, name: str, limit: int | None, override: Override = NOTHING_DECIDED
-    ) -> None:
+    async def _ensure_consumer(self, name: str, limit: int | None, override: Override) -> None:
         """Make sure that a task's consumer is there; what an operator has decided stands above the code."""
         bus, lease, paused = self._broker.bus, self._settings.lease, override.paused
         wanted = override.limit or limit
@@ -239,11 +237,10 @@ class Worker:
 
     async def _restore_consumer(self, name: str, task: AnyTask) -> None:
         try:
-            limit, override = None, NOTHING_DECIDED
+            limit = None
             if task in self._tasks:
                 limit = (await registry.publish(self._broker.tasks, task.definition)).concurrency
-                override = await Overrides(self._broker).of(task.id)
-            await self._ensure_consumer(name, limit, override)
+            await self._ensure_consumer(name, limit, await Overrides(self._broker).of(task.id))
         except BrokerError as error:
             _log.warning("the consumer of %s wasn't restored: %s", name, error.sentence)
 

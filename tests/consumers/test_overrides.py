@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.consumers.conftest import until
-from tidemill import Context, task
+from tidemill import Context, Ok, task
 from tidemill.kernel.errors import NotFoundError, PayloadError
+from tidemill.kernel.protocol.hooks import hooks_task
 from tidemill.kernel.services.overrides import MOST, NOTHING_DECIDED, Overrides
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.registry import Definitions
@@ -45,8 +46,24 @@ async def busy(key: int) -> int:
     return key
 
 
+HEARD: list[int] = []
+
+
+@task(aliases=("tolled",))
+async def told(key: int) -> int:
+    BUSY.add(key)
+    await GATES.setdefault(key, asyncio.Event()).wait()
+    return key
+
+
+@told.on_success
+async def hear(end: Ok[int]) -> None:
+    HEARD.append(end.value)
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> None:
+    HEARD.clear()
     GATES.clear()
     BUSY.clear()
 
@@ -113,6 +130,38 @@ async def test_one_that_was_never_served_is_paused_from_the_first_moment(mill: M
         assert (await mill.runs.get(run)).state.starts == 0
         await Overrides(mill.broker).resume(await definition(mill, "echo"))
         assert (await mill.ended(run)).result == 1
+
+
+async def test_hooks_are_held_with_their_task(mill: Mill) -> None:
+    overrides = Overrides(mill.broker)
+    queue = hooks_task("told")
+    async with mill.worker(told), mill.engine("mailman"):
+        executing = await mill.trigger("told", 1)
+        await until(lambda: 1 in BUSY)
+        await overrides.limit(await definition(mill, "told"), 1)
+        await overrides.pause(await definition(mill, "told"), reason="it burns")
+        GATES[1].set()
+        await mill.ended(executing)
+        (hooks,) = [view.id for view in await mill.runs.list(task=queue)]
+        assert (await mill.runs.get(hooks)).status == "queued"
+        assert "told is paused since" in (await mill.runs.explained(hooks)).details()["why"]
+        assert "`tidemill tasks resume told`" in (await mill.runs.explained(hooks)).details()["why"]
+    async with mill.worker(told):
+        assert (await mill.consumer(queue))["paused"]
+        stream, consumer = mill.names.stream("TICKETS"), mill.names.consumer_of(queue)
+        await mill.broker.bus.api(f"CONSUMER.DELETE.{stream}.{consumer}")
+
+        async def restored() -> bool:
+            return consumer in (await mill.broker.bus.api(f"CONSUMER.NAMES.{stream}"))["consumers"]
+
+        await until(restored)
+        restored_consumer = await mill.consumer(queue)
+        assert restored_consumer["paused"]
+        assert restored_consumer["config"]["max_ack_pending"] != 1
+        assert HEARD == []
+        await overrides.resume(await definition(mill, "told"))
+        assert (await mill.ended(hooks)).status == "completed"
+        assert HEARD == [1]
 
 
 async def test_a_run_whose_worker_dies_in_a_pause_goes_on_afterwards(mill: Mill) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.cli.finding import Finding, ok, problem, warning
 from tidemill.kernel.jetstream.inspection import consumer_infos
+from tidemill.kernel.protocol.hooks import hooks_task
 from tidemill.kernel.services.overrides import Overrides
 from tidemill.kernel.services.registry import Definitions
 
@@ -23,7 +24,8 @@ async def paused(opened: Broker) -> AsyncIterator[Finding]:
     await definitions.refresh()
     aliases = {definition.id: definition.aliases for definition in definitions.active()}
     for task, override in sorted((await Overrides(opened).all()).items()):
-        names = (opened.names.consumer_of(name) for name in (task, *aliases.get(task, ())))
+        served = (task, *aliases.get(task, ()))
+        names = map(opened.names.consumer_of, (*served, *map(hooks_task, served)))
         actual = [states.pop(name) for name in names if name in states]
         if override.paused:
             found, hint = True, f"`tidemill tasks resume {task}` lets it go on"

@@ -21,6 +21,11 @@ def hooks_task(task: str) -> str:
     return f"{task}{HOOKS_SUFFIX}"
 
 
+def told_task(task: str) -> str:
+    """Return the task that a task belongs to: that whose runs its hooks are told of, or itself."""
+    return task.removesuffix(HOOKS_SUFFIX)
+
+
 def hooks_record(run: str, state: State) -> Created:
     """Return the first record of the run that executes the hooks of a run that has ended.
 

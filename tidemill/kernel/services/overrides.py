@@ -16,6 +16,7 @@ import orjson
 from tidemill.kernel import clock
 from tidemill.kernel.errors import BrokerError, PayloadError, WrongSequenceError
 from tidemill.kernel.jetstream.task_consumers import has_task_consumer, limit_consumer, pause_consumer
+from tidemill.kernel.protocol.hooks import hooks_task, told_task
 from tidemill.kernel.subjects import escape, unescape
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ class Overrides:
         self._bucket = broker.overrides
 
     async def of(self, task: str) -> Override:
-        """Return what was decided about a task.
+        """Return what was decided about a task; its hooks are paused with it, and never limited.
 
         Raises:
             BrokerError: the broker can't be asked.
         """
-        stored = await self._bucket.get(escape(task))
-        return _read(stored.value) if stored is not None else NOTHING_DECIDED
+        stored = await self._bucket.get(escape(told_task(task)))
+        override = _read(stored.value) if stored is not None else NOTHING_DECIDED
+        return override if told_task(task) == task else replace(override, limit=None)
 
     async def all(self) -> dict[str, Override]:
         """Return what was decided, by task.
@@ -86,7 +88,7 @@ class Overrides:
         return {unescape(key): _read(value) for key, value in (await self._bucket.items()).items()}
 
     async def pause(self, task: TaskDefinition, *, reason: str = "", by: str = "") -> Override:
-        """Let no run of a task start or go on until it is resumed; repeating it changes nothing.
+        """Let no run of a task start or go on, nor its hooks; repeating it changes nothing.
 
         Raises:
             BrokerError: it isn't in force everywhere; repeating it is safe.
@@ -139,7 +141,9 @@ class Overrides:
 
 
 async def enforce(broker: Broker, names: Sequence[str], override: Override, *, limit: int | None) -> None:
-    """Bring a task's consumers, those that there are, to a decision; `limit` is what its code says.
+    """Bring a task's consumers, those that there are, and its hooks' to a decision.
+
+    `limit` is what the task's code says.
 
     Raises:
         BrokerError: the broker refused, or is away.
@@ -148,6 +152,8 @@ async def enforce(broker: Broker, names: Sequence[str], override: Override, *, l
         if await has_task_consumer(broker.bus, name):
             await limit_consumer(broker.bus, name, limit=override.limit or limit)
             await pause_consumer(broker.bus, name, paused=override.paused)
+        if await has_task_consumer(broker.bus, hooks_task(name)):
+            await pause_consumer(broker.bus, hooks_task(name), paused=override.paused)
 
 
 def document(task: str, override: Override) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill.kernel import clock
+from tidemill.kernel.protocol.hooks import told_task
 from tidemill.kernel.protocol.state import Phase
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ _SHOWN = 5
 def why(run: str, state: State, override: Override | None = None) -> str:
     """Return why a run stands where it stands; `override` is what was decided about its task."""
     if override is not None and override.paused and could_go_on(state):
-        return (
-            f"{state.task} is paused {override.told()}: `tidemill tasks resume {state.task}` lets it go on."
-        )
+        task = told_task(state.task)
+        return f"{task} is paused {override.told()}: `tidemill tasks resume {task}` lets it go on."
     match state.phase:
         case Phase.READY:
             return _ready(state)
