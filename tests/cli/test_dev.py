@@ -100,12 +100,21 @@ def test_what_dies_is_started_again_on_the_same_ports(service: Start, call: Call
     dev = service(*DEV)
     dev.wait_for("control API")
     public = dev.wait_for(r"--to (http://\S+)")[1]
-    (gateway,) = [
-        pid for pid in dev.descendants() if _command(pid)[-1] == "gateway" and "-S" not in _command(pid)
-    ]
+    gateway, others = _family(dev)
     os.kill(gateway, signal.SIGKILL)
     dev.wait_for("gateway ended with exit code 137: it is started again in")
     until_seen(lambda: call("send", "github", "push", "--to", public).code == 0)  # it is back on its port
+    again, still = _family(dev)
+    assert again != gateway
+    assert others <= still, "whatever else it had started goes on"
+    assert dev.end() == 0
+
+
+def _family(dev: Service) -> tuple[int, set[int]]:
+    """Return the gateway's process, and all others but its guard."""
+    commands = {pid: _command(pid) for pid in dev.descendants()}
+    (gateway,) = [pid for pid, words in commands.items() if words[-1] == "gateway" and "-S" not in words]
+    return gateway, {pid for pid, words in commands.items() if words[-1] != "gateway"}
 
 
 def _command(pid: int) -> list[str]:

@@ -170,9 +170,12 @@ async def test_the_search_finds_a_look_that_is_lost_while_an_engine_runs(
     async with asyncio.TaskGroup() as group:
         group.create_task(role.run())
         await until(lambda: planned(mill))
-        await mill.broker.bus.api(f"STREAM.PURGE.{mill.names.stream('TICKS')}")
-        await started(mill, "nightly", 1)
+        lost = await mill.broker.bus.api(f"STREAM.PURGE.{mill.names.stream('TICKS')}")
+        found = await started(mill, "nightly", 1)
         await role.stop()
+    assert lost["purged"] == 1
+    assert found.last is not None
+    await mill.runs.get(found.last.run)
 
 
 async def planned(mill: Mill) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from standardwebhooks.webhooks import Webhook
 
@@ -193,10 +194,16 @@ async def test_a_stop_gives_back_what_waits_for_the_breaker(
             assert view.state.claims <= 2
 
 
-async def test_changed_settings_are_in_force_also_when_they_are_changed_back(forwarding: Open) -> None:
-    for pattern in ("test.a", "test.b", "test.a"):
+async def test_changed_settings_are_in_force_also_when_they_are_changed_back(
+    mill: Mill, receiver: Receiver, forwarding: Open
+) -> None:
+    for pattern, other in (("test.a", "test.b"), ("test.b", "test.a"), ("test.a", "test.b")):
         async with forwarding(on=[pattern]):
-            pass  # that it opens means that this pattern is in force
+            unwanted = await mill.post(other, {"is": other})
+            view = await ended(mill, await mill.post(pattern, {"is": pattern}))
+            assert view.status == "completed"
+            assert await view_of(mill, unwanted) is None
+    assert [orjson.loads(one.body)["is"] for one in receiver.received] == ["test.a", "test.b", "test.a"]
 
 
 async def test_a_forgotten_destination_is_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -105,15 +106,16 @@ async def test_what_isnt_taken_is_told_on_the_page(trial: Desk) -> None:
 
 
 async def test_addresses_that_lead_nowhere(trial: Desk) -> None:
-    for path, status in (
-        ("/test?source=nonsense", 404),
-        ("/test?task=nonsense", 404),
-        ("/test?source=box&type=%3Cscript%3E", 200),
-        ("/test?event=%3Cscript%3Ealert(1)%3C/script%3E&status=%3Cscript%3Ealert(1)%3C/script%3E", 200),
-        (f"/test?event={'x' * 501}", 422),
-        ("/test?source=shop&type=push", 200),
+    hostile = quote(HOSTILE)
+    for path, status, told in (
+        ("/test?source=nonsense", 404, "there is no source &#39;nonsense&#39;"),
+        ("/test?task=nonsense", 404, "there is no task &#39;nonsense&#39;"),
+        ("/test?source=box&type=%3Cscript%3E", 200, "&lt;script&gt;"),
+        (f"/test?event={hostile}&status={hostile}", 200, "The history hasn't heard of it yet."),
+        (f"/test?event={'x' * 501}", 422, "event: it is too long"),
+        ("/test?source=shop&type=push", 200, "refs/heads/main"),
     ):
-        await trial.page(path, status)
+        assert told in await trial.page(path, status)
 
 
 async def test_a_run_is_started_with_a_payload_that_fits(trial: Desk) -> None:

@@ -224,6 +224,7 @@ async def test_a_survivor_takes_over_a_killed_owners_broker(tmp_path: Path) -> N
 async def test_nothing_is_orphaned_when_the_last_owner_is_killed(tmp_path: Path) -> None:
     async with member(tmp_path) as (owner, _, _):
         pid = server_pid(tmp_path)
+        assert alive(pid)
         owner.kill()
         await gone(pid)
 
