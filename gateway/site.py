@@ -15,6 +15,7 @@ from gateway.api.dead import DeadApi
 from gateway.api.destinations import DestinationsApi
 from gateway.api.dry_run import DryRunApi
 from gateway.api.events import EventsApi
+from gateway.api.forks import ForksApi
 from gateway.api.history import HistoryApi
 from gateway.api.live import LiveApi
 from gateway.api.logins import LoginsApi
@@ -43,6 +44,7 @@ from tidemill.kernel.services.dead import DeadLetters
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events
+from tidemill.kernel.services.forks import Forks
 from tidemill.kernel.services.overrides import Overrides
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -173,6 +175,7 @@ def _api_routes(services: Services) -> list[Route]:
     events = Events(broker.bus, broker.blobs)
     return [
         *RunsApi(runs, definitions, broker.tasks, masks).routes(),
+        *ForksApi(Forks(runs)).routes(),
         *TaskControlApi(definitions, services.overrides).routes(),
         *EventsApi(events, runs, definitions, sources, masks).routes(),
         *QuarantineApi(services.quarantine, reception.amendments, masks).routes(),

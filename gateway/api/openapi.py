@@ -329,6 +329,16 @@ def _of_runs() -> Schema:
                 answer=shapes.RUN,
             )
         },
+        "/api/v1/runs/{run}/fork": {
+            "post": operation(
+                "Start a new run that takes over what a run had finished before a point",
+                path=["run"],
+                body=shapes.FORK,
+                status="202",
+                answer=shapes.RUN,
+                header="Idempotency-Key",
+            )
+        },
         "/api/v1/runs/{run}/signals/{name}": {
             "post": operation(
                 "Send a run a signal",

@@ -14,6 +14,7 @@ from tidemill.kernel.clock import LONGEST, PART
 from tidemill.kernel.services.alerts import LONGEST_SILENCE
 from tidemill.kernel.services.bulk_verbs import VERBS
 from tidemill.kernel.services.dead_query import DeadQuery
+from tidemill.kernel.services.forks import LONGEST_POINT
 from tidemill.kernel.services.overrides import MOST
 from tidemill.kernel.services.quarantine_query import QuarantineQuery
 from tidemill.kernel.subjects import RUN_ID
@@ -199,6 +200,21 @@ REPLAY: Final[Schema] = {
     "additionalProperties": False,
     "properties": {
         "payload": {"description": "the new run's input, any JSON; the old one's where it isn't given"}
+    },
+}
+FORK: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "at": {
+            "description": "what is done anew: a part's key, a child's id or a record's number; "
+            "all that is finished is taken over where it isn't given",
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": LONGEST_POINT},
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEQUENCE},
+                {"type": "null"},
+            ],
+        }
     },
 }
 RELEASE: Final[Schema] = {

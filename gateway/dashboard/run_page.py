@@ -32,6 +32,7 @@ _SAID: Final = {
     "retry": "It goes on from where it stopped.",
     "queued": "That is stored, and is done as soon as the mailman gets to it.",
     "replay": "This is the new run.",
+    "fork": "This is the new run.",
     "trigger": "This is the new run.",
     "answer": "The answer has been kept.",
 }

@@ -19,7 +19,7 @@ MOST: Final = 300
 """Bars of a page at most: a page of ten thousand steps would be of no use."""
 _LEAST: Final = 3.0
 _TRACE_LIMIT: Final = 6_000
-_GOOD: Final = frozenset({"completed", "done", "decided", "elapsed", "ok", "suspended"})
+_GOOD: Final = frozenset({"completed", "done", "decided", "elapsed", "ok", "suspended", "taken over"})
 _BAD: Final = frozenset({"failed", "crashed", "timed_out", "lost", "expired", "not ok"})
 _PLAIN: Final = ("wait", "until", "box", "need", "count", "ok", "task", "after", "blob", "kind", "reason")
 
@@ -47,6 +47,14 @@ class TimeBar:
     seconds: float | None
     facts: tuple[tuple[str, str], ...]
     values: tuple[tuple[str, Shown], ...]
+
+    @property
+    def point(self) -> str:
+        """By which the run can be forked here; empty where it can't."""
+        if self.span.kind == "child":
+            return self.span.run_id or ""
+        wait = self.span.kind == "wait" and self.span.data.get("kind") != "retry"
+        return self.span.name if wait or self.span.kind == "step" else ""
 
 
 def time_bars(detail: RunDetail, now: float | None = None) -> list[TimeBar]:

@@ -13,6 +13,7 @@ from gateway.dashboard.deliveries import DeliveryPages
 from gateway.dashboard.dry_run import DryRunPages
 from gateway.dashboard.errors import Errors
 from gateway.dashboard.events import EventPages
+from gateway.dashboard.forks import RunForks
 from gateway.dashboard.overview import Overview
 from gateway.dashboard.quarantined import QuarantinePages
 from gateway.dashboard.run_actions import RunActions
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from gateway.dashboard.services import Services
 
 VIEWS = (
-    Overview, RunList, RunActions, RunPage, Errors, Approvals, EventPages, DeliveryPages, QuarantinePages,
-    Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages, TaskActions,
-    SourcePages, SchemaPages, AuditPage,
+    Overview, RunList, RunActions, RunForks, RunPage, Errors, Approvals, EventPages, DeliveryPages,
+    QuarantinePages, Tasks, SchedulePages, Workers, Dead, Trial, DryRunPages, BulkPages, AlertPages,
+    TaskActions, SourcePages, SchemaPages, AuditPage,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import MetaData, Table, create_engine, insert, select
 from sqlalchemy.engine import URL, make_url
 
 from tests.history.conftest import make_url_of
@@ -142,7 +142,9 @@ def test_a_backup_of_an_older_version_is_restored_and_stays_as_it_was(
     with database.engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        connection.execute(insert(tables.runs), [run_row(number) for number in range(1, 4)])
+        older = Table("runs", MetaData(), autoload_with=connection)
+        rows = [{name: run_row(number)[name] for name in older.c.keys()} for number in range(1, 4)]
+        connection.execute(insert(older), rows)
         connection.commit()
     database.close()
     assert is_outdated(make_url(f"sqlite+pysqlite:///{old}"))

@@ -71,6 +71,9 @@ class Remote(SecretsRemote, Protocol):
     async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
         """Start a new run with the input of an old one, or with another payload, which is JSON text."""
 
+    async def fork_run(self, run: str, at: str | None, key: str | None) -> Row:
+        """Start a run that takes over what another had finished before a point; with a `key`, once."""
+
     async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
         """Select what fits a filter, to do something to all of it; return what is selected.
 

@@ -74,6 +74,11 @@ class AuditedRemote(DirectRemote):
         async with self._change("runs.replay", run):
             return await super().replay_run(run, payload)
 
+    async def fork_run(self, run: str, at: str | None, key: str | None) -> Row:
+        """Start a run that takes over what another had finished before a point."""
+        async with self._change("runs.fork", run):
+            return await super().fork_run(run, at, key)
+
     async def execute_selection(self, token: str) -> AsyncIterator[Row]:
         """Do something to all of a selection: one entry for all of it."""
         selection, progress = await self._bulk.find(token)

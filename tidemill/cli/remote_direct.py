@@ -22,6 +22,7 @@ from tidemill.kernel.services.dead_query import DeadQuery
 from tidemill.kernel.services.destinations import Destinations
 from tidemill.kernel.services.dry_run import DryRun
 from tidemill.kernel.services.events import Events, StoredEvent
+from tidemill.kernel.services.forks import Forks
 from tidemill.kernel.services.overrides import Overrides, document
 from tidemill.kernel.services.pulse import Pulses
 from tidemill.kernel.services.quarantine import Quarantine
@@ -137,6 +138,11 @@ class DirectRemote(DirectSecrets, Remote):
     async def replay_run(self, run: str, payload: bytes | None = None) -> Row:
         """Start a new run with the input of an old one, or with another payload."""
         return _started(await self._runs.replay(_checked(run), payload)) | {"replayof": run}
+
+    async def fork_run(self, run: str, at: str | None, key: str | None) -> Row:
+        """Start a run that takes over what another had finished before a point."""
+        view = await Forks(self._runs).fork(_checked(run), at, key=key)
+        return _started(view) | {"forkof": view.facts()["forkof"]}
 
     async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
         """Select what fits a filter."""

@@ -86,6 +86,10 @@ class HttpRemote(HttpSecrets, Remote):
         body = b'{"payload":' + payload + b"}" if payload is not None else b""
         return await self._post("runs", run, "replay", body=body)
 
+    async def fork_run(self, run: str, at: str | None, key: str | None) -> Row:
+        """Start a run that takes over what another had finished before a point."""
+        return await self._request("POST", _path("runs", run, "fork"), orjson.dumps({"at": at}), keyed(key))
+
     async def select(self, what: str, action: str, where: Mapping[str, str], reason: str) -> Row:
         """Select what fits a filter."""
         order = {"what": what, "action": action, "where": where, "reason": reason}

@@ -15,13 +15,14 @@ from tidemill.cli.output import Json, say, show_record, show_rows, shown_width, 
 from tidemill.cli.remote import Row
 from tidemill.cli.run_logs import show_logs
 from tidemill.cli.runs_check import check
+from tidemill.cli.runs_fork import fork
 from tidemill.cli.several import do_each
 from tidemill.cli.trigger import read_payload
 from tidemill.cli.waterfall import waterfall
 from tidemill.kernel.errors import PayloadError
 
 app = typer.Typer(
-    name="runs", help="Look at runs; signal, cancel, retry and replay them.", no_args_is_help=True
+    name="runs", help="Look at runs; signal, cancel, retry, replay and fork them.", no_args_is_help=True
 )
 MaybeRuns = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="The runs' ids.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the run's journal.")]
@@ -174,6 +175,12 @@ def replay(  # noqa: PLR0913 - one parameter an option
         return
     body = read_payload(payload) if payload is not None else None
     do_each(context, runs or (), lambda remote, run: remote.replay_run(run, body), as_json=as_json)
+
+
+app.command(
+    "fork",
+    epilog=examples("runs fork run_06emc3d... --at charge", "runs fork run_06emc3d...    # where it stands"),
+)(fork)
 
 
 app.command("go-on", epilog=examples("runs go-on 5f0c6a1e9d2b48a7c3d1"))(go_on)

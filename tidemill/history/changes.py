@@ -39,7 +39,7 @@ _UPDATED: Final = tuple(
     if column.name
     not in {
         "number", "id", "task", "source", "type", "event_id", "event_number", "tags", "key", "parent_id",
-        "root_id", "depth", "replayof", "created_at", "start_at", "expires_at",
+        "root_id", "depth", "replayof", "fork_at", "created_at", "start_at", "expires_at",
     }
 )  # fmt: skip
 """What changes about a run after its creation."""

@@ -13,6 +13,7 @@ from tidemill.history.changes import Changes
 from tidemill.history.fingerprints import fingerprint
 from tidemill.history.shortening import MESSAGE_LIMIT, NAME_LIMIT, clean, dumps, plain, tail, value
 from tidemill.history.tables import Row, runs
+from tidemill.history.told import fault_told, fork_point, item_told
 from tidemill.history.words import words_of
 from tidemill.kernel.protocol.records import BURIED
 
@@ -131,6 +132,7 @@ class JournalProjection:
             "status": "delayed" if start_at else "queued",
             "key": plain(facts.get("key")),
             "replayof": plain(facts.get("replayof")),
+            "fork_at": fork_point(facts.get("taken")),
             "depth": 0,
             "attempts": 0,
             "starts": 0,
@@ -160,8 +162,18 @@ class JournalProjection:
             self._changes.tags += [{"tag": clean(tag, NAME_LIMIT), "run": number} for tag in set(tags)]
         self._rows[record.run] = self._new[number] = row
         self._keep_input(row, record)
+        self._tell_taken(row, record)
         self._changes.totals[row["task"], row["status"]] += 1
         self._changes.count_run(record.at, row["task"], "created")
+
+    def _tell_taken(self, row: Row, record: JournalRecord) -> None:
+        """Tell what a forked run has from another one."""
+        taken = record.facts.get("taken") or {}
+        parts = [part for part in taken.get("parts", ()) if part["kind"] != "news"]
+        for number, facts in enumerate(parts[:_MOST_WAITS], 1):
+            outcome, result = facts.get("outcome", "done"), value(facts.get("result"))
+            more = {"run": taken["run"], "result": result, **fault_told(facts.get("fault"))}
+            self._tell(row, record, "taken", facts["key"], part=number, outcome=outcome, **more)
 
     def _keep_input(self, row: Row, record: JournalRecord) -> None:
         raw, number = record.raw, row["number"]
@@ -233,7 +245,7 @@ class JournalProjection:
             after=facts.get("after") or None,
             result=value(facts.get("result")),
             blob=facts.get("blob"),
-            **_fault(facts.get("fault")),
+            **fault_told(facts.get("fault")),
         )
 
     def _spawn(self, row: Row, record: JournalRecord) -> None:
@@ -265,7 +277,7 @@ class JournalProjection:
                 count=len(items),
                 ok=sum(item.get("ok", True) for item in items),
                 children=True if all(item.get("run") for item in items) else None,
-                items=[_item(item) for item in items[:_MOST_SHOWN]],
+                items=[item_told(item) for item in items[:_MOST_SHOWN]],
             )
 
     def _suspend(self, row: Row, record: JournalRecord) -> None:
@@ -274,7 +286,7 @@ class JournalProjection:
         row["until"] = facts.get("until")
         shown = [{name: wait.get(name) for name in ("key", "kind", "until")} for wait in waits[:_MOST_SHOWN]]
         row["waits"] = orjson.dumps(shown).decode() if shown else None
-        self._tell(row, record, "suspend", reason, until=facts.get("until"), **_fault(fault))
+        self._tell(row, record, "suspend", reason, until=facts.get("until"), **fault_told(fault))
         for part, wait in enumerate(waits[:_MOST_WAITS], 1):
             self._tell(
                 row,
@@ -377,18 +389,3 @@ class JournalProjection:
         "reopened": _reopen,
         "end": _end,
     }
-
-
-def _fault(fault: dict[str, Any] | None) -> dict[str, Any]:
-    if fault is None:
-        return {}
-    error = f"{fault.get('type', '')}: {fault.get('message', '')}"
-    return {"error": clean(error), "traceback": tail(fault.get("traceback", "")) or None}
-
-
-def _item(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a piece of news; that of a child is no more than its end, whose result stands in its own row."""
-    told = {"who": item["who"], "ok": item.get("ok", True), "run": item.get("run"), "at": item.get("at")}
-    if item.get("run") is None:
-        told |= {"data": value(item.get("data")), "blob": item.get("blob")}
-    return {name: given for name, given in told.items() if given is not None} | _fault(item.get("fault"))

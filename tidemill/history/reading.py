@@ -41,6 +41,7 @@ _SAME: Final = (
     "root_id",
     "depth",
     "replayof",
+    "fork_at",
     "starts",
     "reopened",
     "worker",

@@ -11,7 +11,8 @@ class RunRow:
     """A run as lists show it.
 
     `number` orders runs by their creation. `attempt` is that of the present or last try, 0 before the
-    first; `waits` says what a suspended run waits for; `error` is `(type, message)` of its newest failure.
+    first; `fork_at` says at which part or record the run in `replayof` was forked, and is None where that was
+    replayed; `waits` says what a suspended run waits for; `error` is `(type, message)` of its newest failure.
     """
 
     number: int
@@ -37,6 +38,7 @@ class RunRow:
     root_id: str | None = None
     depth: int = 0
     replayof: str | None = None
+    fork_at: str | None = None
     starts: int = 0
     reopened: int = 0
     worker: str | None = None

@@ -57,6 +57,7 @@ runs: Final = Table(
     Column("root_id", String),
     Column("depth", SmallInteger, nullable=False),
     Column("replayof", String),
+    Column("fork_at", String),
     Column("attempts", Integer, nullable=False),
     Column("starts", Integer, nullable=False),
     Column("reopened", Integer, nullable=False),
@@ -77,7 +78,8 @@ runs: Final = Table(
     Column("tail", BigInteger, nullable=False),
 )
 """One row a run. `attempts` counts failed ones since the last opening, `starts` all claims; `waits` says what
-a suspended run waits for; `tail` is the number of the newest record that was taken in."""
+a suspended run waits for; `fork_at` at which part or record the run in `replayof` was forked; `tail` is the
+number of the newest record that was taken in."""
 
 _LIVE = text("status <> 'completed'")
 Index("runs_by_task", runs.c.task, runs.c.number)

@@ -66,6 +66,9 @@ class _Fold:
         self._parts[row.key] = row.at
         self._add("step", row.key, max(begun, self._claimed_at or begun), row.at, row.outcome or "", row.data)
 
+    def _take_over(self, row: TimelineRow) -> None:
+        self._add("taken", row.key, row.at, row.at, "taken over", row.data)
+
     def _hear(self, row: TimelineRow) -> None:
         self._news.setdefault(row.key, []).append(row)
         if not row.data.get("children"):
@@ -97,6 +100,7 @@ class _Fold:
     _readers: ClassVar[dict[str, Callable[[_Fold, TimelineRow], None]]] = {
         "claim": _claim,
         "step": _step,
+        "taken": _take_over,
         "news": _hear,
         "wait": _open_wait,
         "suspend": _suspend,

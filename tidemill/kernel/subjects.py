@@ -135,6 +135,11 @@ def run_of_bulk(token: str, run: str) -> str:
     return _derived("bulk", token, run)
 
 
+def run_of_fork(run: str, idempotency_key: str) -> str:
+    """Return the id of the one fork of a run that an idempotency key starts."""
+    return _derived("fork", run, idempotency_key)
+
+
 def new_run() -> str:
     """Return a fresh run id that sorts by its time of creation (48 bits of milliseconds, 82 random)."""
     stamp = int(time.time() * 1000).to_bytes(6, "big")

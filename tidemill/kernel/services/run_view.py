@@ -6,7 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from tidemill.kernel import clock
-from tidemill.kernel.protocol.records import Created, End, Entry, Fault, Item, News, Record, Suspend, Wait
+from tidemill.kernel.protocol.records import (
+    Created,
+    End,
+    Entry,
+    Fault,
+    Item,
+    News,
+    Record,
+    Suspend,
+    Taken,
+    Wait,
+)
 from tidemill.kernel.protocol.state import Phase, State
 from tidemill.kernel.services.overrides import Override
 from tidemill.kernel.services.why import why
@@ -57,6 +68,7 @@ class RunView:
             "key": created.key if created else None,
             "tags": list(created.tags) if created else [],
             "replayof": created.replayof if created else None,
+            "forkof": _forkof(created.taken) if created and created.taken else None,
             "next_at": _stamp(state.wait.until) if state.wait and state.wait.until else None,
             "result": self.result,
             "reason": end.reason if end else "",
@@ -90,6 +102,9 @@ def _told(record: Record | None) -> dict[str, Any]:
     told = {name: value for name in names if (value := getattr(record, name, None))}
     if isinstance(record, Created):
         told.pop("key", None)  # the caller's, not the code's
+        if record.taken is not None:
+            keys = [part.key for part in record.taken.parts if not isinstance(part, News)]
+            told |= {"taken": keys[:_MOST_ITEMS], "more": max(0, len(keys) - _MOST_ITEMS)}
     told |= {name: _stamp(told[name]) for name in ("start_at", "until") if name in told}
     if isinstance(record, Suspend):
         told |= {"for": record.wait} | (
@@ -100,6 +115,11 @@ def _told(record: Record | None) -> dict[str, Any]:
         told |= {"more": len(record.items) - _MOST_ITEMS} if len(record.items) > _MOST_ITEMS else {}
     fault: Fault | None = getattr(record, "fault", None)
     return told | ({"attempt": fault.attempt, "error": f"{fault.type}: {fault.message}"} if fault else {})
+
+
+def _forkof(taken: Taken) -> dict[str, Any]:
+    """Return from where a run was forked: the other run, before which record, and the part chosen there."""
+    return {"run": taken.run, "at": taken.at, "key": taken.key or None}
 
 
 def _wait(wait: Wait) -> dict[str, Any]:

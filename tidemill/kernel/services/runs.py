@@ -72,7 +72,7 @@ class Runs:
             ConflictError: the idempotency key was used with another payload.
             BrokerError: the run wasn't created, or it is unknown whether it was.
         """
-        definition = await self._definition(request.task_id)
+        definition = await self.definition(request.task_id)
         self._check(definition, request.payload)
         key = request.idempotency_key
         run = run_of_key(definition.id, key) if key else new_run()
@@ -220,7 +220,7 @@ class Runs:
             ConflictError: its state doesn't allow it, or its journal is closed.
             BrokerError: it wasn't stored, or it is unknown whether it was.
         """
-        status = await self._status(run)
+        status = await self.status_of(run)
         answer = await self.signal(run, kind, reason, name=name) if status != _CLOSED else "gone"
         if answer in ("gone", "refused"):
             closed = "replay starts a new run with its input"
@@ -230,8 +230,12 @@ class Runs:
             )
         return answer
 
-    async def _status(self, run: str) -> str:
-        """Return a run's state, `closed` where only a history still knows it."""
+    async def status_of(self, run: str) -> str:
+        """Return a run's state, `closed` where only a history still knows it.
+
+        Raises:
+            NotFoundError: nobody knows it.
+        """
         try:
             return (await self.get(run)).status
         except NotFoundError as unknown:
@@ -258,14 +262,14 @@ class Runs:
         """
         origin, hooks = await self._origin(run)
         if payload is not None:
-            self._check(await self._definition(origin.task), payload)
+            self._check(await self.definition(origin.task), payload)
             # The data beside an event's body would win over the payload.
             event = origin.event and {name: one for name, one in origin.event.items() if name != "value"}
             raw = payload
         else:
             event, raw = await input_of(self._broker, run, origin)
         again = again or new_run()
-        copy = await self._with_body(
+        copy = await self.with_body(
             again,
             Created(rid=again, task=origin.task, event=event, tags=origin.tags, replayof=run, hooks=hooks),
             raw,
@@ -286,9 +290,14 @@ class Runs:
         if self._origins is None:
             raise unknown
         origin = await self._origins.origin(run)
-        return origin, (await self._definition(origin.task)).hooks
+        return origin, (await self.definition(origin.task)).hooks
 
-    async def _definition(self, task: str) -> TaskDefinition:
+    async def definition(self, task: str) -> TaskDefinition:
+        """Return a task's definition, as new as it has to be.
+
+        Raises:
+            NotFoundError: there is no such task.
+        """
         await self._definitions.refresh(newer_than=time.time() - STALE_SECONDS)
         try:
             return self._definitions.find(task)
@@ -329,9 +338,10 @@ class Runs:
             tags=request.tags,
             trace=request.trace or self._broker.traces.parent(),
         )
-        return await self._with_body(run, record, request.payload)
+        return await self.with_body(run, record, request.payload)
 
-    async def _with_body(self, run: str, record: Created, raw: bytes) -> Created:
+    async def with_body(self, run: str, record: Created, raw: bytes) -> Created:
+        """Return a run's first record with its input, which the run owns where it is large."""
         if len(raw) > INLINE_LIMIT:
             return replace(record, blob=await self._broker.blobs.put(run, raw))
         return replace(record, raw=raw)
