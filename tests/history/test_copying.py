@@ -143,7 +143,8 @@ def test_a_backup_of_an_older_version_is_restored_and_stays_as_it_was(
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         older = Table("runs", MetaData(), autoload_with=connection)
-        rows = [{name: run_row(number)[name] for name in older.c.keys()} for number in range(1, 4)]
+        names = [column.name for column in older.columns]
+        rows = [{name: run_row(number)[name] for name in names} for number in range(1, 4)]
         connection.execute(insert(older), rows)
         connection.commit()
     database.close()
