@@ -24,6 +24,9 @@ _BATCH: Final = 4096
 """Messages of a stream that one transaction takes in at most."""
 _BYTES: Final = 16 << 20
 _FEW: Final = 512
+_PRUNING: Final = 0.05
+_PRUNING_SHARE: Final = 0.5
+"""Deleting what is old takes half as long as writing what is new, so that neither waits for the other."""
 _PAUSE: Final = 0.1
 _QUIET: Final = 0.25
 _STANDBY: Final = 5.0
@@ -110,6 +113,7 @@ class History:
             while not self._stopping.is_set():
                 found = await reading
                 count = sum(map(len, found.values()))
+                began = loop.time()
                 if count:
                     reading = self._read_on(
                         {
@@ -124,7 +128,8 @@ class History:
                     look_at = loop.time() + _LOOK_EVERY
                     if await self._moved(writer, incarnations):
                         break
-                more = await self._call(keeping.prune) if count < _FEW else False
+                share = max(_PRUNING, (loop.time() - began) * _PRUNING_SHARE)
+                more = await self._call(keeping.prune, share)
                 if count < _FEW and not more:
                     await self._wait(_PAUSE if count else _QUIET)
                 if not count:

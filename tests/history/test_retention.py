@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from tests.history.planting import START
 from tests.history.streams import Stream, writer_of
-from tidemill.history import search, tables
+from tidemill.history import retention, search, tables
 from tidemill.history.database import Database
 from tidemill.history.overview import totals
 from tidemill.history.retention import Retention
@@ -67,6 +67,38 @@ def test_bodies_go_first_then_runs_and_what_goes_on_stays(filled: Database) -> N
         assert totals(connection) == {"deploy": {"queued": 1, "completed": 1}}
         for table in (tables.events, tables.event_bodies, tables.timeline):
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_who_goes_on_stays_among_those_that_go_wherever_a_step_ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 3)
+    stream, living = Stream(), {"run_2", "run_5", "run_6", "run_7"}
+    for number in range(11):
+        run = f"run_{number}"
+        if run in living:
+            stream.record(run, Created(rid="c", task="deploy", raw=b"{}", tags=("kept",)))
+        else:
+            stream.run(run, outcome="failed" if number % 2 else "completed")
+    writer_of(database).write({"JOURNAL": stream.messages})
+    keeping = Retention(database, runs=30 * DAY, bodies=7 * DAY, clock=lambda: START + 31 * DAY)
+    assert not keeping.prune(60.0), "one call does all that is due, if it may take so long"
+    assert _ids(database, RunQuery()) == living == _ids(database, RunQuery(tag="kept"))
+    with database.reading(5) as connection:
+        assert totals(connection) == {"deploy": {"queued": 4}}
+        assert connection.execute(select(func.count()).select_from(tables.run_bodies)).scalar_one() == 4
+
+
+def test_a_call_does_one_step_where_it_has_no_time_for_more(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 1)
+    keeping = Retention(filled, runs=30 * DAY, bodies=7 * DAY, clock=lambda: START + 40 * DAY)
+    calls = 0
+    while keeping.prune():
+        calls += 1
+    assert calls > 8
+    assert _ids(filled, RunQuery()) == {"run_living", "run_late"}
 
 
 def test_a_day_of_words_is_forgotten_as_a_whole(filled: Database) -> None:

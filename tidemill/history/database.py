@@ -36,6 +36,8 @@ _PAGES: Final = -64_000
 """SQLite's cache: negative, so kibibytes."""
 _INSTRUCTIONS: Final = 20_000
 """How many steps of SQLite's machine pass between two looks at the clock."""
+_LOG_PAGES: Final = 4_000
+"""How long the log of SQLite gets until it is brought into the file, a page that was written often once."""
 _CONNECTIONS: Final = 8
 
 
@@ -242,6 +244,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "temp_store = MEMORY",
         "mmap_size = 268435456",
         "journal_size_limit = 67108864",
+        f"wal_autocheckpoint = {_LOG_PAGES}",
     ):
         connection.execute(f"PRAGMA {statement}").close()
 

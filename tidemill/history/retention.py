@@ -1,14 +1,16 @@
-"""Forgetting: what is older than the settings keep is deleted, a few hundred rows at a time."""
+"""What is deleted after its time: a few rows at a time, so that nobody waits for it."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Column, Connection, Table, delete, func, select, update
+from sqlalchemy import Column, Connection, Table, delete, func, select
 
 from tidemill.history import search
+from tidemill.history.bulk import merge_rows
 from tidemill.history.database import Database
 from tidemill.history.reading import first_since
 from tidemill.history.tables import (
@@ -36,11 +38,15 @@ EVERY: Final = 60.0
 """Seconds between two rounds."""
 _MINUTES_KEPT: Final = 2 * 86_400.0
 _HOURS_KEPT: Final = 400 * 86_400.0
-_BY_NUMBER: Final = (events, deliveries, refusals, quarantine, dead)
+_BY_NUMBER: Final = (events, deliveries, refusals, quarantine, dead, verdicts)
+_OF_RUNS: Final = ((timeline, "run"), (run_tags, "run"), (run_bodies, "number"), (runs, "number"))
+
+Step = Callable[[Connection], bool]
+"""Deletes a few rows; says whether there is more to delete."""
 
 
 class Retention:
-    """Goes round now and then; each call of `prune` does one small step in a transaction of its own.
+    """Goes round now and then; each step is small and a transaction of its own.
 
     Runs are kept for `runs` seconds from their end, all else from its arrival; inputs, results and bodies for
     `bodies` seconds. A run that goes on keeps everything.
@@ -61,122 +67,122 @@ class Retention:
         self._keep_runs, self._keep_bodies = runs, min(bodies, runs)
         self._clock = clock
         self._next_at = float("-inf")
-        self._work: list[Callable[[Connection], bool]] = []
-        self._from: dict[str, int] = {}
+        self._work: list[Step] = []
 
-    def prune(self) -> bool:
-        """Do the next step, where one is due; say whether there is more to do at once.
+    def prune(self, seconds: float = 0.0) -> bool:
+        """Do what is due for so long, one step at least; say whether there is more to do at once.
 
         Raises:
             HistoryError: the database can't be used.
         """
+        until = time.monotonic() + seconds
         now = self._clock()
         if not self._work:
             if now < self._next_at:
                 return False
             self._begin(now)
-        with self._database.writing() as connection:
-            if not self._work[0](connection):
-                self._work.pop(0)
+        while self._work:
+            with self._database.writing() as connection:
+                if not self._work[0](connection):
+                    self._work.pop(0)
+            if time.monotonic() >= until:
+                break
         return bool(self._work)
 
     def _begin(self, now: float) -> None:
         self._next_at = now + EVERY
-        self._from = {}
         old, stale = now - self._keep_runs, now - self._keep_bodies
         self._work = [
-            lambda connection: self._forget_words(connection, stale),
-            lambda connection: self._forget_bodies(connection, stale),
-            lambda connection: self._forget_runs(connection, old),
-            lambda connection: _forget_events_bodies(connection, stale),
-            _forgetter(run_logs, stale),
-            *(_forgetter(table, old) for table in _BY_NUMBER),
-            lambda connection: _forget_verdicts(connection, old),
+            _Words(stale),
+            _Ended(run_bodies, stale),
+            _Ended(runs, old),
+            _Arrived(event_bodies, stale, events),
+            _Arrived(run_logs, stale),
+            *(_Arrived(table, old) for table in _BY_NUMBER),
             lambda connection: _forget_counts(connection, now, old),
         ]
 
-    def _forget_words(self, connection: Connection, before: float) -> bool:
-        below = first_since(connection, runs, before)
-        return search.forget(connection, before=before, below=below, limit=CHUNK) > 1
 
-    def _forget_bodies(self, connection: Connection, before: float) -> bool:
-        """Delete the next bodies of runs that ended before a moment; return whether more may follow."""
-        found = self._next_old(connection, run_bodies, before)
-        if found:
-            connection.execute(delete(run_bodies).where(run_bodies.c.number.in_(found)))
-        return self._from["run_bodies"] >= 0
+class _Words:
+    """Forgets the words of what was created before a moment."""
 
-    def _next_old(self, connection: Connection, table: Table, before: float) -> list[int]:
-        """Return the next numbers of a table whose runs ended before a moment.
+    def __init__(self, before: float) -> None:
+        self._before = before
+        self._below: int | None = None
 
-        A round looks at all that were created before it, once; those that go on are few.
-        """
-        start = self._from.get(table.name, 0)
-        look = (
-            select(table.c.number)
-            .where(table.c.number >= start, table.c.number < first_since(connection, runs, before))
-            .order_by(table.c.number)
-            .limit(CHUNK)
-        )
-        numbers = list(connection.execute(look).scalars())
-        self._from[table.name] = numbers[-1] + 1 if len(numbers) == CHUNK else -1
-        ended = select(runs.c.number).where(runs.c.number.in_(numbers), runs.c.ended_at < before)
-        return list(connection.execute(ended).scalars()) if numbers else []
-
-    def _forget_runs(self, connection: Connection, before: float) -> bool:
-        found = self._next_old(connection, runs, before)
-        if found:
-            gone = (
-                select(runs.c.task, runs.c.status, func.count())
-                .where(runs.c.number.in_(found))
-                .group_by(runs.c.task, runs.c.status)
-            )
-            for task, status, count in connection.execute(gone).all():
-                connection.execute(
-                    update(run_totals)
-                    .where(run_totals.c.task == task, run_totals.c.status == status)
-                    .values(count=run_totals.c.count - count)
-                )
-            for table, column in ((timeline, "run"), (run_tags, "run"), (run_bodies, "number")):
-                connection.execute(delete(table).where(table.c[column].in_(found)))
-            connection.execute(delete(runs).where(runs.c.number.in_(found)))
-        return self._from["runs"] >= 0
+    def __call__(self, connection: Connection) -> bool:
+        if self._below is None:
+            self._below = first_since(connection, runs, self._before)
+        return search.forget(connection, before=self._before, below=self._below, limit=CHUNK) > 1
 
 
-def _forget_events_bodies(connection: Connection, before: float) -> bool:
-    """Take their bodies from old events; their attributes stay as long as they do."""
-    below = first_since(connection, events, before)
-    look = (
-        select(event_bodies.c.number)
-        .where(event_bodies.c.number < below)
-        .order_by(event_bodies.c.number)
-        .limit(CHUNK)
-    )
-    return _delete(connection, event_bodies, look)
+class _Ended:
+    """Deletes runs, or their bodies, that ended before a moment: among those so old few go on.
+
+    A round looks once at each that was created before it, the oldest one first.
+    """
+
+    def __init__(self, table: Table, before: float) -> None:
+        self._table = table
+        self._before = before
+        self._next = 0
+        self._below: int | None = None
+
+    def __call__(self, connection: Connection) -> bool:
+        if self._below is None:
+            self._below = first_since(connection, runs, self._before)
+        number = self._table.c.number
+        look = select(number, runs.c.ended_at, runs.c.task, runs.c.status)
+        if self._table is not runs:
+            look = look.join(runs, runs.c.number == number)
+        look = look.where(number >= self._next, number < self._below).order_by(number).limit(CHUNK)
+        rows = connection.execute(look).all()
+        if rows:
+            first, last, self._next = rows[0][0], rows[-1][0], rows[-1][0] + 1
+            stay = [row[0] for row in rows if row[1] is None or row[1] >= self._before]
+            if len(stay) < len(rows):
+                self._delete(connection, first, last, stay)
+                if self._table is runs:
+                    staying = set(stay)
+                    _uncount(connection, Counter((row[2], row[3]) for row in rows if row[0] not in staying))
+        return len(rows) == CHUNK
+
+    def _delete(self, connection: Connection, first: int, last: int, stay: list[int]) -> None:
+        for table, name in _OF_RUNS if self._table is runs else ((self._table, "number"),):
+            column = table.c[name]
+            gone = delete(table).where(column >= first, column <= last)
+            connection.execute(gone.where(column.not_in(stay)) if stay else gone)
 
 
-def _forgetter(table: Table, before: float) -> Callable[[Connection], bool]:
-    def forget(connection: Connection) -> bool:
-        below = first_since(connection, table, before)
-        look = select(table.c.number).where(table.c.number < below).order_by(table.c.number).limit(CHUNK)
-        return _delete(connection, table, look)
+class _Arrived:
+    """Deletes what arrived before a moment; `times` is the table that says when, where it is another one."""
 
-    return forget
+    def __init__(self, table: Table, before: float, times: Table | None = None) -> None:
+        self._table = table
+        self._times = times if times is not None else table
+        self._before = before
+        self._next = 0
+        self._below: int | None = None
+
+    def __call__(self, connection: Connection) -> bool:
+        if self._below is None:
+            self._below = first_since(connection, self._times, self._before)
+        number = self._table.c.number
+        look = select(number).where(number >= self._next, number < self._below)
+        numbers = connection.execute(look.order_by(number).limit(CHUNK)).scalars().all()
+        if numbers:
+            first, last, self._next = numbers[0], numbers[-1], numbers[-1] + 1
+            if self._table is deliveries:
+                column = delivery_events.c.delivery
+                connection.execute(delete(delivery_events).where(column >= first, column <= last))
+            connection.execute(delete(self._table).where(number >= first, number <= last))
+        return len(numbers) == CHUNK
 
 
-def _forget_verdicts(connection: Connection, before: float) -> bool:
-    below = first_since(connection, verdicts, before)
-    look = select(verdicts.c.number).where(verdicts.c.number < below)
-    return _delete(connection, verdicts, look.order_by(verdicts.c.number).limit(CHUNK))
-
-
-def _delete(connection: Connection, table: Table, look: Any) -> bool:
-    numbers = list(connection.execute(look).scalars())
-    if numbers:
-        if table is deliveries:
-            connection.execute(delete(delivery_events).where(delivery_events.c.delivery.in_(numbers)))
-        connection.execute(delete(table).where(table.c.number.in_(numbers)))
-    return len(numbers) == CHUNK
+def _uncount(connection: Connection, gone: Counter[tuple[str, str]]) -> None:
+    """Take runs off the counts of those that there are."""
+    rows = [{"task": task, "status": status, "count": -many} for (task, status), many in gone.items()]
+    merge_rows(connection, run_totals, ("task", "status"), rows, {"count": "old.count + new.count"})
 
 
 def _forget_counts(connection: Connection, now: float, old: float) -> bool:
