@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tests.patience import PATIENCE, until
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.frames import pack
 from tidemill.kernel.services.broker import Broker, open_broker
-from tidemill.kernel.services.dead import DeadLetters
+from tidemill.kernel.services.dead import DeadLetter, DeadLetters
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.model import Settings
@@ -96,6 +96,10 @@ class Mill:
         subject = self.names.event(source, event_type)
         await self.broker.bus.publish(subject, frame, headers={"Nats-Msg-Id": key})
         return key
+
+    async def letters(self) -> Sequence[DeadLetter]:
+        """Return the dead letters, the newest first."""
+        return (await self.dead.list()).rows
 
     async def ended(self, run: str, *, within: float = PATIENCE) -> RunView:
         """Wait for a run's end."""

@@ -217,7 +217,7 @@ async def test_a_handler_that_kills_its_workers_crashes_its_run(
     await start_worker(None)
     view = await mill.ended(run)
     assert (view.status, len(_notes(tmp_path))) == ("crashed", 3)
-    [letter] = await until(mill.dead.list)
+    [letter] = await until(mill.letters)
     assert "3 workers that owned the run died" in letter.facts["attempts"][0]["message"]
 
 

@@ -73,4 +73,4 @@ async def test_a_run_that_kills_its_workers_takes_no_neighbour_along(
         assert (await mill.ended(poison)).status == "crashed"
     assert len(workers) == 4
     assert (tmp_path / "notes").read_text().splitlines().count("poison") == 3
-    assert [letter.key for letter in await mill.dead.list()] == [poison]
+    assert [letter.key for letter in await mill.letters()] == [poison]

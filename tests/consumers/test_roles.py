@@ -143,7 +143,7 @@ async def test_what_is_no_event_is_given_up_at_once(mill: Mill) -> None:
 
 
 async def _when(mill: Mill, count: int) -> list[Any]:
-    letters = await mill.dead.list()
+    letters = await mill.letters()
     return letters if len(letters) == count else []
 
 

@@ -203,7 +203,7 @@ async def test_tickets_and_journals_that_nobody_can_read_become_dead_letters(
 
 
 async def _letters(mill: Mill, number: int) -> list[Any]:
-    letters = await mill.dead.list()
+    letters = await mill.letters()
     return letters if len(letters) == number else []
 
 
@@ -302,4 +302,4 @@ async def test_three_owners_that_die_without_progress_crash_the_run(mill: Mill) 
         view = await mill.ended(run)
     assert (view.status, calls) == ("crashed", [])
     assert "3 workers" in view.facts()["error"]["message"]
-    assert [letter.key for letter in await mill.dead.list()] == [run]
+    assert [letter.key for letter in await mill.letters()] == [run]

@@ -94,7 +94,7 @@ async def test_a_payload_that_does_not_fit_fails_at_once_and_names_the_field(mil
 
     async with mill.engine(), mill.worker(length):
         await mill.post("test.push", {"ref": "main", "size": "many"})
-        [letter] = await until(mill.dead.list)
+        [letter] = await until(mill.letters)
     assert (letter.facts["outcome"], len(letter.facts["attempts"])) == ("failed", 1)
     error = letter.facts["attempts"][0]
     assert error["type"] == "PayloadError"
@@ -319,7 +319,7 @@ async def test_dead_letters_hold_every_attempt_and_bring_the_run_back(mill: Mill
 
     async with mill.engine(), mill.worker(fragile):
         await mill.post("test.push", {"ref": "main", "size": 1}, id="e1")
-        [letter] = await until(mill.dead.list)
+        [letter] = await until(mill.letters)
         errors = letter.details()["errors"]
         assert [error["message"] for error in errors] == [f"attempt {n} of main" for n in (1, 2, 3)]
         assert [error["attempt"] for error in errors] == [1, 2, 3]
