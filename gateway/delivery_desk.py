@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.again import Again
 from gateway.api.deliveries import DeliveriesApi
 from gateway.api.listening import ListenApi
 from gateway.api.reverify import ReverifyApi
@@ -66,7 +67,7 @@ class DeliveryDesk:
     def routes(self, reverification: Reverification, masks: Masks) -> list[Route]:
         """Return the routes of the control API."""
         self._listen.masks = masks
-        again = ReverifyApi(reverification)
+        again = ReverifyApi(reverification, Again(self.deliveries, reverification))
         return [*again.routes(), *self._listen.routes(), *DeliveriesApi(self.deliveries, masks).routes()]
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gateway.again import Again
     from gateway.amendment import Amendments
     from gateway.masking import Masks
     from gateway.redaction import Redaction
@@ -25,6 +26,7 @@ class Reception:
         redaction: knows the configured senders, and hides what is secret of their requests' headers.
         deliveries: the log of requests.
         reverification: verifies those again that were kept.
+        again: verifies a single one of these.
         keeping: the sources that keep what they refuse.
         history: how things were.
         register: what may be known of sources.
@@ -37,6 +39,7 @@ class Reception:
     redaction: Redaction
     deliveries: Deliveries
     reverification: Reverification
+    again: Again
     keeping: frozenset[str]
     history: HistoryReader
     register: Register

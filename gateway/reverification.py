@@ -106,7 +106,7 @@ class Reverification:
             async for request in self._kept.after(name, start):
                 if len(rows) >= limit:
                     return {"reverified": rows, "next": str(Progress(name, start))}
-                rows.append(await self._one(request, dry=dry))
+                rows.append(await self.one(request, dry=dry))
                 start = request.seq
         return {"reverified": rows, "next": None}
 
@@ -119,7 +119,25 @@ class Reverification:
         names = sorted(self._intakes) if source is None else [source]
         return [name for name in names if after is None or name >= after.source]
 
-    async def _one(self, request: KeptRequest, *, dry: bool) -> dict[str, Any]:
+    async def find(self, source: str | None, name: str) -> KeptRequest | None:
+        """Return the request that is kept under a name, of a source or of any; None where there is none.
+
+        Raises:
+            NotFoundError: the source keeps nothing.
+            BrokerError: it can't be read.
+        """
+        for wanted in self._wanted(source, None):
+            request = await self._kept.find(wanted, name)
+            if request is not None:
+                return request
+        return None
+
+    async def one(self, request: KeptRequest, *, dry: bool) -> dict[str, Any]:
+        """Verify a request again, and say what became of it.
+
+        Raises:
+            BrokerError: the broker doesn't store; repeating it is safe.
+        """
         if request.problem is not None:
             unknown = dict.fromkeys(("at", "tenant", "client", "size"))
             told = {"source": request.source, "verdict": _UNAVAILABLE, "detail": request.problem}

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gateway.access.guard import check_exposure
+from gateway.again import Again
 from gateway.amendment import amendments_of
 from gateway.clients import Clients
 from gateway.delivery_desk import DeliveryDesk, kept_sizes
@@ -147,13 +148,14 @@ class Gateway:
         broker, keepers, history = self._broker, self._keepers, HistoryReader(locate(settings))
         judge = Judge(keepers.introductions, keepers.rings, self._keys)
         depot = Depot(publisher, self._recorder, Windows(broker.windows), self._shelter.spool)
-        stored = Events(broker.bus, broker.blobs)
+        stored, reverification = Events(broker.bus, broker.blobs), self._desk.reverification(judge, depot)
         masks = Masks(settings, schemas, self._definitions)
         return Reception(
             amendments=amendments_of(settings, broker, schemas, masks),
             redaction=self._desk.redaction,
             deliveries=self._desk.deliveries,
-            reverification=self._desk.reverification(judge, depot),
+            reverification=reverification,
+            again=Again(self._desk.deliveries, reverification),
             masks=masks,
             keeping=frozenset(kept_sizes(settings)),
             history=history,

@@ -204,6 +204,9 @@ def _of_events() -> Schema:
         "/api/v1/deliveries/reverify": {
             "post": operation("Verify refused requests that were kept again", body=shapes.REVERIFY)
         },
+        "/api/v1/deliveries/{id}/reverify": {
+            "post": operation("Verify one refused request again", path=["id"], body=shapes.REVERIFY_ONE)
+        },
         "/api/v1/deliveries/{id}": {
             "get": operation("Show a request with headers and body", path=["id"], query=["raw"])
         },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from gateway.access.changes import note
 from gateway.api.parameters import json_object, only, whole_number
 from gateway.reverification import MOST, Progress
 from tidemill.kernel.errors import PayloadError
@@ -16,18 +17,23 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from gateway.again import Again
     from gateway.reverification import Reverification
 
 
 @dataclass(frozen=True, slots=True)
 class ReverifyApi:
-    """The endpoint `/api/v1/deliveries/reverify`."""
+    """The endpoints `/api/v1/deliveries/reverify` and `/api/v1/deliveries/{id}/reverify`."""
 
     reverification: Reverification
+    again: Again
 
     def routes(self) -> list[Route]:
-        """Return the route."""
-        return [Route("/api/v1/deliveries/reverify", self.reverify, methods=["POST"])]
+        """Return the routes."""
+        return [
+            Route("/api/v1/deliveries/reverify", self.reverify, methods=["POST"]),
+            Route("/api/v1/deliveries/{id:path}/reverify", self.reverify_one, methods=["POST"]),
+        ]
 
     async def reverify(self, request: Request) -> Response:
         """Verify refused requests that were kept with the secrets of today, and let in what is genuine."""
@@ -41,6 +47,14 @@ class ReverifyApi:
             limit=_limit(document),
         )
         return JSONResponse(answer)
+
+    async def reverify_one(self, request: Request) -> Response:
+        """Verify one refused request that was kept, and let it in where it is genuine."""
+        document = await json_object(request)
+        only(document, "dry_run")
+        row = await self.again.run(request.path_params["id"], dry=_flag(document, "dry_run"))
+        note(request, verdict=str(row["verdict"]))
+        return JSONResponse(row)
 
 
 def _text(document: dict[str, Any], name: str) -> str | None:

@@ -309,6 +309,11 @@ REVERIFY: Final[Schema] = {
         "limit": {"type": "integer", "minimum": 1, "maximum": 200},
     },
 }
+REVERIFY_ONE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"dry_run": REVERIFY["properties"]["dry_run"]},
+}
 OBJECT: Final[Schema] = {"type": "object"}
 _CLEAN: Final = r"^[^\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]+$"
 _TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_ATTRIBUTE, "pattern": _CLEAN}

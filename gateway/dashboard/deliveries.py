@@ -11,6 +11,7 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
+from gateway.access.changes import note
 from gateway.api.deliveries import mask_of, masked_delivery
 from gateway.api.run_query import moment_of, text_of
 from gateway.dashboard.addresses import address_of
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 PATH: Final = "/deliveries"
 _SEE_OTHER: Final = 303
 _EVENTS: Final = 20
+_SAID: Final = frozenset({"let-in", "refused", "handshake", "unavailable"})
+"""What a page says behind an attempt to verify its request again."""
 _SHOWN: Final = ("reason", "tenant", "client", "status", "detail", "method", "path")
 _APART: Final = ("headers", "body", "body64", "events")
 NAMES: Final = ("verdict", "source", "reason", "since", "until")
@@ -49,6 +52,7 @@ class DeliveryPages:
         return [
             Route(PATH, self.list_deliveries),
             Route("/deliveries/{id:path}/replay", self.replay, methods=["POST"]),
+            Route("/deliveries/{id:path}/reverify", self.reverify, methods=["POST"]),
             Route("/deliveries/{id:path}", self.show_delivery),
         ]
 
@@ -100,7 +104,9 @@ class DeliveryPages:
             events=list(zip(entry.events, known, strict=False)),
             left_out=max(0, len(entry.events) - _EVENTS),
             replayable=any(event.get("status") != "quarantined" for event in entry.events),
-            kept=entry.facts.get("source") in reception.keeping and bool(entry.facts.get("kept")),
+            kept=(await part(reception.again.of(entry))).content is not None,
+            keeps=entry.facts.get("source") in reception.keeping and bool(entry.facts.get("kept")),
+            said=said if (said := request.query_params.get("said", "")) in _SAID else "",
             missing=read.missing,
             body=_body(document),
             headers=show_value(document.get("headers")),
@@ -114,6 +120,17 @@ class DeliveryPages:
         new = answer["replayed"]
         address = f"/events/{quote(str(new[0]['as']), safe='')}" if len(new) == 1 else "/events"
         return RedirectResponse(address, _SEE_OTHER)
+
+    async def reverify(self, request: Request) -> Response:
+        """Verify its request again, which was refused and kept; lead to what it has become."""
+        name = request.path_params["id"]
+        row = await self.services.reception.again.run(name)
+        note(request, verdict=str(row["verdict"]))
+        events, place = row.get("events", []), quote(name, safe="")
+        if len(events) == 1:
+            path = "quarantine" if row["verdict"] == "quarantined" else "events"
+            return RedirectResponse(f"/{path}/{quote(str(events[0]['id']), safe='')}", _SEE_OTHER)
+        return RedirectResponse(f"{PATH}/{place}?said={'let-in' if events else row['verdict']}", _SEE_OTHER)
 
     async def _known(self, event: Mapping[str, Any]) -> EventRow | None:
         """Return what the history knows of an event; None where it doesn't, or can't be asked."""

@@ -274,6 +274,10 @@ def test_refused_requests_that_are_kept_are_verified_again(call: Call, mill: Mil
         ("stripe", "refused", "signature_mismatch")
     }
     assert rows[0]["id"] in call(*way, "deliveries", "reverify").out
+    single = call(*way, "deliveries", "reverify", rows[0]["id"], "--dry-run", "--json").json()
+    assert (single["id"], single["verdict"]) == (rows[0]["id"], rows[0]["verdict"])
+    assert call(*way, "deliveries", "reverify", rows[0]["id"], "stripe").code == 1
+    assert call(*way, "deliveries", "reverify", "0" * 16).code == 1
     assert call(*way, "deliveries", "reverify", "github").code == 1
 
 

@@ -12,6 +12,8 @@ from tidemill.cli.options import Limit, SourceFilter, examples
 from tidemill.cli.output import Json, more_of, say, show_json, show_record, show_rows
 from tidemill.cli.remote import Remote, Row
 from tidemill.cli.several import do_each
+from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.services.kept import is_request
 
 app = typer.Typer(
     name="deliveries",
@@ -111,17 +113,33 @@ def replay(
     do_each(context, deliveries, lambda remote, delivery: remote.replay_delivery(delivery), as_json=as_json)
 
 
-@app.command("reverify", epilog=examples("deliveries reverify --dry-run", "deliveries reverify github"))
+@app.command(
+    "reverify",
+    epilog=examples(
+        "deliveries reverify --dry-run", "deliveries reverify github", "deliveries reverify r412-7 r412-9"
+    ),
+)
 def reverify(
     context: typer.Context,
-    source: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE]", help="Only of this source; of all that keep any.")
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE|ID...]",
+            help="Of this source, or of all that keep any; or single ones by their deliveries' ids.",
+        ),
     ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify refused requests that sources kept with the secrets of today, and let in what is genuine."""
+    """Verify refused requests that were kept with the secrets of today, and let in what is genuine."""
+    names = wanted or []
+    if names and all(map(is_request, names)):
+        do_each(context, names, lambda remote, one: remote.reverify_one(one, dry=dry_run), as_json=as_json)
+        return
+    if len(names) > 1:
+        raise PayloadError("these aren't all ids of deliveries", hint="name one source, or ids like r412-7")
+    source = names[0] if names else None
 
     async def all_of_them(remote: Remote) -> list[Row]:
         rows: list[Row] = []

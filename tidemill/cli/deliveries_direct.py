@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gateway.again import Again
 from gateway.delivery_desk import DeliveryDesk
 from gateway.depot import Depot
 from gateway.introductions import Introductions, Visitor
@@ -15,7 +17,7 @@ from gateway.metrics import Metrics
 from gateway.publisher import publisher_of
 from gateway.recorder import Recorder
 from gateway.redaction import Redaction
-from gateway.reverification import Progress
+from gateway.reverification import Progress, Reverification
 from gateway.sources import build_intakes, recipe_of
 from gateway.tenants import TenantRings
 from tidemill.cli.remote import Row
@@ -67,6 +69,18 @@ class DirectDeliveries:
 
     async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
         """Verify kept requests again, with the secrets of the settings."""
+        start = None if after is None else Progress.parse(after)
+        async with self._reverification() as reverification:
+            return await reverification.run(source, dry=dry, after=start)
+
+    async def reverify_one(self, delivery: str, *, dry: bool) -> Row:
+        """Verify one kept request again, with the secrets of the settings."""
+        async with self._reverification() as reverification:
+            return await Again(self._deliveries, reverification).run(delivery, dry=dry)
+
+    @asynccontextmanager
+    async def _reverification(self) -> AsyncIterator[Reverification]:
+        """Yield what verifies again; behind it what was let in stands in the log."""
         broker, settings = self._broker, self._settings
         metrics, fetch = Metrics(), HttpsFetch(egress=settings.way_out())
         keys = KeyStore(fetch)
@@ -76,12 +90,9 @@ class DirectDeliveries:
         intakes = build_intakes(settings, LiveSettings(settings), learned, None, keys)
         depot = Depot(publisher_of(settings, broker), Recorder(broker.bus, metrics), Windows(broker.windows))
         desk = DeliveryDesk(settings, broker, metrics, intakes)
-        reverification = desk.reverification(
-            Judge(Introductions(learned, Visitor(fetch)), rings, keys), depot
-        )
-        start = None if after is None else Progress.parse(after)
+        judge = Judge(Introductions(learned, Visitor(fetch)), rings, keys)
         try:
-            return await reverification.run(source, dry=dry, after=start)
+            yield desk.reverification(judge, depot)
         finally:
             await desk.logbook.drain()
 

@@ -130,6 +130,9 @@ class Remote(SecretsRemote, Protocol):
     async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
         """Verify kept requests again; return them as `reverified`, and as `next` what is `after` to go on."""
 
+    async def reverify_one(self, delivery: str, *, dry: bool) -> Row:
+        """Verify one kept request again, by its delivery's id or the name under which it is kept."""
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again under new ids."""
 

@@ -110,6 +110,20 @@ class AuditedRemote(DirectRemote):
         async with self._change("events.replay", event):
             return await super().replay_event(event)
 
+    async def reverify(self, source: str | None, *, dry: bool, after: str | None) -> Row:
+        """Verify kept requests again."""
+        if dry:
+            return await super().reverify(source, dry=dry, after=after)
+        async with self._change("deliveries.reverify", source or ""):
+            return await super().reverify(source, dry=dry, after=after)
+
+    async def reverify_one(self, delivery: str, *, dry: bool) -> Row:
+        """Verify one kept request again."""
+        if dry:
+            return await super().reverify_one(delivery, dry=dry)
+        async with self._change("deliveries.reverify", delivery):
+            return await super().reverify_one(delivery, dry=dry)
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again."""
         async with self._change("deliveries.replay", delivery):

@@ -235,6 +235,10 @@ class DirectRemote(DirectSecrets, Remote):
         """Verify kept requests again."""
         return await self._delivery_log.reverify(source, dry=dry, after=after)
 
+    async def reverify_one(self, delivery: str, *, dry: bool) -> Row:
+        """Verify one kept request again."""
+        return await self._delivery_log.reverify_one(delivery, dry=dry)
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again."""
         return await self._delivery_log.replay(delivery)

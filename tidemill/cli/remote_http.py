@@ -167,6 +167,10 @@ class HttpRemote(HttpSecrets, Remote):
         document = {"source": source, "dry_run": dry, "after": after}
         return await self._post("deliveries", "reverify", body=orjson.dumps(document))
 
+    async def reverify_one(self, delivery: str, *, dry: bool) -> Row:
+        """Verify one kept request again."""
+        return await self._post("deliveries", delivery, "reverify", body=orjson.dumps({"dry_run": dry}))
+
     async def replay_delivery(self, delivery: str) -> Row:
         """Store a delivery's events again."""
         return await self._post("deliveries", delivery, "replay")

@@ -118,7 +118,11 @@ async def test_kept_requests_are_verified_again(office: Desk) -> None:
     await office.send("/test/send", source="filed", type="invoice.paid", tamper="on")
     page = await office.when("/deliveries?source=filed", "refused</span>")
     path = re.findall(r'href="(/deliveries/r\d+-\d+)"', page)[0]
-    assert "Verify kept requests" in await office.page(path)
+    shown = await office.page(path)
+    assert ("Verify kept requests" in shown, "Verify it again</button>" in shown) == (True, True)
+    assert await office.follow(f"{path}/reverify") == f"{path}?said=refused"
+    assert "It is refused again" in await office.page(f"{path}?said=refused")
+    assert "It is refused again" not in await office.page(f"{path}?said=nonsense")
     assert await office.follow("/sources/filed/reverify") == "/sources/filed?reverified=0"
     assert "0 of the kept requests" in await office.page("/sources/filed?reverified=0")
     assert (await office.send("/sources/box/reverify")).status_code == 404
@@ -161,7 +165,7 @@ async def test_changes_are_listed_for_administrators_alone(
         page = await desk.when("/deliveries", "/deliveries/d")
         path = re.findall(r'href="(/deliveries/d\d+-\d+)"', page)[0]
         assert "<button" not in (await desk.page(path)).partition("<main")[2]
-        for form in (f"{path}/replay", "/sources/box/reverify"):
+        for form in (f"{path}/replay", f"{path}/reverify", "/sources/box/reverify"):
             assert (await desk.send(form)).status_code == 403
         desk.headers["authorization"] = f"Bearer {keys['admin']}"
         shown = await desk.page("/audit")

@@ -105,6 +105,45 @@ async def test_what_was_genuine_goes_in_after_a_restart_with_the_right_secret_an
         assert first["id"] in {row.get("kept") for row in refused}
 
 
+@pytest.mark.integration
+async def test_single_requests_are_verified_by_either_name(opened: Callable[..., Any]) -> None:
+    moment = time.time()
+    async with opened(kept(WRONG)) as house:
+        for name in ("one", "two"):
+            await post(house, BODY, signed(BODY, moment, **{"x-id": name}))
+        async with asyncio.timeout(10):
+            while len(refused := [row for row in await log(house) if "kept" in row]) < 2:  # noqa: ASYNC110 - the API tells nobody
+                await asyncio.sleep(0.02)
+        second, first = refused
+        path = f"deliveries/{first['id']}/reverify"
+        assert (await house.ask(path, {})).json()["verdict"] == "refused"
+    async with opened(kept(RIGHT)) as house:
+        dry = (await house.ask(path, {"dry_run": True})).json()
+        assert (dry["id"], dry["verdict"]) == (first["kept"], "genuine")
+        row = (await house.ask(path, {})).json()
+        assert (row["verdict"], [event["id"] for event in row["events"]]) == ("accepted", ["one"])
+        gone = await house.ask(path, {})
+        assert (gone.status_code, "isn't kept any more" in gone.json()["detail"]) == (404, True)
+        assert len(await again(house, dry_run=True)) == 1, "the other one was looked at"
+        by_name = await house.ask(f"deliveries/{second['kept']}/reverify", {})
+        assert [event["id"] for event in by_name.json()["events"]] == ["two"]
+        assert await again(house) == []
+        async with asyncio.timeout(10):
+            while not (taken := [row for row in await log(house) if row["verdict"] == "accepted"]):  # noqa: ASYNC110 - the API tells nobody
+                await asyncio.sleep(0.02)
+        never = await house.ask(f"deliveries/{taken[0]['id']}/reverify", {})
+        assert (never.status_code, "never kept" in never.json()["detail"]) == (409, True)
+        for wrong in ("0" * 16, "r9-9", "nonsense"):
+            assert (await house.ask(f"deliveries/{wrong}/reverify", {})).status_code == 404
+        for order in ({"dry_run": 1}, {"source": "shop"}):
+            assert (await house.ask(path, order)).status_code == 422
+        changes = (await house.ask("audit?action=deliveries.reverify")).json()["audit"]
+        assert {first["id"], second["kept"], "nonsense"} <= {one["target"] for one in changes}
+        assert {"verdict": "accepted"} in [one["detail"] for one in changes]
+    async with opened(f"recipe = '{RECIPE}'\nsecrets = ['{RIGHT}']\n") as house:
+        assert (await house.ask(path, {})).status_code == 404
+
+
 async def log(house: House) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = (await house.ask("deliveries?source=shop")).json()["deliveries"]
     return rows

@@ -10,6 +10,7 @@ the first are the key's id alone: headers may hold what is secret.
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tidemill.kernel.errors import PayloadError, SettingsError
 from tidemill.kernel.frames import pack, unpack
 from tidemill.kernel.jetstream import records
+from tidemill.kernel.services.delivery_log import parse_id
 from tidemill.kernel.subjects import escape
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from tidemill.kernel.jetstream.records import Record
     from tidemill.kernel.services.vault import Vault
 
+NAME: Final = re.compile(r"[0-9a-f]{16}")
+"""What requests are called."""
 PAGE: Final = 4
 _PART: Final = 512 * 1024
 _SEALED: Final = 1
@@ -112,6 +116,16 @@ class KeptRequests:
                     yield request
             more = more and bool(heads)
 
+    async def find(self, source: str, name: str) -> KeptRequest | None:
+        """Return a source's request by its name, None where it isn't kept any more.
+
+        Raises:
+            BrokerError: it can't be read.
+        """
+        stream = self._bus.names.stream(stream_of(source))
+        head = await records.last(self._bus, stream, self._subject(source, name, "0"))
+        return await self._whole(source, stream, head) if head is not None else None
+
     async def remove(self, request: KeptRequest) -> None:
         """Take a request out.
 
@@ -161,6 +175,11 @@ class KeptRequests:
 
     def _subject(self, source: str, name: str, part: str) -> str:
         return self._bus.names.subject("kept", escape(source), name, part)
+
+
+def is_request(text: str) -> bool:
+    """Say whether some text names a single request, as its delivery's id does or as it is kept."""
+    return parse_id(text) is not None or NAME.fullmatch(text) is not None
 
 
 def _record(source: str, name: str, number: int) -> str:
