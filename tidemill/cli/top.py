@@ -21,6 +21,8 @@ from tidemill.cli.output import Json, cell, printable, show_json
 from tidemill.kernel.errors import BrokerError, ControlError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rich.console import RenderableType
 
     from tidemill.cli.remote import Remote, Row
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_OVERDUE = 2.0
+"""Seconds by which a tick may be looked at late without a word."""
 
 
 @app.command("top", epilog=examples("top", "top --every 5", "top --once", "top --json"))
@@ -73,9 +77,14 @@ async def _watch(remote: Remote, every: float) -> None:
 
 def picture(pulse: Row, before: Row | None) -> RenderableType:
     """Return a pulse as it is shown; `before` is the last one, which rates are reckoned from."""
-    return Group(
-        _head(pulse), Text(), _queues(pulse), Text(), _workers(pulse), Text(), _stores(pulse, before)
-    )
+    parts = [_queues(pulse), _workers(pulse), _stores(pulse, before)]
+    schedules = _schedules(pulse)
+    return Group(_head(pulse), *([schedules] if schedules is not None else []), *_apart(parts))
+
+
+def _apart(parts: Sequence[RenderableType]) -> Iterator[RenderableType]:
+    for part in parts:
+        yield from (Text(), part)
 
 
 def _head(pulse: Row) -> Text:
@@ -92,6 +101,22 @@ def _head(pulse: Row) -> Text:
     }
     clock = time.strftime("%H:%M:%S", time.localtime(pulse["at"]))
     return Text.assemble((clock, "dim"), *(f"   {name} {number}" for name, number in facts.items()))
+
+
+def _schedules(pulse: Row) -> Text | None:
+    """Return a line on all schedules; None where there are none."""
+    told = pulse["schedules"]
+    if not told["active"] and not told["paused"]:
+        return None
+    facts = {name: told[name] for name in ("active", "paused", "missed", "skipped") if told[name]}
+    line = Text("schedules", style="dim")
+    line.append("".join(f"   {name} {number}" for name, number in facts.items()), style="not dim")
+    if told["overdue"] >= _OVERDUE:
+        line.append(f"   {told['first']} is {_duration(told['overdue'])} overdue", style="not dim red")
+    elif told["next"] is not None:
+        until = _duration(told["next"] - pulse["at"])
+        line.append(f"   next {told['first']} in {until}", style="not dim")
+    return line
 
 
 def _queues(pulse: Row) -> Table:

@@ -27,6 +27,8 @@ class Ticking:
         skipped: ticks that were left out because a run went on.
         late: seconds after its tick that the latest start of a schedule came, at most.
         overdue: seconds for which a tick that is due hasn't been looked at, at most.
+        next: when the next tick of any of them is due, in seconds since the epoch; None where none is.
+        first: the schedule whose tick that is.
     """
 
     active: int = 0
@@ -36,6 +38,8 @@ class Ticking:
     skipped: int = 0
     late: float = 0.0
     overdue: float = 0.0
+    next: float | None = None
+    first: str = ""
 
 
 async def ticking(bucket: Bucket) -> Ticking:
@@ -49,6 +53,8 @@ async def ticking(bucket: Bucket) -> Ticking:
         with contextlib.suppress(DefinitionError):  # another version's: its processes tell of it
             states.append(ScheduleState.from_json(stored))
     active = [state for state in states if state.active]
+    dues = [(due, state.id) for state in active if (due := _due(state)) is not None]
+    upcoming, first = min(dues, default=(None, ""))
     return Ticking(
         active=len(active),
         paused=sum(state.paused is not None and state.removed is None for state in states),
@@ -56,13 +62,14 @@ async def ticking(bucket: Bucket) -> Ticking:
         missed=sum(state.missed for state in states),
         skipped=sum(state.skipped for state in states),
         late=max((state.late for state in active), default=0.0),
-        overdue=max((_overdue(state) for state in active), default=0.0),
+        overdue=max(0.0, time.time() - upcoming) if upcoming is not None else 0.0,
+        next=upcoming,
+        first=first,
     )
 
 
-def _overdue(state: ScheduleState) -> float:
-    try:
-        due = wake(state)
-    except DefinitionError:
-        return 0.0
-    return max(0.0, time.time() - due) if due is not None else 0.0
+def _due(state: ScheduleState) -> float | None:
+    """Return when a schedule is looked at next, None where this process can't read its rule."""
+    with contextlib.suppress(DefinitionError):
+        return wake(state)
+    return None
