@@ -71,6 +71,26 @@ def test_a_run_is_watched_approved_and_replayed_with_another_input(open_page: Op
     page.wait_for_selector("text=enough")
 
 
+def test_a_run_is_forked_from_a_wait_and_takes_over_what_came_before(
+    open_page: Open, harbour: Harbour
+) -> None:
+    run = harbour.trigger("ship", {"name": "rice", "crates": 2})
+    page = open_page(f"/runs/{run}", viewport=DESK)
+    page.wait_for_selector('text="It asks: leave"')
+    page.click("summary:has-text('approval:leave')")
+    page.click("details[open] >> text=Fork from here")
+    page.wait_for_selector("li:has-text('step load')")
+    page.click("button:has-text('Fork')")
+    page.wait_for_url(re.compile(r"/runs/run_\w+\?said=fork"))
+    status(page, "waiting")
+    assert page.get_attribute(f'#head a[href="/runs/{run}"]', "href")
+    page.wait_for_selector("#waterfall >> text=taken over")
+    page.fill("#asked input[name=by]", "Ada")
+    page.click("#asked button:has-text('Approve')")
+    status(page, "completed")
+    assert "loading rice" not in page.inner_text("#logs")
+
+
 def test_a_run_page_follows_its_run_without_a_reload(open_page: Open, harbour: Harbour) -> None:
     run = harbour.trigger("ship", {"name": "tea", "crates": 1})
     page = open_page(f"/runs/{run}", viewport=DESK)
@@ -185,6 +205,7 @@ def pages(harbour: Harbour) -> dict[str, str]:
         "run-waiting": f"/runs/{run}",
         "run-failed": f"/runs/{failed}",
         "replay": f"/runs/{run}/replay",
+        "fork": f"/runs/{run}/fork?at=approval%3Aleave",
         "errors": "/errors",
         "error": f"/errors/{group['fingerprint']}",
         "approvals": "/approvals",

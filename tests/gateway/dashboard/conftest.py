@@ -47,6 +47,12 @@ async def asking(_: Any, ctx: Context) -> dict[str, Any]:
 
 
 @task
+async def stepping(number: int, ctx: Context) -> int:
+    one = await ctx.step("one", abs, number)
+    return one + await ctx.step("two", abs, -number)
+
+
+@task
 async def typed(number: int) -> int:
     return number + 1
 
@@ -89,7 +95,7 @@ async def whole(event: Event) -> list[Any]:
     return [event.id, event.data, len(event.raw), event.type]
 
 
-TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, typed, packed, opened, charge, picky, whole)
+TASKS: tuple[AnyTask, ...] = (echo, doomed, asking, stepping, typed, packed, opened, charge, picky, whole)
 
 
 @dataclass

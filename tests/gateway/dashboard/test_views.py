@@ -130,6 +130,38 @@ async def test_a_run_is_cancelled_retried_and_replayed(desk: Desk) -> None:
     assert f"/runs/{failed}" in await desk.when(again, "Replay of")
 
 
+async def test_a_run_is_forked_from_a_wait_once_for_each_form(desk: Desk) -> None:
+    run = await desk.mill.trigger("asking", None)
+    await desk.when(f"/runs/{run}", "It asks")
+    await desk.when(f"/runs/{run}", "Fork from here", "Fork from where it stands")
+    point = "approval:a/b <i>"
+    page = (await desk.client.get(f"/runs/{run}/fork", params={"at": point})).text
+    assert ("a/b &lt;i&gt;" in page, "Nothing: it begins anew" in page) == (True, True)
+    keys = [page.partition('name="key" value="')[2].partition('"')[0]] * 2
+    first, second = [await desk.follow(f"/runs/{run}/fork", at=point, key=key) for key in keys]
+    assert first == second
+    assert f"/runs/{run}" in await desk.when(
+        first, "Fork of", "This is the new run", "It asks", "a/b &lt;i&gt;"
+    )
+    await desk.when(f"/runs/{run}", "Forked as")
+    unknown = await desk.client.get(f"/runs/{run}/fork", params={"at": HOSTILE}, headers=desk.headers)
+    assert (unknown.status_code, HOSTILE in unknown.text) == (422, False)
+    assert (await desk.send(f"/runs/{run}/fork", at="nothing")).status_code == 422
+    assert (await desk.send(f"/runs/{GONE}/fork")).status_code == 404
+
+
+async def test_a_fork_shows_what_it_has_taken_over(desk: Desk) -> None:
+    run = await desk.mill.trigger("stepping", 3)
+    await desk.mill.ended(run)
+    page = (await desk.client.get(f"/runs/{run}/fork", params={"at": "two"})).text
+    assert "step <code>one</code>" in page
+    fork = await desk.follow(f"/runs/{run}/fork", at="two")
+    for _ in ("journal", "history"):
+        text = await desk.when(fork, "taken over", "completed", "at <code>two</code>")
+        assert text.count("Fork from here</a>") == 1  # what was taken over has no such button
+        await desk.when(fork, KEPT)
+
+
 async def _close(desk: Desk, run: str) -> None:
     """Close an ended run's journal, as the closer does in the end."""
     await desk.when(f"/runs/{run}", KEPT)
@@ -152,9 +184,11 @@ async def test_a_run_whose_journal_is_closed_is_replayed_from_the_history(desk: 
     new = (await desk.follow(f"/runs/{run}/replay", edited="1", payload="41")).partition("?")[0]
     assert (await desk.mill.ended(new.rpartition("/")[2])).result == 42
     assert (await desk.send(f"/runs/{run}/replay", edited="1", payload='"x"')).status_code == 422
-    for verb in ("cancel", "retry"):
+    assert "Fork from" not in page
+    assert (await desk.client.get(f"/runs/{run}/fork")).status_code == 409
+    for verb in ("cancel", "retry", "fork"):
         refused = await desk.client.post(f"/api/v1/runs/{run}/{verb}", json={})
-        assert (refused.status_code, "it is closed" in refused.json()["detail"]) == (409, True)
+        assert (refused.status_code, "is closed" in refused.json()["detail"]) == (409, True)
     assert (await desk.send(f"/runs/{GONE}/replay")).status_code == 404
 
 

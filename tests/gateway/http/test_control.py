@@ -160,6 +160,27 @@ async def test_a_replayed_run_has_the_input_of_the_old_one(house: House, greet: 
     assert (await house.ask(f"runs/{again['run_id']}")).json()["replayof"] == run
 
 
+async def test_a_fork_is_a_run_of_its_own_and_one_for_each_key(house: House, greet: str) -> None:
+    run = (await house.ask(greet, {"payload": {"name": "Ada"}})).json()["run_id"]
+    path = f"{house.control}/runs/{run}/fork"
+    fork = await house.client.post(path, json={}, headers={"Idempotency-Key": "k"})
+    told = fork.json()
+    assert (fork.status_code, told["status"], told["forkof"]["run"]) == (202, "queued", run)
+    assert fork.headers["location"] == f"/api/v1/runs/{told['run_id']}"
+    again = await house.client.post(path, json={"at": None}, headers={"Idempotency-Key": "k"})
+    assert again.json() == told
+    shown = (await house.ask(f"runs/{told['run_id']}")).json()
+    assert (shown["forkof"], shown["replayof"]) == (told["forkof"], run)
+    other = await house.client.post(path, json={"at": 17}, headers={"Idempotency-Key": "k"})
+    assert (other.status_code, other.json()["type"]) == (409, "urn:tidemill:problem:conflict")
+    for wrong in ("charge", "", 0, -1, 10**9, 2**60, True, 1.5, ["a"], {"key": "a"}, "x" * 5000):
+        reply = await house.ask(f"runs/{run}/fork", {"at": wrong})
+        assert (reply.status_code, bool(reply.json()["hint"])) == (422, True), wrong
+    assert (await house.ask(f"runs/{run}/fork", {"payload": 1})).status_code == 422
+    assert (await house.ask("runs/run_00000000000000000000000000/fork", {"at": "a"})).status_code == 404
+    assert (await house.ask("runs/run_x/fork", {"at": "a"})).status_code == 404
+
+
 async def test_a_pair_is_released_by_starting_its_run_once(house: House, greet: str) -> None:
     assert greet
     await house.deliver(b'{"no": "name"}', guid="pair")
