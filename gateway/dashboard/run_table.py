@@ -54,6 +54,7 @@ def row_of(view: RunView) -> RunRow:
     """Return a run that was read from its journal as the history would have it, as far as lists show it."""
     state, created, end = view.state, view.state.created, view.state.end
     event = (created.event or {}) if created is not None else {}
+    taken = created.taken if created is not None else None
     fault = state.faults[-1] if state.faults and view.status != "completed" else None
     return RunRow(
         number=state.tail,
@@ -70,6 +71,7 @@ def row_of(view: RunView) -> RunRow:
         event_id=event.get("id"),
         tags=tuple(created.tags) if created is not None else (),
         replayof=created.replayof if created is not None else None,
+        fork_at=(taken.key or str(taken.at)) if taken is not None else None,
         worker=state.owner.worker if state.owner is not None else None,
         error=(fault.type, fault.message) if fault is not None else None,
     )

@@ -173,6 +173,18 @@ def test_what_cant_be_done_doesnt_keep_the_rest_from_it(call: Call, way: Way) ->
     assert call(*way, "runs", "show", "run_>").code == 1
 
 
+def test_a_run_is_forked_once_for_each_key(call: Call, way: Way) -> None:
+    run = call(*way, "trigger", "ship", "--json").json()["run_id"]
+    first = call(*way, "runs", "fork", run, "--key", "k", "--json").json()
+    assert (first["forkof"]["run"], first["forkof"]["key"]) == (run, None)
+    assert call(*way, "runs", "fork", run, "--key", "k", "--json").json()["run_id"] == first["run_id"]
+    assert f"{run} at " in call(*way, "runs", "show", first["run_id"]).out
+    assert "forkof" in call(*way, "runs", "fork", run).out
+    unknown = call(*way, "runs", "fork", run, "--at", "nothing")
+    assert (unknown.code != 0, "nothing that is called" in unknown.err) == (True, True)
+    assert call(*way, "runs", "fork", "run_00000000000000000000000000").code == 1
+
+
 def test_quarantine_tells_why_and_lets_go(call: Call, send: Callable[..., str], way: Way, mill: Mill) -> None:
     (mill.folder / "wrong.json").write_text('{"ref": 3}')
     event = send("github", "push", "--data", "wrong.json")

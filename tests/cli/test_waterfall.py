@@ -146,3 +146,18 @@ def test_any_timeline_is_drawn(story: list[dict[str, Any]], width: int) -> None:
     for bar in bars_of(story):
         assert bar.end is None or bar.end >= bar.begin
     assert len(list(waterfall(story, width=width, now=BEGIN))) == len(bars_of(story))
+
+
+def test_what_a_fork_has_taken_over_stands_before_all() -> None:
+    lines = told(
+        entry(0, "created", taken=["build", "lint"]),
+        entry(1, "claim", worker="w"),
+        entry(2, "step", key="ship", after="lint", outcome="done"),
+    )
+    assert lines == [
+        ("queued", 0.0, 1.0, "over", 0),
+        ("part build", 0.0, 0.0, "taken over", 1),
+        ("part lint", 0.0, 0.0, "taken over", 1),
+        ("attempt 1", 1.0, None, "running", 0),
+        ("step ship", 1.0, 2.0, "done", 1),
+    ]

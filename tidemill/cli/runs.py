@@ -221,6 +221,8 @@ def _flat(row: Row) -> Row:
 
 def _shown(value: Any) -> Any:
     """Leave out what is empty; a record shows what has a value."""
+    if isinstance(value, dict) and value.keys() == {"run", "at", "key"}:
+        return f"{value['run']} at {value['key'] or value['at']}"
     return None if value in ("", [], {}) else value
 
 
@@ -243,6 +245,8 @@ def _fact(name: str, value: Any) -> str:
         return "; ".join(" ".join(filter(None, (one["kind"], one["key"], _by(one)))) for one in value)
     if name == "items":
         return "; ".join(f"{one['box']} {'yes' if one['ok'] else 'no'} from {one['who']}" for one in value)
+    if name == "taken":
+        return f"taken over: {', '.join(value)}"
     return f"{name} {value}"
 
 

@@ -25,7 +25,7 @@ _MOST_LABEL: Final = 36
 _TIMES: Final = 22
 """Columns for offset and duration."""
 _STYLES: Final = {"good": "green", "bad": "red", "open": "yellow", "wait": "blue"}
-_GOOD: Final = frozenset({"done", "completed", "over", "ok", "started"})
+_GOOD: Final = frozenset({"done", "completed", "over", "ok", "started", "taken over"})
 _OPEN: Final = frozenset({"running", "waiting", "parked"})
 
 
@@ -68,6 +68,8 @@ class _Fold:
         """Take in the next entry."""
         match entry["kind"]:
             case "created":
+                for key in entry.get("taken", ()):
+                    self._add(f"part {key}", at, at, "taken over", 1)
                 self.queued = self._add("queued", at, None, "waiting")
             case "claim":
                 self._claim(at)
