@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, Final
 
 from tidemill.history.rows import Body
 from tidemill.kernel import clock
 
 _MOMENTS: Final = frozenset({"at", "until"})
+_INNER: Final = frozenset({"number", "event_number"})
 
 
 def document(row: Any) -> dict[str, Any]:
     """Return a row as a JSON object."""
-    told = {field.name: _value(field.name, getattr(row, field.name)) for field in fields(row)}
-    return {name: value for name, value in told.items() if name not in ("number", "event_number")}
+    kind: Any = type(row)
+    return {name: _value(getattr(row, name), moment=moment) for name, moment in _told(kind)}
 
 
 def body(given: Body) -> dict[str, Any]:
@@ -29,13 +31,22 @@ def body(given: Body) -> dict[str, Any]:
         return told | {"base64": base64.b64encode(given.data).decode()}
 
 
-def _value(name: str, value: Any) -> Any:
+@cache
+def _told(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """Return which fields of a row are told, and which of them are moments."""
+    names = (field.name for field in fields(kind) if field.name not in _INNER)
+    return tuple((name, name in _MOMENTS or name.endswith("_at")) for name in names)
+
+
+def _value(value: Any, *, moment: bool = False) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return clock.rfc3339_at(value) if moment else value
     if isinstance(value, Body):
         return body(value)
-    if isinstance(value, int | float) and (name in _MOMENTS or name.endswith("_at")):
-        return clock.rfc3339_at(value)
     if is_dataclass(value):
         return document(value)
     if isinstance(value, tuple):
-        return [_value("", one) for one in value]
+        return [_value(one) for one in value]
     return value
