@@ -104,4 +104,4 @@ def test_a_call_does_one_step_where_it_has_no_time_for_more(
 def test_a_day_of_words_is_forgotten_as_a_whole(filled: Database) -> None:
     with filled.writing() as connection:
         search.clear(connection)
-        assert search.find_numbers(connection, "old", low=0, below=2**40, limit=10) == []
+        assert search.find_numbers(connection, "old", low=0, below=2**40, limit=10) == ([], None)

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from tests.history.conftest import DATABASES, make_url_of
 from tests.history.planting import START, plant_runs, run_row
-from tidemill.history import run_lists, scanning, tables
+from tidemill.history import run_lists, scanning, search, tables
 from tidemill.history.database import Database, open_database
 from tidemill.history.run_lists import RunQuery, list_runs
 from tidemill.kernel.errors import PayloadError
@@ -23,10 +23,12 @@ TASKS = ("deploy", "bill", "mail")
 def planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Database, list[dict[str, Any]]]]:
-    """One history for all tests that only read it."""
-    database = open_database(make_url_of(request, tmp_path_factory.mktemp("history")))
-    yield database, _plant(database)
-    database.close()
+    """One history for all tests that only read it; its words stand in many tables."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(search, "_PART_BITS", 5)
+        database = open_database(make_url_of(request, tmp_path_factory.mktemp("history")))
+        yield database, _plant(database)
+        database.close()
 
 
 def _plant(database: Database) -> list[dict[str, Any]]:

@@ -144,13 +144,15 @@ def _by_words(  # noqa: PLR0913 - as `_part`
     wanted, looked = driver | rest, 0
     rows: list[RunRow] = []
     chunk = _CHUNK if wanted else min(_CHUNK, limit + 1)
-    while looked < _WORD_SCAN_LIMIT and len(rows) <= limit and not (looked and budget.spent):
-        numbers = find_numbers(connection, query.text or "", low=low, below=below, limit=chunk)
+    while True:
+        numbers, reached = find_numbers(
+            connection, query.text or "", low=low, below=below, limit=chunk, budget=budget
+        )
         rows += _fitting(connection, numbers, wanted)
-        if len(numbers) < chunk:
-            return rows, None
-        looked, below = looked + len(numbers), numbers[-1]
-    return rows, below
+        looked += len(numbers)
+        if reached is None or looked >= _WORD_SCAN_LIMIT or len(rows) > limit or budget.spent:
+            return rows, reached
+        below = reached
 
 
 def _fitting(connection: Connection, numbers: Sequence[int], wanted: dict[str, Any]) -> list[RunRow]:
