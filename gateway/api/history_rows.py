@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from tidemill.history.rows import Body
@@ -38,11 +38,17 @@ def _told(kind: Any) -> tuple[tuple[str, bool], ...]:
     return tuple((name, name in _MOMENTS or name.endswith("_at")) for name in names)
 
 
+@lru_cache(1024)
+def _moment(stamp: float) -> str:
+    # Counts come by minute and hour: many rows have the same one.
+    return clock.rfc3339_at(stamp)
+
+
 def _value(value: Any, *, moment: bool = False) -> Any:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
-        return clock.rfc3339_at(value) if moment else value
+        return _moment(value) if moment else value
     if isinstance(value, Body):
         return body(value)
     if is_dataclass(value):
