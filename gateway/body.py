@@ -49,10 +49,12 @@ class Budget:
 
 def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int:
     """Return the request's Content-Length, 0 where it declares none; the HTTP server refuses a second one."""
-    value = dict(headers).get(b"content-length", b"")
-    if not value.isdigit():
-        return 0
-    return int(value) if len(value) <= _MAX_DIGITS else 10**_MAX_DIGITS
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit():
+                return 0
+            return int(value) if len(value) <= _MAX_DIGITS else 10**_MAX_DIGITS
+    return 0
 
 
 async def read_body(receive: Receive, declared: int, limit: int, budget: Budget) -> bytes | Fault:

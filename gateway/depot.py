@@ -73,7 +73,9 @@ class Depot:
             BrokerError: it wasn't stored, or nobody knows; storing it again is safe.
         """
         if self._spool is None:
-            return await self._publish(await self._worded(verdict, window), client, waiting)
+            if window is not None:
+                verdict = await self._worded(verdict, window)
+            return await self._publish(verdict, client, waiting)
         if not self._spool.holds:
             try:
                 verdict, window = await self._worded(verdict, window), None

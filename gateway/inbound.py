@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import KeysView
+    from collections.abc import Sequence
 
 
 class Inbound:
@@ -48,15 +48,11 @@ class Inbound:
             for name, value in headers:
                 self._every[name].append(value)
 
-    @property
-    def repeats(self) -> bool:
-        """Whether a header was sent more than once."""
-        return self._every is not None
-
-    @property
-    def names(self) -> KeysView[bytes]:
-        """The names of its headers."""
-        return self._single.keys()
+    def fields(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return its headers, each name once: repeated values are joined as by `header`."""
+        if self._every is None:
+            return self.headers
+        return [(name, b", ".join(values)) for name, values in self._every.items()]
 
     def values(self, name: bytes) -> list[bytes]:
         """Return a header's values, one for each time it was sent."""

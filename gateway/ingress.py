@@ -347,7 +347,9 @@ def _refuse(verdict: Refused, target: _Target, size: int, check: str) -> Outcome
 
 def _secret(verdict: Accepted | Quarantined | Batch) -> int | None:
     """Return the index of the secret that matched, as far as the verdict tells."""
-    items = verdict.items if isinstance(verdict, Batch) else (verdict,)
+    if isinstance(verdict, Accepted):
+        return verdict.secret
+    items = verdict.items if isinstance(verdict, Batch) else ()
     return next((item.secret for item in items if isinstance(item, Accepted)), None)
 
 

@@ -271,26 +271,27 @@ class Intake:
             attributes |= self._shaper.attributes(data)
         reason = self._nameless(identity)
         if reason is not None:
-            return Quarantined(Envelope(**attributes), reason)
+            return Quarantined(Envelope.sound(attributes), reason)
         types = (identity.provider_type, identity.base_type)
         judged = self._schemas.judge(self._schema_sources, types, data)
         reason = judged.reason
         if reason is None:
             name = judged.identifier
-            return Accepted(Envelope(**attributes, dataschema=name), delivery.verified.secret, name)
+            attributes["dataschema"] = name
+            return Accepted(Envelope.sound(attributes), delivery.verified.secret, name)
         if self._policy != "flag":
-            return Quarantined(Envelope(**attributes), reason)
+            return Quarantined(Envelope.sound(attributes), reason)
         attributes["extensions"] = {
             **attributes.get("extensions", {}),
             PROBLEM: f"{reason.path}: {reason.detail}",
         }
-        return Accepted(Envelope(**attributes), delivery.verified.secret)
+        return Accepted(Envelope.sound(attributes), delivery.verified.secret)
 
     def _unread(self, arrival: Arrival, verified: Verified, reason: Reason) -> Quarantined:
         """Keep a genuine delivery whose body can't be read."""
         delivery = Delivery(arrival.inbound, NOTHING, verified, NOTHING.document)
         identity = self._normaliser.identify(delivery)
-        return Quarantined(Envelope(**self._attributes(arrival, delivery, identity)), reason)
+        return Quarantined(Envelope.sound(self._attributes(arrival, delivery, identity)), reason)
 
     def _nameless(self, identity: Identity) -> Reason | None:
         if identity.provider_type is None:

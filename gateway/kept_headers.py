@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tidemill.kernel.services.traces import traceparent
@@ -18,20 +17,11 @@ _MAX_TRACESTATE: Final = 512
 
 def kept_headers(inbound: Inbound, unkept: frozenset[bytes] = SECRET_HEADERS) -> dict[str, str]:
     """Return the headers that stay on the event: all but those that carry credentials."""
-    if not inbound.repeats:
-        texts = b"\0".join(chain.from_iterable(inbound.headers)).decode("latin-1").split("\0")
-        if len(texts) == 2 * len(inbound.headers):  # none has a NUL in it
-            found = dict(zip(texts[::2], texts[1::2], strict=True))
-            for name in inbound.names & unkept:
-                del found[name.decode("latin-1")]
-            return found
-    kept: dict[str, str] = {}
-    for name, value in inbound.headers:
-        if name in unkept:
-            continue
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        kept[key] = f"{kept[key]}, {text}" if key in kept else text
-    return kept
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in inbound.fields()
+        if name not in unkept
+    }
 
 
 def trace_context(headers: dict[str, str]) -> dict[str, str]:

@@ -81,6 +81,7 @@ class Listener(uvicorn.Server):
             http=connection,
             ws="none",
             lifespan="on",
+            interface="asgi3",
             log_config=None,
             access_log=False,
             server_header=False,

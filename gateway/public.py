@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -14,7 +14,7 @@ from gateway.events.endpoint import PATH as EVENTS
 from gateway.health import Check, Facts, health_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -48,14 +48,13 @@ class PublicApplication(Starlette):
         )
         self.router.redirect_slashes = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
-            await self._ingress(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == EVENTS and self._events is not None:
-            await self._events(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self._ingress(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] == EVENTS and self._events is not None:
+            return self._events(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 def build_public(

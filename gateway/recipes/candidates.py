@@ -94,11 +94,11 @@ class SignatureReader:
 
     def offers(self, digest: bytes, candidates: Sequence[bytes]) -> bool:
         """Compare all candidates with the digest that one of them should be, in constant time."""
-        expected = self._encode(digest)
-        if self._as_is:
-            return any(hmac.compare_digest(one, expected) for one in candidates)
-        expected = expected.rstrip(b"=") if self._unpadded else expected
-        return any(hmac.compare_digest(self.spelt(one), expected) for one in candidates)
+        expected = self.written(digest)
+        for one in candidates:
+            if hmac.compare_digest(one if self._as_is else self.spelt(one), expected):
+                return True
+        return False
 
     def decoded(self, candidate: bytes) -> bytes | None:
         """Return the bytes of a candidate, None where it isn't written as the recipe says."""
@@ -126,7 +126,7 @@ def encode(digest: bytes, encoding: str) -> bytes:
 
 
 _ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "hex": lambda digest: digest.hex().encode(),
+    "hex": binascii.hexlify,
     "base64": base64.b64encode,
     "base64url": base64.urlsafe_b64encode,
     "hex_in_base64": lambda digest: base64.b64encode(digest.hex().encode()),

@@ -53,6 +53,23 @@ def test_an_event_comes_back_from_its_frame(event: Envelope) -> None:
     }
 
 
+@given(ENVELOPES)
+def test_sound_attributes_make_the_event_that_validated_ones_make(event: Envelope) -> None:
+    facts = {name: value for name, value in dict(event).items() if name in event.model_fields_set}
+    made = Envelope.sound(facts)
+    assert made == event
+    assert made.to_frame() == event.to_frame()
+    assert made.model_copy(update={"id": "2"}).id == "2"
+    assert made.model_dump() == event.model_dump()
+
+
+def test_events_share_no_containers() -> None:
+    facts = {"id": "1", "source": "s", "type": "t", "time": datetime.now(UTC)}
+    one, other = Envelope.sound(facts), Envelope.sound(facts)
+    one.headers["x"] = one.extensions["y"] = "1"
+    assert (other.headers, other.extensions, Envelope.sound(facts).headers) == ({}, {}, {})
+
+
 @given(st.binary())
 def test_any_bytes_are_an_event_or_refused(frame: bytes) -> None:
     with pytest.raises((PayloadError, ValidationError)):

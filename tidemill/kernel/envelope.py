@@ -22,6 +22,7 @@ EDITED_BY: Final = "editedby"
 """The extension attribute of an event whose data were edited before it left the quarantine: by whom."""
 EDITED_AT: Final = "editedat"
 """When that was, as RFC 3339."""
+_set: Final = object.__setattr__
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -53,6 +54,20 @@ class Envelope(BaseModel):
     blob: str | None = Field(default=None, description="where a large body lies; `raw` is empty then")
     value: Any = Field(default=None, description="the data where it isn't simply the JSON of `raw`")
     raw: bytes = Field(default=b"", exclude=True)
+
+    @classmethod
+    def sound(cls, attributes: Mapping[str, Any]) -> Envelope:
+        """Build an event of attributes that are sound already: an id, a source, a type and a time at least.
+
+        What judges a delivery has given each attribute its type; to validate them again costs as much as
+        looking all of them up in the body.
+        """
+        event = cls.__new__(cls)
+        _set(event, "__dict__", {**_EVERY, "extensions": {}, "headers": {}, **attributes})
+        _set(event, "__pydantic_fields_set__", set(attributes))
+        _set(event, "__pydantic_extra__", None)
+        _set(event, "__pydantic_private__", None)
+        return event
 
     @property
     def data(self) -> Any:
@@ -127,3 +142,4 @@ _DEFAULTS: Final[tuple[Any, ...]] = tuple(
     Envelope.model_fields[name].get_default(call_default_factory=True) for name in _OPTIONAL
 )
 _VALUES: Final = itemgetter(*_OPTIONAL)
+_EVERY: Final = dict(zip(_OPTIONAL, _DEFAULTS, strict=True)) | {"specversion": SPEC_VERSION, "raw": b""}

@@ -32,8 +32,7 @@ class HmacScheme:
 
     def accepts(self, key: bytes, signed: bytes, offers: Offers) -> bool:
         """Compare the candidates with the HMAC, in constant time."""
-        digest = hmac.digest(key, signed, self._algorithm)
-        return any(reader.offers(digest, offer.candidates) for reader, offer in offers)
+        return offered(hmac.digest(key, signed, self._algorithm), offers)
 
     def signature(self, secret: Secret, signed: bytes) -> bytes:
         """Return the HMAC."""
@@ -57,13 +56,17 @@ class HashScheme:
 
     def accepts(self, key: bytes, signed: bytes, offers: Offers) -> bool:  # noqa: ARG002 - it is a part of `signed`
         """Compare the candidates with the hash, in constant time."""
-        digest = hashlib.new(self._algorithm, signed).digest()
-        return any(reader.offers(digest, offer.candidates) for reader, offer in offers)
+        return offered(hashlib.new(self._algorithm, signed).digest(), offers)
 
     def signature(self, secret: Secret, signed: bytes) -> bytes:
         """Return the hash."""
         signing_key(self.key(secret))
         return hashlib.new(self._algorithm, signed).digest()
+
+
+def offered(digest: bytes, offers: Offers) -> bool:
+    """Say whether a request offers a digest as its signature."""
+    return any(reader.offers(digest, offer.candidates) for reader, offer in offers)
 
 
 def available(algorithm: str) -> str:

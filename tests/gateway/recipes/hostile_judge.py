@@ -19,6 +19,7 @@ from gateway.recipes.verify import Verification, Verified
 from gateway.schemas import SchemaStore
 from gateway.verdict import Batch, Handshaken, Refused, Verdict
 from tests.gateway.recipes.hostile import ORIGIN, Case, genuine, spoil
+from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.settings.secrets import Secret
 
 KEPT: Final = 10
@@ -135,7 +136,8 @@ class Judge:
         items = verdict.items if isinstance(verdict, Batch) else (verdict,)
         for item in items[:3]:
             assert not isinstance(item, Refused | Handshaken | Batch | Wanted)
-            assert item.envelope.to_frame()
+            event = item.envelope
+            assert Envelope.from_frame(event.to_frame()) == event, f"not what validation takes: {case}"
         return type(verdict).__name__.lower()
 
 

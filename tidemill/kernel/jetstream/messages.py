@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
@@ -24,8 +23,7 @@ RETRY_HINT: Final = "the bus reconnects by itself: try again in a moment, with t
 TOO_LARGE: Final = 10054
 
 
-@dataclass(slots=True, frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """The broker's acknowledgement of a publish: where the message stands, or stood before."""
 
     stream: str

@@ -155,10 +155,8 @@ class WireClient(Client):
         head = b"" if headers is None else _head(headers)
         if len(head) + len(body) > self._max_payload:
             raise MaxPayloadError
-        if self.is_closed:
-            raise ConnectionClosedError
         if not self.is_connected:
-            raise OutboundBufferLimitError
+            raise ConnectionClosedError if self.is_closed else OutboundBufferLimitError
         names = f"{subject} {reply}".encode()
         if head:
             line = b"HPUB %b %d %d\r\n%b%b\r\n" % (names, len(head), len(head) + len(body), head, body)
