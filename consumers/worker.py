@@ -34,6 +34,7 @@ from tidemill.kernel.jetstream.pull import Budget, Puller
 from tidemill.kernel.jetstream.reconcile import SECOND
 from tidemill.kernel.jetstream.task_consumers import ensure_task_consumer, has_task_consumer, pause_consumer
 from tidemill.kernel.protocol.conclusions import Interrupted
+from tidemill.kernel.protocol.hooks import hooks_task
 from tidemill.kernel.services import registry
 from tidemill.kernel.services.broker import Broker
 from tidemill.kernel.services.overrides import Override, Overrides, enforce
@@ -201,9 +202,8 @@ class Worker:
 
     async def _serve_hooks(self, task: AnyTask, override: Override) -> None:
         """Execute a task's hooks; also where it has none any more, but an earlier version had some."""
-        hooks = task.hooks_task()
-        if task.definition.hooks or await has_task_consumer(self._broker.bus, hooks.id):
-            await self._serve(hooks, None, override)
+        if task.definition.hooks or await has_task_consumer(self._broker.bus, hooks_task(task.id)):
+            await self._serve(task.hooks_task(), None, override)
 
     async def _ensure_consumer(self, name: str, limit: int | None, override: Override) -> None:
         """Make sure that a task's consumer is there; what an operator has decided stands above the code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -77,6 +78,20 @@ NAVIGATION: Final = (
 """The pages that can be reached from everywhere, in their order."""
 
 
+@cache
+def _templates() -> Environment:
+    """Return the templates, each of which is compiled once in a process."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    return environment
+
+
 class Frame:
     """Renders pages. Everything that comes from elsewhere is escaped by the templates' environment.
 
@@ -90,15 +105,7 @@ class Frame:
         self, assets: Assets, navigation: Sequence[NavItem] = NAVIGATION, *, logins: bool = True
     ) -> None:
         self._logins = logins
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.globals |= {"asset": assets.url, "navigation": navigation}
-        self._environment.filters |= FILTERS
+        self._shared: dict[str, Any] = {"asset": assets.url, "navigation": navigation, "themes": THEMES}
 
     def page(self, request: HTTPConnection, template: str, status: int = 200, **context: Any) -> Response:
         """Return a page.
@@ -122,12 +129,11 @@ class Frame:
             "visit": visit,
             "user": visit.identity if visit is not None else None,
             "theme": theme if theme in THEMES else "auto",
-            "themes": THEMES,
             "path": _address_of(request),
             "can": lambda right: visit is not None and visit.identity.may(Right(right)),
             "csrf_field": lambda: _csrf_field(visit.csrf if visit is not None else ""),
         }
-        return self._environment.get_template(template).render(common | context)
+        return _templates().get_template(template).render(self._shared | common | context)
 
     def problem(self, request: HTTPConnection, problem: Problem) -> Response:
         """Return the page of a problem."""

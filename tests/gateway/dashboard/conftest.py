@@ -147,7 +147,7 @@ async def open_desk(settings: Settings, *roles: str) -> AsyncIterator[Desk]:
     async with (
         open_broker(settings, name="gateway") as broker,
         open_gateway(settings, broker) as gateway,
-        httpx.AsyncClient(base_url=f"http://{gateway.control_address}", timeout=30) as client,
+        httpx.AsyncClient(base_url=f"http://{gateway.control_address}", timeout=30, verify=False) as client,
     ):
         desk = Desk(gateway, Mill(settings, broker), client)
         if not roles:

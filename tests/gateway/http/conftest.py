@@ -312,7 +312,7 @@ async def open_house(settings: Settings, *, early: bool = False) -> AsyncIterato
     async with (
         open_broker(settings, name="gateway", early=early) as broker,
         open_gateway(settings, broker) as gateway,
-        httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
+        httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=False) as client,
     ):
         yield House(gateway, broker, client)
 
