@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.dashboard.shown import Shown, clip, show_value
+from tidemill.kernel.protocol.hooks import HOOKS_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,8 @@ class TimeBar:
     def point(self) -> str:
         """By which the run can be forked here; empty where it can't."""
         if self.span.kind == "child":
-            return self.span.run_id or ""
+            hooks = self.span.name.endswith(HOOKS_SUFFIX)
+            return "" if hooks else self.span.run_id or ""
         wait = self.span.kind == "wait" and self.span.data.get("kind") != "retry"
         return self.span.name if wait or self.span.kind == "step" else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from typing import Any
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from tests.durable.test_crashes import Order, handle, outside
 from tests.durable.test_keys import PROGRAMS, Interpreter, without_signals_in_races
-from tidemill import Abort, Context, Retry, Step, task
+from tidemill import Abort, Context, Retry, RunFailedError, Step, task
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.protocol.forking import points_of
+from tidemill.kernel.subjects import child_index, run_of_child
 from tidemill.testing import Stage, play
 
 CALLS: Counter[str] = Counter()
@@ -77,6 +79,92 @@ async def test_a_fork_at_any_record_and_any_part_completes(program: Any, seed: i
             outcome = await stage.outcome(fork, None)
             assert outcome.state == "completed", (point, outcome)
             assert not taken & stage.executed(fork).keys(), point
+        assert stage.repeated == ()
+
+
+@task
+async def echo(number: int, ctx: Context) -> int:
+    if number % 3 == 0:
+        await ctx.sleep(number)
+    if number % 5 == 4:
+        raise Abort("never four")
+    return await ctx.step("echo", abs, number)
+
+
+FAMILIES = st.sampled_from(["call", "map", "some", "in time", "trigger", "fails"])
+WITH_CHILDREN = st.recursive(
+    st.tuples(FAMILIES, st.integers(0, 8))
+    | st.tuples(st.sampled_from(["step", "sleep"]), st.sampled_from("ab")),
+    lambda inner: st.tuples(
+        st.sampled_from(["sequence", "gather", "ctx.gather", "first"]),
+        st.lists(inner, min_size=1, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+class Parents(Interpreter):
+    """Executes programs that start runs, too."""
+
+    async def execute(self, ctx: Context, program: Any, place: tuple[int, ...]) -> None:
+        kind, number = program
+        if kind == "call":
+            await ctx.settle(echo.call(number))
+        elif kind == "map":
+            async for _ in ctx.map(echo, range(number), limit=2):
+                pass
+        elif kind == "some":
+            await ctx.settle(*[echo.call(number + one) for one in range(3)], need=1)
+        elif kind == "in time":
+            await ctx.settle(*[echo.call(number + one) for one in range(3)], timeout=number + 1)
+        elif kind == "trigger":
+            await echo.trigger(number)
+        elif kind == "fails":
+            with contextlib.suppress(RunFailedError):
+                await ctx.gather(echo.call(number), echo.call(4))
+        else:
+            await super().execute(ctx, program, place)
+
+
+def everywhere(stage: Stage, run: str) -> list[Any]:
+    """Return all points of a run: its records, the parts that it has done itself, and their children."""
+    own = [spawned for spawned in stage.state(run).spawned.values() if not spawned.run]
+    family = [run_of_child(run, child_index(one.key, index)) for one in own for index in range(one.count)]
+    return [None, *records_of(stage, run), *points_of(stage.state(run).entries), *family]
+
+
+async def checked(stage: Stage, run: str, point: Any) -> str:
+    """Fork a run, let the fork come to its end, and return its id."""
+    fork = await stage.fork(run, point)
+    before = stage.state(fork)
+    outcome = await stage.outcome(fork, None)
+    assert outcome.state == "completed", (point, outcome)
+    assert not before.steps.keys() & stage.executed(fork).keys(), point
+    foreign = [one for one in before.spawned.values() if one.run]
+    heard = [(key, int(who)) for key, box in before.boxes.items() for who in box if key in before.spawned]
+    not_again = [(one.key, index) for one in foreign for index in range(one.count)] + heard
+    own = {run_of_child(fork, child_index(key, index)) for key, index in not_again}
+    assert not own & set(stage.runs), f"{point}: what was taken over is started again, or cancelled"
+    return fork
+
+
+@settings(max_examples=40, deadline=None)
+@given(WITH_CHILDREN, st.integers(0, 10_000))
+async def test_a_parent_is_forked_at_any_record_part_and_child(program: Any, seed: int) -> None:
+    interpreter = Parents(random.Random(seed))
+
+    @task
+    async def interpreting(ctx: Context) -> str:
+        await interpreter.execute(ctx, program, ())
+        return "done"
+
+    async with play(interpreting, echo, seed=seed) as stage:
+        run = await stage.start(interpreting)
+        assert await run.result() == "done"
+        forks = [await checked(stage, run.id, point) for point in everywhere(stage, run.id)]
+        for point in everywhere(stage, forks[seed % len(forks)]):
+            await checked(stage, forks[seed % len(forks)], point)
+        await stage.still()
         assert stage.repeated == ()
 
 

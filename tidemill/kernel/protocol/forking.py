@@ -67,8 +67,8 @@ def survey(run: str, at: At) -> Procedure[Survey | Refusal]:
     point = find_point(run, entries, at)
     if isinstance(point, Refusal):
         return point
-    started = set[str]()
-    for key in state.spawned:
+    started = _started(entries)
+    for key in state.spawned.keys() - started:
         # Whether a run was started that nobody waits for its journal says, where this one doesn't.
         if _is_trigger(key) and (yield JournalOpen(run_of_child(run, child_index(key, 0)))):
             started.add(key)
@@ -139,10 +139,8 @@ def points_of(entries: Sequence[Entry]) -> list[str]:
     """Return the keys of the parts at which a run can be forked, without what it has taken over itself."""
     state = fold(entries)
     steps = [entry.record.key for entry in entries if isinstance(entry.record, Step | Spawned)]
-    calls = [key for key, spawned in state.spawned.items() if not spawned.run]
-    first = state.created.taken if state.created is not None else None
-    taken = {wait.key for wait in first.waits} if first is not None else set()
-    waits = [key for key in state.waits if key not in taken and _wait_of(state, key) is not None]
+    calls = [key for key in state.spawned if not _is_taken(state, key)]
+    waits = [key for key in state.waits if not _is_taken(state, key) and _wait_of(state, key) is not None]
     return list(dict.fromkeys([*steps, *calls, *waits]))
 
 
@@ -173,15 +171,25 @@ def _point_of_part(entries: Sequence[Entry], key: str, who: str) -> Point | Refu
         record = entry.record
         if isinstance(record, Step) and record.key == key and record.outcome != "again":
             done = entry.seq
+        if isinstance(record, Spawned) and record.key == key:
+            over = 0  # a call that goes on with more children
         if not over and record is not None and _is_over(state, key, record):
             # One of several children is left out of the news that it came with: the others' stay.
             over = entry.seq + (1 if who and isinstance(record, News) else 0)
-    if key and (over == state.created_seq or (not done and key in state.steps)):
-        return Refusal.TAKEN
     if key not in points_of(entries):
-        return Refusal.UNKNOWN
+        return Refusal.TAKEN if key in state.steps or _is_taken(state, key) else Refusal.UNKNOWN
+    if over == state.created_seq:
+        over = done  # it had come far before this run began, which has done the rest
     waited = _wait_of(state, key) is not None or key in state.spawned
     return Point((over if waited else done) or entries[-1].seq + 1, key, who)
+
+
+def _is_taken(state: State, key: str) -> bool:
+    """Say whether a wait or a call was over when the run was forked."""
+    first = state.created.taken if state.created is not None else None
+    spawned = state.spawned.get(key)
+    waited = first is not None and any(wait.key == key for wait in first.waits)
+    return waited or (spawned is not None and bool(spawned.run))
 
 
 def _is_over(state: State, key: str, record: Record) -> bool:
