@@ -50,6 +50,7 @@ class Site:
             "outcomes": [HOSTILE],
             "filtered": True,
             "next": "",
+            "first": "",
         }
         return self.frame.page(request, "dead.html", title=HOSTILE, active="dead", **context)
 
