@@ -128,9 +128,12 @@ class Parents(Interpreter):
 
 def everywhere(stage: Stage, run: str) -> list[Any]:
     """Return all points of a run: its records, the parts that it has done itself, and their children."""
-    own = [spawned for spawned in stage.state(run).spawned.values() if not spawned.run]
-    family = [run_of_child(run, child_index(one.key, index)) for one in own for index in range(one.count)]
-    return [None, *records_of(stage, run), *points_of(stage.state(run).entries), *family]
+    parts = points_of(stage.state(run).entries)
+    own = [spawned for spawned in stage.state(run).spawned.values() if spawned.key in parts]
+    family = [
+        run_of_child(one.run or run, child_index(one.key, index)) for one in own for index in range(one.count)
+    ]
+    return [None, *records_of(stage, run), *parts, *family]
 
 
 async def checked(stage: Stage, run: str, point: Any) -> str:
