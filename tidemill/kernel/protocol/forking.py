@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import groupby
 from typing import Final
 
 from tidemill.kernel.protocol.operations import JournalOpen, Procedure, ReadLeader
@@ -268,12 +269,25 @@ class _Sieve:
     over: Collection[str]
 
     def parts(self, before: Sequence[Entry]) -> Iterator[Step | Spawned | News]:
-        """Yield what still counts of the records, in their order."""
-        for record in parts_of(before):
-            if isinstance(record, News):
-                if items := tuple(item for item in record.items if self._counts(item)):
-                    yield News(rid="", items=items)
-            elif isinstance(record, Step) and self._is_final(record):
+        """Yield what still counts of the records, in their order; news that follow one another are one."""
+        for of_news, records in groupby(
+            parts_of(before), lambda record: not isinstance(record, Step | Spawned)
+        ):
+            if not of_news:
+                yield from self._finished(records)
+            elif items := tuple(self._heard(records)):
+                yield News(rid="", items=items)
+
+    def _heard(self, records: Iterator[Record]) -> Iterator[Item]:
+        for record in records:
+            for item in record.items if isinstance(record, News) else ():
+                if self._counts(item):
+                    # What ten thousand children have told has to fit into one record.
+                    yield replace(item, id="") if item.box in self.state.spawned else item
+
+    def _finished(self, records: Iterator[Record]) -> Iterator[Step | Spawned]:
+        for record in records:
+            if isinstance(record, Step) and self._is_final(record):
                 yield replace(record, rid="")
             elif isinstance(record, Spawned) and self._is_final(record):
                 yield replace(record, rid="", run=self._owner(record))
