@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tidemill.kernel.services.token_view import TokenView
 
 _STYLE: Final = (
+    ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}"
     "label{display:block;margin:1rem 0}input,textarea{font:inherit;width:100%;box-sizing:border-box}"
     "input[type=checkbox]{width:auto}button{font:inherit;padding:.4rem 1.2rem;margin-right:1rem}"
@@ -126,5 +127,5 @@ def _page(title: str, parts: Iterable[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )

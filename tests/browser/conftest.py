@@ -29,6 +29,7 @@ PATIENCE: Final = 30_000.0
 SETTINGS: Final = """\
 [gateway]
 listen = "127.0.0.1:0"
+public_url = "https://mill.example.com"
 [nats]
 durability = "os"
 [alerts]
@@ -40,6 +41,7 @@ url = "http://127.0.0.1:1/"
 [sources.github]
 preset = "github"
 secrets = ["one of them"]
+keep_refused = true
 """
 SECRET: Final = "one of them"
 TASKS: Final = '''\
@@ -79,6 +81,7 @@ async def ship(cargo: Cargo, ctx: Context) -> dict[str, Any]:
         ctx.log.info("loading %s", cargo.name)
         return f"{cargo.crates} crates of {cargo.name}"
 
+    ctx.log.info("approved at %s", ctx.approval_url("leave"))
     loaded = await ctx.step("load", load)
     weights = await ctx.gather(*[weigh.call(crate) for crate in range(cargo.crates)])
     approval = await ctx.wait_for_approval("leave", timeout="1h")
@@ -211,8 +214,8 @@ def open_page(chromium: Browser, harbour: Harbour) -> Iterator[Callable[..., Pag
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """axe-core from npm, under tests/npm/node_modules or the folder that TIDEMILL_TEST_NPM names."""
-    modules = Path(ENVIRON.get("TIDEMILL_TEST_NPM") or ROOT / "tests/npm/node_modules")
+    """axe-core from npm, under tests/npm/node_modules or the folder that NPM_MODULES names."""
+    modules = Path(ENVIRON.get("NPM_MODULES") or ROOT / "tests/npm/node_modules")
     file = modules / "axe-core/axe.min.js"
     if not file.exists():
         missing(f"{file} isn't there: npm ci --prefix tests/npm fetches it")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.browser.conftest import PICTURED, SHOTS
-
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 Open = Callable[..., "Page"]
-PHONE: Final = {"width": 390, "height": 844}
 DESK: Final = {"width": 1280, "height": 900}
 
 
@@ -155,105 +152,3 @@ def test_a_schedule_is_paused_resumed_and_run(open_page: Open) -> None:
     page.goto(page.url.partition("/runs/")[0] + "/schedules/tide")
     page.click("button:has-text('Resume')")
     page.wait_for_selector("text=Its ticks start runs again.")
-
-
-def _selected(harbour: Harbour, action: str, **where: str) -> str:
-    answer = harbour.client.post("/api/v1/bulk", json={"action": action, "where": where, "reason": "<b>"})
-    return str(answer.raise_for_status().json()["token"])
-
-
-def _executed(harbour: Harbour, action: str, **where: str) -> str:
-    token = _selected(harbour, action, **where)
-    harbour.client.post(f"/api/v1/bulk/{token}/execute").raise_for_status()
-    harbour.until(f"/api/v1/bulk/{token}", lambda found: found["state"] == "done")
-    return token
-
-
-@pytest.fixture(scope="module")
-def pages(harbour: Harbour) -> dict[str, str]:
-    """Every page, with something of every kind on it."""
-    run = harbour.trigger("ship", {"name": "<script>alert(1)</script>", "crates": 4})
-    failed, sailing = harbour.trigger("leak", 4444), harbour.trigger("sail", 9)
-    harbour.until(f"/api/v1/history/runs/{run}", lambda found: found["run"]["status"] == "waiting")
-    harbour.until(f"/api/v1/history/runs/{sailing}", lambda found: found["run"]["status"] == "running")
-    harbour.until(f"/api/v1/history/runs/{failed}", lambda found: found["run"]["status"] == "failed")
-    harbour.until("/api/v1/dead", lambda found: found["dead"])
-    (group,) = harbour.until("/api/v1/history/errors?task=leak", lambda found: found["errors"])["errors"]
-    harbour.client.post("/api/v1/schedules/tide:yearly/pause").raise_for_status()
-    event = harbour.post("zen", b'{"text":"<b>bold</b>"}')
-    harbour.post("zen", b"{}", secret="another one")
-    harbour.post("pull_request", b'{"action":"opened","number":"<i>seven</i>"}')
-    (held,) = harbour.until("/api/v1/quarantine", lambda found: found["quarantine"])["quarantine"]
-    silence = {"rule": "drift", "key": "*", "comment": "<b>the tide turns</b>"}
-    harbour.client.post("/api/v1/alerts/silences", json=silence).raise_for_status()
-    harbour.until("/api/v1/alerts", lambda found: found["alerts"] and found["sent"])
-    found = harbour.until("/api/v1/deliveries", lambda found: len(found["deliveries"]) >= 3)["deliveries"]
-    taken, refused = (
-        next(one for one in found if one["verdict"] == verdict) for verdict in ("accepted", "refused")
-    )
-    return {
-        "bulk-selected": f"/bulk/{_selected(harbour, 'cancel', task='ship')}",
-        "bulk-done": f"/bulk/{_executed(harbour, 'retry', task='leak')}",
-        "events": "/events",
-        "event": f"/events/{event}",
-        "deliveries": "/deliveries",
-        "quarantine": "/quarantine",
-        "quarantined": f"/quarantine/{held['key']}",
-        "overview": "/",
-        "runs": "/runs",
-        "runs-filtered": "/runs?text=hold&status=failed",
-        "run-waiting": f"/runs/{run}",
-        "run-failed": f"/runs/{failed}",
-        "replay": f"/runs/{run}/replay",
-        "fork": f"/runs/{run}/fork?at=approval%3Aleave",
-        "errors": "/errors",
-        "error": f"/errors/{group['fingerprint']}",
-        "approvals": "/approvals",
-        "approval": f"/approvals/{run}.leave",
-        "tasks": "/tasks",
-        "task": "/tasks/sail",
-        "schedules": "/schedules",
-        "schedule": "/schedules/tide",
-        "schedule-paused": "/schedules/tide%3Ayearly?said=pause",
-        "workers": "/workers",
-        "dead-letters": "/dead",
-        "alerts": "/alerts",
-        "dead-letter": f"/dead/{failed}",
-        "sources": "/sources",
-        "source": "/sources/github",
-        "schemas": "/schemas",
-        "schema": "/schemas/github/push",
-        "delivery": f"/deliveries/{taken['id']}",
-        "delivery-refused": f"/deliveries/{refused['id']}",
-        "audit": "/audit",
-        "dry-run": f"/dry-run?event={event}",
-        "test": "/test?source=github&type=push",
-        "test-sent": f"/test?source=github&type=zen&event={event}&status=accepted",
-        "test-task": "/test?task=ship",
-        "nothing-here": "/nothing",
-    }
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("screen", ["desk", "phone"])
-def test_axe_finds_nothing_on_any_page(
-    theme: str, screen: str, pages: dict[str, str], open_page: Open, axe: str
-) -> None:
-    SHOTS.mkdir(exist_ok=True)
-    page, wrong = open_page("/", theme=theme, viewport=PHONE if screen == "phone" else DESK), []
-    for name, path in pages.items():
-        answer = page.goto(path)
-        assert len(answer.body()) < 100_000, f"{name} is too large"
-        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-        page.evaluate(axe)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        wrong += [
-            (name, one["id"], node["html"][:200]) for one in found["violations"] for node in one["nodes"][:3]
-        ]
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if wide > 0:
-            wrong.append((name, "scrolls sideways", f"{wide} px"))
-        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = false")
-        if PICTURED:
-            page.screenshot(path=SHOTS / f"{name}-{theme}-{screen}.png", full_page=True)
-    assert not wrong, "\n".join(map(str, wrong))

@@ -44,10 +44,10 @@ FETCH = "npm ci --prefix tests/npm"
 def octokit_examples() -> list[tuple[str, dict[str, Any]]]:
     """All 329 payloads of the package with the names of their events.
 
-    They stand under tests/npm/node_modules, or in the folder that TIDEMILL_TEST_NPM names. CI must have them.
+    They stand under tests/npm/node_modules, or in the folder that NPM_MODULES names. CI must have them.
     """
     environ = os.environ  # noqa: TID251 - the tests' own switches, nothing of the product's
-    modules = Path(environ.get("TIDEMILL_TEST_NPM") or Path(__file__).parents[1] / "npm/node_modules")
+    modules = Path(environ.get("NPM_MODULES") or Path(__file__).parents[1] / "npm/node_modules")
     index = modules / OCTOKIT / "api.github.com/index.json"
     if not index.exists():
         reason = f"{index} isn't there: {FETCH} fetches it"
