@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.durable.test_crashes import Order, handle, outside
-from tests.durable.test_keys import PROGRAMS, Interpreter, without_signals_in_races
+from tests.durable.test_keys import PROGRAMS, Interpreter, played, without_signals_in_races
 from tidemill import Abort, Context, Retry, RunFailedError, Step, task
 from tidemill.kernel.errors import NotFoundError
 from tidemill.kernel.protocol.forking import points_of
 from tidemill.kernel.subjects import child_index, run_of_child
 from tidemill.testing import Stage, play
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CALLS: Counter[str] = Counter()
 BROKEN: set[str] = set()
@@ -56,29 +60,9 @@ def records_of(stage: Stage, run: str) -> list[int]:
 @given(PROGRAMS.map(without_signals_in_races), st.integers(0, 10_000))
 async def test_a_fork_at_any_record_and_any_part_completes(program: Any, seed: int) -> None:
     interpreter = Interpreter(random.Random(seed))
-
-    @task
-    async def interpreting(ctx: Context) -> str:
-        await interpreter.execute(ctx, program, ())
-        return "done"
-
-    async with play(seed=seed) as stage:
-        run = await stage.start(interpreting)
-        for number in range(12):
-            stage.signal("a", number, after=number * 40)
-            stage.signal("b", number, after=number * 70)
-        assert await run.result() == "done"
-        entries = stage.state(run.id).entries
-        points = [None, *records_of(stage, run.id), *points_of(entries)]
-        for point in points:
-            fork = await stage.fork(run.id, point)
-            for name in ("a", "b"):
-                for number in range(12):
-                    await stage.send_signal(fork, name, b"%d" % (100 + number), None)
-            taken = set(stage.state(fork).steps)
-            outcome = await stage.outcome(fork, None)
-            assert outcome.state == "completed", (point, outcome)
-            assert not taken & stage.executed(fork).keys(), point
+    async with played(interpreter, program, seed) as (stage, run):
+        for point in everywhere(stage, run):
+            await checked(stage, run, point, signals=("a", "b"))
         assert stage.repeated == ()
 
 
@@ -136,9 +120,11 @@ def everywhere(stage: Stage, run: str) -> list[Any]:
     return [None, *records_of(stage, run), *parts, *family]
 
 
-async def checked(stage: Stage, run: str, point: Any) -> str:
+async def checked(stage: Stage, run: str, point: Any, *, signals: Sequence[str] = ()) -> str:
     """Fork a run, let the fork come to its end, and return its id."""
     fork = await stage.fork(run, point)
+    for name, number in itertools.product(signals, range(12)):
+        await stage.send_signal(fork, name, b"%d" % (100 + number), None)
     before = stage.state(fork)
     outcome = await stage.outcome(fork, None)
     assert outcome.state == "completed", (point, outcome)

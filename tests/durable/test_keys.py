@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill import Context, task
-from tidemill.testing import play
+from tidemill.testing import Stage, play
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 NAMES = st.sampled_from(["a", "b"])
 LEAVES = st.tuples(st.sampled_from(["step", "sleep", "signal"]), NAMES)
@@ -87,10 +91,9 @@ def without_signals_in_races(program: Any, *, racing: bool = False) -> Any:
     return program
 
 
-@settings(max_examples=150, deadline=None)
-@given(PROGRAMS.map(without_signals_in_races), st.integers(0, 10_000))
-async def test_every_place_of_the_code_is_told_the_same_in_every_execution(program: Any, seed: int) -> None:
-    interpreter = Interpreter(random.Random(seed))
+@contextlib.asynccontextmanager
+async def played(interpreter: Interpreter, program: Any, seed: int) -> AsyncIterator[tuple[Stage, str]]:
+    """Play a program to its end, with more signals than it can ask for; yield its stage and its run's id."""
 
     @task
     async def interpreting(ctx: Context) -> str:
@@ -103,5 +106,13 @@ async def test_every_place_of_the_code_is_told_the_same_in_every_execution(progr
             stage.signal("a", number, after=number * 40)
             stage.signal("b", number, after=number * 70)
         assert await run.result() == "done"
+        yield stage, run.id
+
+
+@settings(max_examples=150, deadline=None)
+@given(PROGRAMS.map(without_signals_in_races), st.integers(0, 10_000))
+async def test_every_place_of_the_code_is_told_the_same_in_every_execution(program: Any, seed: int) -> None:
+    interpreter = Interpreter(random.Random(seed))
+    async with played(interpreter, program, seed) as (stage, _):
         assert stage.repeated == ()
     assert {place: told for place, told in interpreter.told.items() if len(told) > 1} == {}

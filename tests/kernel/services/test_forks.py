@@ -19,6 +19,7 @@ from tidemill.kernel.services.forks import Forks
 from tidemill.kernel.services.run_view import RunView
 from tidemill.kernel.services.runs import Runs
 from tidemill.kernel.settings.model import Settings
+from tidemill.kernel.subjects import run_of_fork
 from tidemill.kernel.trigger import parse_request
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ async def test_a_request_that_is_repeated_starts_one_fork_and_another_point_is_r
         await forks.fork(run, "one", key="k")
     with pytest.raises(PayloadError):
         await forks.fork(run, "one", key="")
+
+
+async def test_a_fork_whose_creator_died_before_its_ticket_is_carried_on_by_the_repetition(
+    opened: Broker,
+) -> None:
+    run = await lived(opened, *claimed(Step(rid="1", key="one"), Step(rid="2", key="two", after="one")))
+    forks = Forks(Runs(opened))
+    record = (await forks.fork(run, "two", key="first")).state.created
+    assert record is not None
+    fork = run_of_fork(run, "second")
+    await opened.journal.append(fork, encode(record), expect=0)
+    tickets = opened.names.stream("TICKETS")
+    before = (await opened.bus.api(f"STREAM.INFO.{tickets}"))["state"]["messages"]
+    for _ in range(2):
+        assert (await forks.fork(run, "two", key="second")).id == fork
+        assert (await opened.bus.api(f"STREAM.INFO.{tickets}"))["state"]["messages"] == before + 1
 
 
 async def test_large_results_are_copied_and_too_much_of_them_travels_in_objects(opened: Broker) -> None:

@@ -11,9 +11,10 @@ import orjson
 
 from tidemill.kernel.decision import check_text
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError, TidemillError
-from tidemill.kernel.protocol.creation import create
+from tidemill.kernel.protocol.creation import create, send_first
 from tidemill.kernel.protocol.forking import At, Refusal, Survey, fork_record, is_race, points_of, survey
 from tidemill.kernel.protocol.records import Created, Item, News, Spawned, Step, Taken, encode
+from tidemill.kernel.protocol.state import Phase
 from tidemill.kernel.reply import STEP
 from tidemill.kernel.services.origins import input_of, origin_of
 from tidemill.kernel.services.run_view import RunView
@@ -71,7 +72,7 @@ class Forks:
         rid = f"fork-{hashlib.sha256(repr(at).encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
         fork = run_of_fork(run, key) if key is not None else new_run()
         if key is not None and (known := await self._known(fork)) is not None:
-            return _checked(known, rid, key)
+            return await self._once_more(_checked(known, rid, key))
         found = await self.look(run, at)
         await self._runs.definition(found.created.task)
         try:
@@ -82,6 +83,12 @@ class Forks:
             await self._broker.blobs.delete_of(fork)
             raise
         return _checked(RunView(fork, await self._broker.performer.run(create(fork, record))), rid, key)
+
+    async def _once_more(self, fork: RunView) -> RunView:
+        """Publish the first ticket of a fork again: who has created it may have died before that."""
+        if fork.state.phase is Phase.READY and fork.state.epoch == fork.state.created_seq:
+            await self._broker.performer.run(send_first(fork.id, fork.state))
+        return fork
 
     async def _known(self, fork: str) -> RunView | None:
         try:
