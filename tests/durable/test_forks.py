@@ -282,6 +282,29 @@ async def test_a_decision_that_is_chosen_is_asked_for_anew() -> None:
     assert CALLS == {"first": 1}
 
 
+async def test_a_question_that_is_open_is_asked_anew_for_a_fork() -> None:
+    @task
+    async def ask(ctx: Context) -> str:
+        first = ctx.step("first", do, "first")
+        decision, _ = await ctx.gather(ctx.wait_for_approval("ship", timeout="2d", quorum=2), first)
+        return "shipped" if decision.approved else "kept"
+
+    async with play(ask) as stage:
+        run = await stage.start(ask)
+        stage.approve("ship", by="ann")
+        await stage.still()
+        await stage.advance("1h")
+        stage.approve("ship", by="cal", after="1h")
+        fork = await stage.fork(run.id)
+        await stage.still()
+        assert stage.state(fork).boxes == {}
+        assert await run.result() == "shipped"
+        assert stage.status(fork) == "waiting"
+        later = await stage.fork(run.id)
+        assert orjson.loads((await stage.outcome(later, None)).result) == "shipped"
+    assert CALLS == {"first": 1}
+
+
 async def test_forks_of_forks_know_whose_part_it_was() -> None:
     @task
     async def order(ctx: Context) -> list[str]:

@@ -14,7 +14,8 @@ from tests.model.parts import Listen, Perform
 from tests.model.scenarios import HOOKS, RUN, Scenario
 from tests.model.world import Actor, Fault, Message, Timer, World
 from tidemill.kernel.protocol.closer import Closing
-from tidemill.kernel.protocol.forking import Point, find_point
+from tidemill.kernel.protocol.forking import find_point
+from tidemill.kernel.protocol.inheritance import Point
 from tidemill.kernel.protocol.operations import (
     Ack,
     Append,

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from tests.model.scenarios import FORK, RUN
-from tidemill.kernel.protocol import creation, forking
+from tidemill.kernel.protocol import creation, forking, inheritance
 from tidemill.kernel.protocol.operations import Ack, Append, Procedure
 from tidemill.kernel.protocol.records import Entry, News, Spawned, Step, Taken
 from tidemill.kernel.protocol.state import State
 from tidemill.kernel.subjects import child_index, run_of_child
 
-right_taken_over = forking.taken_over
+right_taken_over = inheritance.taken_over
 
 
 def fork_bit_by_bit(at: forking.At) -> Procedure[None]:
@@ -28,22 +28,22 @@ def fork_bit_by_bit(at: forking.At) -> Procedure[None]:
 
 
 def all_taken_over(
-    run: str, entries: Sequence[Entry], point: forking.Point, started: Collection[str] = ()
+    run: str, entries: Sequence[Entry], point: inheritance.Point, started: Collection[str] = ()
 ) -> Taken:
     """What came after the point is taken over too."""
-    behind = forking.Point(entries[-1].seq + 1)
+    behind = inheritance.Point(entries[-1].seq + 1)
     return replace(right_taken_over(run, entries, behind, started), at=point.seq, key=point.key)
 
 
 def without_waits(
-    run: str, entries: Sequence[Entry], point: forking.Point, started: Collection[str] = ()
+    run: str, entries: Sequence[Entry], point: inheritance.Point, started: Collection[str] = ()
 ) -> Taken:
     """A wait that was over is waited for again."""
     return replace(right_taken_over(run, entries, point, started), waits=())
 
 
 def without_news(
-    run: str, entries: Sequence[Entry], point: forking.Point, started: Collection[str] = ()
+    run: str, entries: Sequence[Entry], point: inheritance.Point, started: Collection[str] = ()
 ) -> Taken:
     """What was decided is asked for again, and who was joined is started again."""
     taken = right_taken_over(run, entries, point, started)

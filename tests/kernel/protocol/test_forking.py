@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from tests.kernel.protocol.script import play
 from tidemill.kernel.protocol.forking import (
     At,
-    Point,
     Refusal,
     Survey,
     find_point,
     fork_record,
     points_of,
     survey,
-    taken_over,
 )
+from tidemill.kernel.protocol.inheritance import Point, taken_over
 from tidemill.kernel.protocol.operations import JournalOpen, ReadLeader
 from tidemill.kernel.protocol.records import (
     Claim,

@@ -12,7 +12,8 @@ import orjson
 from tidemill.kernel.decision import check_text
 from tidemill.kernel.errors import ConflictError, NotFoundError, PayloadError, TidemillError
 from tidemill.kernel.protocol.creation import create, send_first
-from tidemill.kernel.protocol.forking import At, Refusal, Survey, fork_record, is_race, points_of, survey
+from tidemill.kernel.protocol.forking import At, Refusal, Survey, fork_record, points_of, survey
+from tidemill.kernel.protocol.inheritance import is_race
 from tidemill.kernel.protocol.records import Created, Item, News, Spawned, Step, Taken, encode
 from tidemill.kernel.protocol.state import Phase
 from tidemill.kernel.reply import STEP
