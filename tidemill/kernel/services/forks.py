@@ -81,7 +81,8 @@ class Forks:
         except NotFoundError as error:
             raise _closed(run) from error
         except ConflictError:
-            await self._broker.blobs.delete_of(fork)
+            if key is None:  # else somebody may be about to create this very run, from another point
+                await self._broker.blobs.delete_of(fork)
             raise
         return _checked(RunView(fork, await self._broker.performer.run(create(fork, record))), rid, key)
 
