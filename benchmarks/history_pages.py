@@ -11,8 +11,10 @@ is on the clock only.
 from __future__ import annotations
 
 import argparse
+import gzip
 import http.client
 import json
+import re
 import time
 from dataclasses import replace
 from urllib.parse import quote, urlencode
@@ -71,6 +73,17 @@ class Client:
         return body
 
 
+def visit(client: Client) -> None:
+    """Open the first page as a browser that has nothing yet; print how long that takes, and how much it is."""
+    began = time.perf_counter()
+    page = client.get("/")
+    size = len(page)
+    text = gzip.decompress(page) if page.startswith(b"\x1f\x8b") else page
+    for asset in sorted(set(re.findall(r'(?:href|src)="(/static/[^"]+)"', text.decode()))):
+        size += len(client.get(asset))
+    print(f"first visit: {(time.perf_counter() - began) * 1e3:.1f} ms, {size:,} bytes with all that it needs")
+
+
 def addresses(client: Client) -> list[str]:
     """Return what is asked for: first pages, second ones, and pages of one run, event or error."""
     queries = [
@@ -111,6 +124,7 @@ def measure(running: Site, asked: int, only: str) -> None:
     """Ask for everything, one after the other, and print how long it took."""
     client = Client(running.control_port)
     worst: dict[str, tuple[float, str]] = {}
+    visit(client)
     print(f"{'median':>10} {'p95':>10} {'CPU, mean':>10} {'bytes':>9}")
     for address in addresses(client):
         if only not in address:
