@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse
+import orjson
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.access.identity import visit_of
@@ -18,7 +19,6 @@ from gateway.api.run_query import address_of, error_query, mark_of, moment_of, r
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from gateway.masking import Masks
     from tidemill.history.reader import HistoryReader
@@ -108,9 +108,9 @@ class HistoryApi:
             self.history.run_rates(**given, task=text_of(parameters, "task")),
             self.history.delivery_rates(**given, source=text_of(parameters, "source")),
         )
-        return JSONResponse(
-            {"runs": [document(row) for row in runs], "requests": [document(row) for row in requests]}
-        )
+        # Thousands of rows: the standard library would take as long to write them as the rest together.
+        told = {"runs": [document(row) for row in runs], "requests": [document(row) for row in requests]}
+        return Response(orjson.dumps(told), media_type="application/json")
 
 
 def _cursor(request: Request) -> str | None:
