@@ -17,6 +17,7 @@ from tidemill.history.delivery_queries import DeliveryQuery, list_dead, list_del
 from tidemill.history.event_queries import EventQuery, event_detail, list_events
 from tidemill.history.lineage import lineage
 from tidemill.history.overview import ErrorQuery, delivery_rates, list_errors, run_rates
+from tidemill.history.retention import steps
 from tidemill.history.run_details import run_detail
 from tidemill.history.run_lists import RunQuery, list_runs
 from tidemill.history.run_logs import logged
@@ -82,6 +83,13 @@ QUERIES += [
     ("an event", lambda connection: event_detail(connection, "evt-7")),
     ("lineage of a run", lambda connection: lineage(connection, f"run_{7:026d}")),
     ("lineage of an event", lambda connection: lineage(connection, "evt-7")),
+    (
+        "retention",
+        lambda connection: [
+            step(connection)
+            for step in steps(START + 5000, runs_before=START + 1000, bodies_before=START + 2000)
+        ],
+    ),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sqlalchemy import Column, Connection, Table, delete, func, select
@@ -80,7 +80,9 @@ class Retention:
         if not self._work:
             if now < self._next_at:
                 return False
-            self._begin(now)
+            self._next_at = now + EVERY
+            old, stale = now - self._keep_runs, now - self._keep_bodies
+            self._work = steps(now, runs_before=old, bodies_before=stale)
         while self._work:
             with self._database.writing() as connection:
                 if not self._work[0](connection):
@@ -89,18 +91,18 @@ class Retention:
                 break
         return bool(self._work)
 
-    def _begin(self, now: float) -> None:
-        self._next_at = now + EVERY
-        old, stale = now - self._keep_runs, now - self._keep_bodies
-        self._work = [
-            _Words(stale),
-            _Ended(run_bodies, stale),
-            _Ended(runs, old),
-            _Arrived(event_bodies, stale, events),
-            _Arrived(run_logs, stale),
-            *(_Arrived(table, old) for table in _BY_NUMBER),
-            lambda connection: _forget_counts(connection, now, old),
-        ]
+
+def steps(now: float, *, runs_before: float, bodies_before: float) -> list[Step]:
+    """Return what a round does, one after the other."""
+    return [
+        _Words(bodies_before),
+        _Ended(run_bodies, bodies_before),
+        _Ended(runs, runs_before),
+        _Arrived(event_bodies, bodies_before, events),
+        _Arrived(run_logs, bodies_before),
+        *(_Arrived(table, runs_before) for table in _BY_NUMBER),
+        lambda connection: _forget_counts(connection, now, runs_before),
+    ]
 
 
 class _Words:
@@ -132,25 +134,24 @@ class _Ended:
         if self._below is None:
             self._below = first_since(connection, runs, self._before)
         number = self._table.c.number
-        look = select(number, runs.c.ended_at, runs.c.task, runs.c.status)
-        if self._table is not runs:
-            look = look.join(runs, runs.c.number == number)
-        look = look.where(number >= self._next, number < self._below).order_by(number).limit(CHUNK)
-        rows = connection.execute(look).all()
-        if rows:
-            first, last, self._next = rows[0][0], rows[-1][0], rows[-1][0] + 1
-            stay = [row[0] for row in rows if row[1] is None or row[1] >= self._before]
-            if len(stay) < len(rows):
-                self._delete(connection, first, last, stay)
+        look = select(number).where(number >= self._next, number < self._below)
+        numbers = connection.execute(look.order_by(number).limit(CHUNK)).scalars().all()
+        if numbers:
+            self._next = numbers[-1] + 1
+            # By their numbers: of a join PostgreSQL may go through all runs before the first of them.
+            ended = select(runs.c.number, runs.c.task, runs.c.status)
+            old = ended.where(runs.c.number.in_(numbers), runs.c.ended_at < self._before)
+            gone = connection.execute(old).all()
+            if gone:
+                self._delete(connection, numbers, set(numbers).difference(row[0] for row in gone))
                 if self._table is runs:
-                    staying = set(stay)
-                    _uncount(connection, Counter((row[2], row[3]) for row in rows if row[0] not in staying))
-        return len(rows) == CHUNK
+                    _uncount(connection, Counter((row[1], row[2]) for row in gone))
+        return len(numbers) == CHUNK
 
-    def _delete(self, connection: Connection, first: int, last: int, stay: list[int]) -> None:
+    def _delete(self, connection: Connection, numbers: Sequence[int], stay: set[int]) -> None:
         for table, name in _OF_RUNS if self._table is runs else ((self._table, "number"),):
             column = table.c[name]
-            gone = delete(table).where(column >= first, column <= last)
+            gone = delete(table).where(column >= numbers[0], column <= numbers[-1])
             connection.execute(gone.where(column.not_in(stay)) if stay else gone)
 
 
