@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
 
+from tidemill.kernel.services.quarantine_query import reason_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -114,5 +116,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "bound": bound,
     "measured": measured,
     "prose": prose,
+    "reason": reason_of,
 }
 """By their names in templates."""

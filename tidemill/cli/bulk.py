@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from tidemill.cli.asking import ask
 from tidemill.cli.output import Json, say, show_record, show_rows
 from tidemill.kernel.errors import PayloadError
 from tidemill.kernel.services.bulk_verbs import Kind
+from tidemill.kernel.services.quarantine_query import reason_of
 
 if TYPE_CHECKING:
     from tidemill.cli.remote import Remote, Row
@@ -127,16 +128,6 @@ def _flat(row: Row) -> Row:
     error, reason = row.get("error"), row.get("reason")
     told = ": ".join(error) if isinstance(error, list) else error
     return {**row, "error": told, "reason": reason_of(reason) if isinstance(reason, dict) else reason}
-
-
-def reason_of(reason: Mapping[str, Any]) -> str:
-    """Return why an entry stands in quarantine, in one line."""
-    if "task" in reason:
-        return (
-            f"{reason['task']}: {reason.get('clause')} with {reason.get('value')!r}: {reason.get('reason')}"
-        )
-    place = f"{reason['path']}: " if reason.get("path") else ""
-    return f"{place}{reason.get('detail')}"
 
 
 def _filters(where: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from tidemill.cli.asking import ask
-from tidemill.cli.bulk import DryRun, Reason, Yes, chosen, do_to_all, go_on, reason_of
+from tidemill.cli.bulk import DryRun, Reason, Yes, chosen, do_to_all, go_on
 from tidemill.cli.options import (
     Before,
     Limit,
@@ -25,6 +25,7 @@ from tidemill.cli.options import (
 from tidemill.cli.output import Json, complain, more_of, say, show_json, show_record, show_rows
 from tidemill.cli.several import do_each
 from tidemill.kernel.errors import PayloadError
+from tidemill.kernel.services.quarantine_query import reason_of
 
 _MISFIT: Final = 2
 app = typer.Typer(

@@ -14,8 +14,9 @@ import orjson
 
 from tidemill.kernel.clock import now, rfc3339
 from tidemill.kernel.envelope import EDITED_AT, EDITED_BY
-from tidemill.kernel.errors import BrokerError, ConflictError, NotFoundError
+from tidemill.kernel.errors import ConflictError, NotFoundError
 from tidemill.kernel.frames import pack
+from tidemill.kernel.jetstream.records import delete
 from tidemill.kernel.jetstream.scan import StoredMessage, message_at, newest, oldest
 from tidemill.kernel.protocol.creation import create
 from tidemill.kernel.protocol.routing import Arrival, start_record
@@ -256,12 +257,8 @@ class Quarantine:
         return {"event": event.id, "run": run, "task": task, "status": str(state.phase.name).lower()}
 
     async def _remove(self, seq: int) -> None:
-        try:
-            await self._bus.api(f"STREAM.MSG.DELETE.{self._bus.names.stream(STREAM)}", {"seq": seq})
-        except BrokerError:
-            # Somebody else may have released it meanwhile, which makes no second event.
-            if await message_at(self._bus, STREAM, seq) is not None:
-                raise
+        """Take an entry out; somebody else may have done so meanwhile, which makes no second event."""
+        await delete(self._bus, self._bus.names.stream(STREAM), seq)
 
     def _all(self) -> str:
         return self._bus.names.subject("quarantine", ">")

@@ -41,5 +41,14 @@ class QuarantineQuery(Query):
         )
 
 
+def reason_of(reason: Mapping[str, Any]) -> str:
+    """Return why an entry stands in quarantine, in one line."""
+    if "task" in reason:
+        seen = f"{reason.get('clause')} with {reason.get('value')!r}"
+        return f"{reason['task']}: {seen}: {reason.get('reason')}"
+    place = f"{reason['path']}: " if reason.get("path") else ""
+    return f"{place}{reason.get('detail')}"
+
+
 def _told(reason: Mapping[str, Any]) -> str:
     return "\n".join(str(reason[name]) for name in _TOLD if reason.get(name))
