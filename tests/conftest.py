@@ -1,8 +1,9 @@
-"""Shared fixtures: a real broker for the session, one to kill per test, a bus in a namespace of its own."""
+"""Shared fixtures: a real broker for a file, one to kill per test, a bus in a namespace of its own."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,13 +99,19 @@ class BrokerProcess:
             self._guard.communicate(timeout=15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    """One broker for all tests that don't hurt it; each works in a namespace of its own."""
-    process = BrokerProcess(tmp_path_factory.mktemp("broker"))
+    """One broker for all tests of a file that don't hurt it; each works in a namespace of its own.
+
+    Namespaces stay when their tests are over, and each costs whatever comes after it in the same broker:
+    behind 350 of them another one took it 290 ms of CPU time and not 40, and they filled 640 MB of memory.
+    """
+    folder = tmp_path_factory.mktemp("broker")
+    process = BrokerProcess(folder)
     process.start()
     yield process
-    process.stop()
+    process.kill()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

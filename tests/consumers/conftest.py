@@ -1,4 +1,4 @@
-"""A namespace of the session's broker with workers and engines in this process or in others."""
+"""A namespace of the file's broker with workers and engines in this process or in others."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Mill:
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, names: Names) -> Settings:
-    """Settings of a namespace of the session's broker; of the test's own one where it asks for that."""
+    """Settings of a namespace of the file's broker; of the test's own one where it asks for that."""
     own = "own_broker" in request.fixturenames
     url = request.getfixturevalue("own_broker" if own else "broker").url
     return Settings.load(environ={}, overrides={"nats": {"url": url, "namespace": names.namespace}})

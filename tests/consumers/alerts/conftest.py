@@ -25,7 +25,7 @@ QUICK: dict[str, Any] = {"interval": 0.1, "group_wait": 0.2, "group_interval": 0
 
 
 class Watch:
-    """Alerts of a namespace of the session's broker."""
+    """Alerts of a namespace of the file's broker."""
 
     def __init__(self, mill: Mill, receiver: Receiver) -> None:
         self.mill = mill
