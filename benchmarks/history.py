@@ -5,6 +5,8 @@ then every list, filter and page is asked many times over, at places all over th
 
     python benchmarks/history.py --runs 1000000                       # SQLite in a temporary folder
     python benchmarks/history.py --runs 10000000 --url postgresql://user@host/database --keep
+
+`history_pace.py` says whether its writer keeps up on the clock, `history_pages.py` what pages take over HTTP.
 """
 
 from __future__ import annotations
