@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from gateway.posting import build
+from tests.conftest import free_port
 from tidemill.cli import listening as listening_module
 from tidemill.cli.feed_http import HttpFeed
 from tidemill.cli.listening import Listening, LocalGateway
@@ -39,13 +39,6 @@ secrets = ["whsec_{secret}"]
 preset = "sendgrid"
 allow_unsigned = true
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Place:

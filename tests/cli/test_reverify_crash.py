@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +12,13 @@ import httpx
 import pytest
 
 from gateway.posting import build
+from tests.conftest import free_port
 from tidemill.kernel.settings.model import Settings
 
 if TYPE_CHECKING:
     from conftest import BrokerProcess, Service
 
     from tidemill.kernel.subjects import Names
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.crash

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from gateway.access.keysets import KeySource
 from gateway.access.oidc import Oidc
 from gateway.keys.places import Ask, FetchError, Reply
 from gateway.keys.store import KeyStore
+from tests.conftest import free_port
 from tidemill.kernel.errors import ProviderError
 from tidemill.kernel.settings.control import ControlSettings, OidcSettings
 from tidemill.kernel.settings.secrets import Secret, SecretRef
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
 PUBLIC = "http://127.0.0.1:8081"
 SECRET = "s3cret:%/+ of the client"
 ROLES = {"ops": "operator", "other": "approver"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
