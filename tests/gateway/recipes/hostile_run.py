@@ -17,6 +17,8 @@ from random import Random
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.progress import track
 
 from tests.gateway.recipes.hostile import genuine, spoil
 from tests.gateway.recipes.hostile_judge import Judge, Tally
@@ -73,7 +75,9 @@ def main() -> int:
     seeds = range(options.seed, options.seed + -(-options.count // BATCH))
     genuine()
     with multiprocessing.Pool(options.processes) as pool:
-        for tally in pool.imap_unordered(batch, seeds):
+        for tally in track(
+            pool.imap_unordered(batch, seeds), "judging", len(seeds), console=Console(stderr=True)
+        ):
             whole.add(tally)
     print(report(whole, time.perf_counter() - started))  # noqa: T201 - a script that prints
     dear = whole.slowest[0][0] > MOST_SECONDS or bool(whole.grown and whole.grown[0][0] > MOST_MEBIBYTES)
