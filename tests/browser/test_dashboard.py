@@ -152,3 +152,22 @@ def test_a_schedule_is_paused_resumed_and_run(open_page: Open) -> None:
     page.goto(page.url.partition("/runs/")[0] + "/schedules/tide")
     page.click("button:has-text('Resume')")
     page.wait_for_selector("text=Its ticks start runs again.")
+
+
+def test_all_that_fit_a_filter_are_released_from_quarantine(open_page: Open, harbour: Harbour) -> None:
+    for number in range(3):
+        harbour.post("pull_request", b'{"action":"opened","number":"<i>%d</i>"}' % number)
+    harbour.until("/api/v1/quarantine", lambda found: len(found["quarantine"]) == 3)
+    page = open_page("/quarantine", viewport=DESK)
+    page.fill("input[name=source]", "github")
+    page.fill("input[name=reason]", "schema")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#list tbody tr:nth-child(3)")
+    page.fill("input[name=why]", "<b>the schema was wrong</b>")
+    page.click("button:has-text('Release…')")
+    page.wait_for_selector("#progress >> text=3 entries of the quarantine would be released")
+    page.wait_for_selector("text=Reason: <b>the schema was wrong</b>")
+    page.click("button:has-text('Release 3')")
+    page.wait_for_selector("#progress:has-text('3 of 3: 3 released') >> text=Done.")
+    page.goto("/quarantine?source=github&reason=schema")
+    page.wait_for_selector("text=No entry fits these filters.")
