@@ -55,8 +55,8 @@ def test_all_that_fit_are_cancelled_and_counted(call: Call, way: Way) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("cancel",), "name runs"),
-        (("cancel", "run_" + "0" * 26, "--where", "task=mend"), "name runs"),
+        (("cancel",), "name them by their ids"),
+        (("cancel", "run_" + "0" * 26, "--where", "task=mend"), "name them by their ids"),
         (("cancel", "run_" + "0" * 26, "--dry-run"), "--where"),
         (("cancel", "--where", "task", "--yes"), "NAME=VALUE"),
         (("cancel", "--where", "tsak=mend", "--yes"), "tsak"),
