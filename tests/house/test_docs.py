@@ -21,11 +21,13 @@ from gateway.sources import build_intakes
 from tidemill.cli import main
 from tidemill.kernel import errors
 from tidemill.kernel import settings as settings_package
+from tidemill.kernel.jetstream.topology import wanted
 from tidemill.kernel.settings.live import LiveSettings
 from tidemill.kernel.settings.merging import known_keys
 from tidemill.kernel.settings.model import Settings
 from tidemill.kernel.settings.secrets import SecretRef
 from tidemill.kernel.settings.sections import Section
+from tidemill.kernel.subjects import Names
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -265,6 +267,12 @@ def test_decisions_are_numbered_and_have_the_same_parts() -> None:
     for path in decisions:
         parts = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         assert parts == ["Context", "Decision", "Consequences"], path.name
+
+
+def test_the_architecture_names_what_stands_on_the_broker() -> None:
+    table = text_of("architecture.md").split("## What stands on the broker")[1]
+    declared = {stream.name for stream in wanted(Names()).streams}
+    assert {name for name in declared if f"`{name}`" not in table} == set()
 
 
 def test_the_architecture_has_its_two_pictures() -> None:

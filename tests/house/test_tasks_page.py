@@ -12,6 +12,7 @@ import pytest
 from tests.house import pages
 from tidemill import testing
 from tidemill.kernel.errors import RunFailedError
+from tidemill.kernel.where import Filtered, Matched, compile_where
 from tidemill.options import NAMES
 
 PAGE: Final = pages.read("tasks.md")
@@ -43,7 +44,19 @@ async def test_its_tasks_do_what_it_says(module: ModuleType, capsys: pytest.Capt
     assert fake.orders == [7]
 
 
-@pytest.mark.parametrize("option", ["middleware", "timeout", "max_duration", "executor"])
-def test_it_speaks_of_the_options(option: str) -> None:
-    assert option in NAMES
-    assert f"`{option}" in PAGE
+async def test_what_starts_a_task_and_what_ends_it(module: ModuleType) -> None:
+    async with testing.play(module.build, module.note) as stage:
+        run = await stage.start(module.build, module.Push("refs/heads/main", "6113728f27ae"))
+        assert await run.result() == "built 6113728"
+        deleted = await stage.start(module.build, module.Push("refs/heads/main", "0" * 40))
+        with pytest.raises(RunFailedError, match="the branch was deleted"):
+            await deleted.result()
+    where = compile_where(module.build.definition.where)
+    refs: tuple[dict[str, str], ...] = ({}, {"ref": "refs/heads/main"})
+    judged = [where.evaluate(data, "github.push", "github", None, {}) for data in refs]
+    assert [type(verdict) for verdict in judged] == [Filtered, Matched]
+
+
+@pytest.mark.parametrize("option", NAMES)
+def test_it_speaks_of_every_option(option: str) -> None:
+    assert f"`{option}`" in PAGE.split("**What starts it.**")[0]
