@@ -113,8 +113,8 @@ class Reverification:
     def _wanted(self, source: str | None, after: Progress | None) -> Sequence[str]:
         if source is not None and source not in self._intakes:
             raise NotFoundError(
-                f"the source {source!r} keeps no refused requests",
-                hint=f"set sources.{source}.keep_refused, and it will from then on",
+                f"there is no source {source!r} that keeps refused requests",
+                hint=f"set sources.{source}.keep_refused, if that is one of `tidemill sources list`",
             )
         names = sorted(self._intakes) if source is None else [source]
         return [name for name in names if after is None or name >= after.source]

@@ -57,6 +57,7 @@ def test_a_run_is_moved_by_a_signal_an_approval_and_a_token(call: Call, way: Way
     shown = call(*way, "runs", "show", run).out
     assert "signal signal:word until" in shown
     assert "token:go yes from ann" in shown
+    assert [f"\n{entry['seq']} " in shown for entry in row["timeline"]] == [True] * len(row["timeline"])
     late = call(*way, "runs", "signal", run, "word")
     assert (late.code, "has ended and is completed" in late.err) == (1, True)
 

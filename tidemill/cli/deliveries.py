@@ -17,7 +17,7 @@ from tidemill.kernel.services.kept import is_request
 
 app = typer.Typer(
     name="deliveries",
-    help="Look at requests, refused ones too; send again what they brought.",
+    help="Look at requests, refused ones too; send again what they brought, verify refused ones again.",
     no_args_is_help=True,
 )
 DeliveryId = Annotated[

@@ -29,7 +29,7 @@ from tidemill.kernel.services.quarantine_query import reason_of
 
 _MISFIT: Final = 2
 app = typer.Typer(
-    name="quarantine", help="Look at what couldn't be processed; release it.", no_args_is_help=True
+    name="quarantine", help="Look at what couldn't be processed; release or discard it.", no_args_is_help=True
 )
 Keys = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Keys, or ids of events.")]
 Where = Annotated[

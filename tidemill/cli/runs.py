@@ -77,7 +77,7 @@ def show_run(
     for line in waterfall(row["timeline"], width=shown_width(), unicode=shows_unicode()):
         say(line)
     say("")
-    show_rows(_timeline(row), columns=("at", "after", "what", "detail"), as_json=False)
+    show_rows(_timeline(row), columns=("seq", "at", "after", "what", "detail"), as_json=False)
     for fault in row["errors"]:
         say(f"\nattempt {fault['attempt']}: {fault['type']}: {fault['message']}")
         if fault.get("traceback"):
@@ -227,14 +227,17 @@ def _shown(value: Any) -> Any:
 
 
 def _timeline(row: Row) -> list[Row]:
-    """Return the timeline's entries as lines: when, how long after the entry before, what, and its facts."""
+    """Return the timeline's entries as lines: number, when, how long after the one before, what, facts."""
     lines: list[Row] = []
     before: datetime | None = None
     for entry in row["timeline"]:
         at = datetime.fromisoformat(entry["at"])
         after = f"+{(at - before).total_seconds():.3f} s" if before is not None else None
         told = [_fact(name, value) for name, value in entry.items() if name not in _PLACE and value]
-        lines.append({"at": at, "after": after, "what": entry["kind"], "detail": ", ".join(told)})
+        detail = ", ".join(told)
+        lines.append(
+            {"seq": entry.get("seq"), "at": at, "after": after, "what": entry["kind"], "detail": detail}
+        )
         before = at
     return lines
 

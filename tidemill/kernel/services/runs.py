@@ -318,8 +318,10 @@ class Runs:
             self._validators[definition.fingerprint] = validator
         for misfit in validator.iter_errors(value):
             place = path_text(tuple(misfit.instance_path), "payload")
+            missing = "give a payload (--payload JSON); " if value is None else ""
             raise PayloadError(
-                f"{place}: {misfit.message}", hint=f"`tidemill tasks show {definition.id}` prints its schema"
+                f"{place}: {misfit.message}",
+                hint=f"{missing}`tidemill tasks show {definition.id}` prints its schema",
             )
 
     async def _created(self, run: str, task: TaskDefinition, request: TriggerRequest) -> Created:

@@ -168,8 +168,9 @@ def _check_data(view: TokenView, data: Any) -> None:
         return
     for misfit in jsonschema_rs.validator_for(view.schema).iter_errors(data):
         place = path_text(tuple(misfit.instance_path), "data")
+        missing = "give it data (--data JSON); " if data is None else ""
         raise PayloadError(
-            f"{place}: {misfit.message}", hint=f"`tidemill tokens show {view.id}` prints its schema"
+            f"{place}: {misfit.message}", hint=f"{missing}`tidemill tokens show {view.id}` prints its schema"
         )
 
 

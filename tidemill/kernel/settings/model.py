@@ -158,7 +158,10 @@ class Settings(Section):
             NotFoundError: no source has that name.
         """
         if name not in self.sources:
-            raise NotFoundError(f"there is no source {name!r}", hint=f"add [sources.{name}] to the settings")
+            raise NotFoundError(
+                f"there is no source {name!r}",
+                hint=f"add [sources.{name}] to the settings; `tidemill sources list --presets` shows presets",
+            )
         return self.sources[name]
 
     def secrets_of(self, name: str, moment: datetime | None = None) -> tuple[Secret, ...]:
