@@ -7,7 +7,10 @@
 - Bytes between two requests are a request that doesn't arrive: the connection is closed.
 - HTTP/1.1 without exactly one Host: 400, as RFC 9112 (3.2) asks.
 - A client that closes its writing side behind a request still gets its answer.
-- Requests that come before the one ahead of them is answered wait for it; nothing more is read meanwhile.
+- Requests that come before the one ahead of them is answered wait for it; meanwhile nothing more is read,
+  and of what was read only the first piece is parsed.
+- A client that takes nothing of its answers for as long as an idle connection stays is cut off.
+- A body that is coded in another way than in chunks: 501, as RFC 9112 (6.1) asks.
 
 A request that arrives in one piece starts no timer.
 """
@@ -16,17 +19,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from http import HTTPStatus
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
 from gateway import body as request_body
+from gateway import framing
 from gateway.exchange import Exchange, scope_of, turn_away
+from gateway.outflow import Outflow
 from gateway.parser import Parser
-from gateway.problem import CONTENT_TYPE, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +44,10 @@ SECONDS: Final = 30.0
 MIN_RATE: Final = 64 * 1024
 MOST_HELD: Final = 64 * 1024
 """Bytes of a body that an application doesn't read; then nothing more is taken from the client."""
-_NAME: Final = itemgetter(0)
+PIECE: Final = 16 * 1024
+"""Bytes that are parsed at once: a request in them that has to wait may take a hundred times its bytes."""
 _FRAMING_FACTOR: Final = 8
 _IDLE_LOOKS: Final = 8
-
-Refusal = tuple[HTTPStatus, str]
-_NO_HTTP: Final = (HTTPStatus.BAD_REQUEST, "The request is no HTTP/1.1.")
-_NO_HOST: Final = (HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 names its Host, once.")
-_HEAD_TOO_LARGE: Final = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large.")
-
-
-class HeadError(Exception):
-    """The head of a request is over a bound; it ends the parser's work, nothing else sees it."""
 
 
 class Connection(asyncio.Protocol):
@@ -85,13 +79,14 @@ class Connection(asyncio.Protocol):
         self._surroundings: dict[str, Any] = {"state": app_state}
         self._application = cast("Application", config.loaded_app)
         self.transport: asyncio.Transport
+        self._outflow: Outflow
         self._exchange: Exchange | None = None
         self._queue: deque[Exchange] = deque()
         self._paused = False
-        self._writable: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._rest = memoryview(b"")
         self._begun = False
         self._open = True  # a connection begins with a request that hasn't arrived
         self._in_head = True
@@ -100,8 +95,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._chunk = self._first_chunk = 0
         self._began = 0.0
-        self._refusal: Refusal | None = None
-        self._common: tuple[object, bytes] = (None, b"")
+        self._refusal: framing.Refusal | None = None
 
     # What the transport tells.
 
@@ -111,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)  # type: ignore[arg-type] # the server asks for `shutdown` alone
         self._surroundings["server"] = get_local_addr(self.transport)
         self._surroundings["client"] = get_remote_addr(self.transport)
+        self._outflow = Outflow(self.transport, self.loop.time())
         self._idle = self.loop.call_later(self._config.timeout_keep_alive, self._look_whether_idle)
         self._arm()
 
@@ -124,7 +119,8 @@ class Connection(asyncio.Protocol):
             if exchange is not None and not exchange.complete:
                 exchange.lose()
         self._queue.clear()
-        self.resume_writing()
+        self._rest = memoryview(b"")
+        self._outflow.resume()
         # Nothing that is in a circle may stay behind: the collector seldom comes.
         self._exchange = None
         del self.parser
@@ -133,15 +129,35 @@ class Connection(asyncio.Protocol):
         """Parse what came, then see whether the request is complete."""
         if self._ended:
             return
+        if self._rest or len(data) > PIECE:
+            self._rest = memoryview(bytes(self._rest) + data if self._rest else data)
+            self._parse_on()
+        else:
+            self._parse(data)
+        self._look_at_the_last()
+
+    def _parse_on(self) -> None:
+        """Parse what is left, until a request has to wait."""
+        while self._rest and not self._queue and not self._ended:
+            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
+            self._parse(piece)
+
+    def _parse(self, data: bytes | memoryview[int]) -> None:
         self._chunk = len(data)
         self._received += self._chunk
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._end(*(self._refusal or _NO_HTTP))
+            self._end(self._refusal or framing.NO_HTTP)
+
+    def _look_at_the_last(self) -> None:
+        """See whether the last request that has begun is complete, and within bounds."""
+        if self._ended:
             return
         if self._is_between_requests():
-            self._wait_on()
+            # Wait for a request as at the beginning.
+            self._open, self._in_head, self._begun = True, True, False
+            self._received, self._body_bytes = self._chunk, 0
         if not self._open:
             self._disarm()
         elif not self.transport.is_closing():
@@ -163,13 +179,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let answers wait: the client takes too slowly."""
-        self._writable = asyncio.Event()
+        self._outflow.pause()
 
     def resume_writing(self) -> None:
         """Let answers go on."""
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
+        self._outflow.resume()
 
     def shutdown(self) -> None:
         """Close when the request in turn is answered, at once where there is none (uvicorn's call)."""
@@ -193,28 +207,31 @@ class Connection(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field."""
-        self.headers.append((name.lower(), value))
+        """Take a field of the head; trailers are left out."""
+        if self._in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Begin the exchange, unless the head is over a bound."""
-        large = self._first_chunk + self._received > self.max_head and self._head_size() > self.max_head
-        if large or len(self.headers) > self.max_fields:
-            self._refuse(_HEAD_TOO_LARGE)
+        fits = self._first_chunk + self._received <= self.max_head
+        fits = fits or framing.head_size(self.url, self.headers) <= self.max_head
+        if not fits or len(self.headers) > self.max_fields:
+            self._refusal = framing.HEAD_TOO_LARGE
+            raise framing.HeadError
         parser = self.parser
         if parser.should_upgrade():
             return  # the parser will begin with this request again
-        version, names = parser.get_http_version(), list(map(_NAME, self.headers))
-        if names.count(b"host") != 1 and version != "1.0":
-            self._refuse(_NO_HOST)
+        version = parser.get_http_version()
+        self._refusal = framing.refusal_of(version, self.headers)
+        if self._refusal is not None:
+            raise framing.HeadError
         exchange = Exchange(
             self,
             scope_of(parser.get_method(), self.url, version, self.headers, self._surroundings),
             keep_alive=version != "1.0" and parser.should_keep_alive(),
-            expects=b"expect" in names and (b"expect", b"100-continue") in self.headers,
+            expects=(b"expect", b"100-continue") in self.headers,
         )
         before, self._in_head = self._exchange, False
-        self.headers = []  # fields that still come are trailers: they stay out of the head, and are bounded
         if before is None or before.complete:
             self._exchange = exchange
             self._start(exchange)
@@ -243,33 +260,28 @@ class Connection(asyncio.Protocol):
     @property
     def common(self) -> bytes:
         """The field lines that stand in every answer; the server makes them anew each second."""
-        fields = self._server.default_headers
-        if self._common[0] is not fields:
-            self._common = fields, b"".join(b"%b: %b\r\n" % field for field in fields)
-        return self._common[1]
+        return self._outflow.lines(self._server.default_headers)
 
     @property
     def choked(self) -> bool:
         """Whether the client takes more slowly than is written."""
-        return self._writable is not None
+        return self._outflow.choked
 
     async def drain(self) -> None:
         """Wait until the client has taken enough."""
-        if self._writable is not None:
-            await self._writable.wait()
+        await self._outflow.drain()
 
     def write(self, data: bytes) -> None:
-        """Send bytes, unless the client has gone: uvloop raises on a late write."""
-        if not self.transport.is_closing():
-            self.transport.write(data)
+        """Send bytes, unless the client has gone."""
+        self._outflow.write(data)
 
     def close(self) -> None:
         """Close, after what was written."""
         self.transport.close()
 
     def read_on(self) -> None:
-        """Take more from the client."""
-        if self._paused:
+        """Take more from the client, unless a request waits already."""
+        if self._paused and not self._queue and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()
 
@@ -278,12 +290,15 @@ class Connection(asyncio.Protocol):
         self._server.total_requests += 1
         if self.transport.is_closing():
             return
-        self.read_on()
         if self._queue:
             self._exchange = self._queue.popleft()
             self._start(self._exchange)
         else:
             self._idle_since = self.loop.time()
+        if self._rest:
+            self._parse_on()
+            self._look_at_the_last()
+        self.read_on()
 
     # Bounds.
 
@@ -306,41 +321,32 @@ class Connection(asyncio.Protocol):
             self._paused = True
             self.transport.pause_reading()
 
-    def _refuse(self, refusal: Refusal) -> None:
-        self._refusal = refusal
-        raise HeadError
-
     def _is_between_requests(self) -> bool:
         """Say whether all requests are answered; what has come then was neither head nor body."""
         if self._open or self._ended or self.transport.is_closing():
             return False
         return self._exchange is not None and self._exchange.complete and not self._queue
 
-    def _wait_on(self) -> None:
-        """Wait for a request as at the beginning."""
-        self._open = self._in_head = True
-        self._begun = False
-        self._received, self._body_bytes = self._chunk, 0
-
     def _look_whether_idle(self) -> None:
-        """Close a connection on which nothing has come for long; look again when that could be so."""
-        longest = self._config.timeout_keep_alive
-        left = longest / _IDLE_LOOKS
-        if self._is_between_requests():
-            left = self._idle_since + longest - self.loop.time()
+        """Close a connection on which nothing has come or gone for long; look again when that could be so."""
+        longest, now = self._config.timeout_keep_alive, self.loop.time()
+        left, waited = longest / _IDLE_LOOKS, self._outflow.waited(now)
+        if waited is not None and waited >= longest:
+            self.ended_early("not-taken")
+            self.transport.abort()
+            return
+        if waited is None and self._is_between_requests():
+            left = self._idle_since + longest - now
             if left <= 0:
                 self.transport.close()
                 return
         self._idle = self.loop.call_later(left, self._look_whether_idle)
 
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
     def _bound(self) -> None:
         if self._in_head and self._received > self.max_head:
-            self._end(*_HEAD_TOO_LARGE)
+            self._end(framing.HEAD_TOO_LARGE)
         elif self._received - self._body_bytes > MAX_HEAD + _FRAMING_FACTOR * self._body_bytes:
-            self._end(HTTPStatus.BAD_REQUEST, "The request has more framing than body.")
+            self._end(framing.MORE_FRAMING)
 
     def _arm(self) -> None:
         self._began = self.loop.time()
@@ -353,38 +359,35 @@ class Connection(asyncio.Protocol):
 
     def _overdue(self) -> None:
         self._timer = None
+        if self._paused:
+            self._began = self.loop.time()  # it is not the client who is slow
         left = self._began + self.seconds + self._received / MIN_RATE - self.loop.time()
         if left > 0:
             self._timer = self.loop.call_later(left, self._overdue)
         elif self._begun:
-            self._end(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+            self._end(framing.NOT_IN_TIME)
         else:
             self.transport.close()
 
-    def _end(self, status: HTTPStatus, detail: str) -> None:
+    def _end(self, refusal: framing.Refusal) -> None:
         """Answer with a problem, where the client waits for this answer next, and close."""
-        kind = status.phrase.lower().replace(" ", "-")
+        kind = refusal[0].phrase.lower().replace(" ", "-")
         self.ended_early(kind)
         self._ended = True
+        self._rest = memoryview(b"")
         self._disarm()
         if not self._is_next():
             self.transport.close()
             return
-        body = Problem(status, kind, detail).body()
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {CONTENT_TYPE.decode()}\r\n"
-        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.write(head.encode() + body)
+        self._outflow.write(framing.last_answer(refusal, kind))
         if not self._in_head and self._exchange is not None:
             self._exchange.lose()
-        self._linger()
-
-    def _linger(self) -> None:
-        """Close after a while in which what still comes is thrown away: see `gateway.body.discard`."""
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._timer = self.loop.call_later(request_body.LINGER_SECONDS, self.transport.close)
-        else:
+        if not self.transport.can_write_eof():
             self.transport.close()
+            return
+        # What still comes is thrown away for a while: see `gateway.body.discard`.
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(request_body.LINGER_SECONDS, self.transport.close)
 
     def _is_next(self) -> bool:
         """Say whether bytes written now would be the answer to the request that is arriving."""

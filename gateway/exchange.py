@@ -137,7 +137,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Return what of the request has come since the last time, or that it is over (ASGI's `receive`)."""
-        if self._expects:
+        if self._expects and not self.gone:
             self._expects = False
             self._channel.write(CONTINUE)
         while not (self._fresh or self.gone or self.complete):

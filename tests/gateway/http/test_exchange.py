@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.connection import PIECE
+
 if TYPE_CHECKING:
     from conftest import Connect, Wire
 
@@ -293,6 +295,90 @@ async def test_requests_that_come_together_are_answered_one_after_another(
     assert order == [f"{sign}/{number}" for number in range(5) for sign in "+-"]
 
 
+async def test_requests_that_wait_stay_few(serve: Serve, connect: Connect) -> None:
+    """Each takes more memory than its bytes: a client that sends them without an end has to wait itself."""
+    waited, total = 0, 20_000
+    listener: Listener
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal waited
+        (connection,) = listener.server_state.connections
+        waited = max(waited, len(connection._queue))  # type: ignore[union-attr] # a Connection's
+        await answering(204)(scope, receive, send)
+
+    listener = await serve(application)
+    wire = await connect(listener.address)
+
+    async def count() -> int:
+        found, rest = 0, b""
+        while found < total:
+            rest += await wire.reader.read(1 << 16)
+            found += rest.count(b"HTTP/1.1 204")
+            rest = rest[rest.rfind(b"HTTP/1.1 204") + 1 :]
+        return found
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        counting = group.create_task(count())
+        await wire.send(b"GET / HTTP/1.1\r\nhost:a\r\n\r\n" * total)
+    assert counting.result() == total
+    assert 0 < waited <= PIECE // 20
+
+
+async def test_trailers_arent_kept(serve: Serve, connect: Connect) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            begun.set()
+        await release.wait()
+        await answering(204)(scope, receive, send)
+
+    listener = await serve(application)
+    wire = await connect(listener.address)
+    await wire.send(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    async with asyncio.timeout(10):
+        await begun.wait()
+        (connection,) = listener.server_state.connections
+        await wire.send(b"a: b\r\n" * 1000 + b"\r\n")
+        release.set()
+        assert (await wire.reply()).status == 204
+    assert len(connection.headers) == 2  # type: ignore[union-attr] # a Connection's
+
+
+async def test_who_waits_to_go_on_is_told_nothing_behind_a_refusal(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+
+    wire = await connect((await serve(application)).address)
+    head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
+    await wire.send(head + b"no chunk\r\n")
+    got = await rest(wire)
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert b"100 Continue" not in got
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked", 501),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\ntransfer-encoding: chunked", 501),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity", 501),
+        (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked", 501),
+        (b"POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked", 204),
+        (b"POST / HTTP/2.0\r\nhost: a\r\ncontent-length: 0", 505),
+    ],
+)
+async def test_a_body_comes_in_chunks_or_plain(
+    serve: Serve, connect: Connect, head: bytes, status: int
+) -> None:
+    wire = await connect((await serve(answering(204))).address)
+    await wire.send(head + b"\r\n\r\n0\r\n\r\n")
+    assert (await wire.reply()).status == status
+
+
 async def test_an_application_learns_that_its_client_has_gone(serve: Serve, connect: Connect) -> None:
     begun: asyncio.Queue[str] = asyncio.Queue()
 
@@ -413,6 +499,26 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_isnt(
     assert await idle.at_end()
     release.set()
     assert (await busy.reply()).status == 200
+
+
+async def test_a_client_that_takes_nothing_is_cut_off(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = asyncio.Event()
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": START, "status": 200})
+        for _ in range(4000):
+            await send({"type": BODY, "body": b"x" * 16384, "more_body": True})
+        given_up.set()
+
+    listener = await serve(application)
+    monkeypatch.setattr(listener.config, "timeout_keep_alive", 0.1)
+    wire = await connect(listener.address)
+    await wire.send(GET)
+    async with asyncio.timeout(20):
+        await given_up.wait()
+    assert not listener.server_state.connections
 
 
 async def test_stopping_lets_an_answer_come_to_its_end(serve: Serve, connect: Connect) -> None:
