@@ -113,17 +113,22 @@ class Chooser:
 
     async def _letters(self, where: Mapping[str, str]) -> Chosen:
         query = DeadQuery.parse(where)
-        if not any(where.values()):
+        if _is_blank(where):
             raise PayloadError(_NONE, hint="say which dead letters, like task=deploy or since=2h")
         found = await self.letters.select(query, limit=MOST, seconds=SECONDS)
         return _chosen(found, [letter.summary() for letter in await self.first_letters(found.rows)])
 
     async def _entries(self, where: Mapping[str, str]) -> Chosen:
         query = QuarantineQuery.parse(where)
-        if not any(where.values()):
+        if _is_blank(where):
             raise PayloadError(_NONE, hint="say which entries, like source=github or reason=schema")
         found = await self.quarantine.select(query, limit=MOST, seconds=SECONDS)
         return _chosen(found, [entry.summary() for entry in await self.first_entries(found.rows)])
+
+
+def _is_blank(where: Mapping[str, str]) -> bool:
+    """Say whether no filter is set: one of blanks isn't, and everything would fit."""
+    return not any(text.strip() for text in where.values())
 
 
 def _chosen(found: Found[str], first: list[dict[str, Any]]) -> Chosen:

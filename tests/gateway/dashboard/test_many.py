@@ -120,6 +120,8 @@ async def test_dead_letters_that_fit_are_retried(desk: Desk) -> None:
     [
         ({"what": "dead", "action": "retry", "where": {}}, "no filter"),
         ({"what": "dead", "action": "retry", "where": {"task": ""}}, "no filter"),
+        ({"what": "dead", "action": "retry", "where": {"task": " ", "error": "\u00a0"}}, "no filter"),
+        ({"what": "quarantine", "action": "discard", "where": {"source": "\t"}}, "no filter"),
         ({"what": "dead", "action": "replay", "where": {"task": "x"}}, "replay"),
         ({"what": "dead", "action": "retry", "where": {"status": "failed"}}, "status"),
         ({"what": "quarantine", "action": "release", "where": {"reason": 7}}, "reason"),
