@@ -32,6 +32,7 @@ def test_schedules_are_shown_paused_resumed_and_run(call: Call, way: tuple[str, 
     listed = call(*way, "schedules", "list", "--json").json()
     assert [one["expr"] for one in listed if one["id"] == "tidetable"] == ["0 3 * * *"]
     assert "tidetable" in call(*way, "schedules", "list").out
+    assert "0 3 * * *" in call(*way, "tasks", "list").out
     shown = call(*way, "schedules", "show", "tidetable").out
     assert shown.count("03:00:00+") == 5
     assert call(*way, "schedules", "pause", "tidetable", "--json").json()["paused"]

@@ -77,5 +77,5 @@ def _because(verdict: dict[str, Any]) -> str:
     if "clause" in verdict:
         return verdict_of(verdict).partition(": ")[2]
     if "on" in verdict:
-        return f"it starts on {', '.join(verdict['on'])}" if verdict["on"] else "it is only triggered"
+        return f"it starts on {', '.join(verdict['on'])}" if verdict["on"] else "no event starts it"
     return ""

@@ -20,11 +20,11 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id or an
 
 @app.command("list", epilog=examples("tasks list", "tasks list --json"))
 def list_tasks(context: typer.Context, *, as_json: Json = False) -> None:
-    """Show the tasks that events and triggers can start."""
+    """Show the tasks that events, schedules and triggers can start."""
     rows = ask(context, _with_decisions)
     if not as_json:
-        rows = [row | {"on": ", ".join(row["on"]), "attempts": row["retry"]["max_attempts"]} for row in rows]
-    columns = ("id", "on", "where", "attempts", "concurrency", "limit", "paused", "timeout")
+        rows = [_line(row) for row in rows]
+    columns = ("id", "on", "where", "schedule", "attempts", "concurrency", "limit", "paused", "timeout")
     show_rows(rows, columns=columns, as_json=as_json, empty="no tasks: start a worker that serves some")
 
 
@@ -83,6 +83,16 @@ def limit(
     if (number is None) != reset:
         raise PayloadError("name a number, or --reset", hint="like: tidemill tasks limit deploy 2")
     _tell(ask(context, lambda remote: remote.limit_task(task, number)), as_json=as_json)
+
+
+def _line(row: Row) -> Row:
+    """Return a task with what is a list or a table in few words."""
+    schedules = ", ".join(rule["expr"] for rule in row.get("schedules", ()))
+    return row | {
+        "on": ", ".join(row["on"]),
+        "schedule": schedules,
+        "attempts": row["retry"]["max_attempts"],
+    }
 
 
 async def _with_decisions(remote: Remote) -> list[Row]:
