@@ -96,6 +96,8 @@ class Live:
 
         A stream's mark is its last sequence, `JOURNAL.history` that up to which the history has come.
         """
+        if self.full:
+            return  # others were let in at the same time
         self._number += 1
         try:
             if run is None:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.parameters import MAX_SEQUENCE
+from gateway.api.parameters import MAX_SEQUENCE, digits
 from gateway.lines import MEDIA_TYPE, Lines
 from tidemill.kernel.errors import BrokerError, PayloadError
 from tidemill.kernel.services.feed import Feed, Interest
@@ -110,6 +110,7 @@ class ListenApi:
 
 
 def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_SEQUENCE):
+    found = digits(text, 0, MAX_SEQUENCE)
+    if found is None:
         raise PayloadError(f"after={text!r} can't be used", hint="write the `seq` of the last delivery")
-    return int(text)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.answer import problem_response
@@ -17,10 +17,10 @@ from tidemill.kernel.subjects import RUN_ID
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from gateway.live import Live
 
+_TYPE: Final = "text/event-stream"
 _FULL: Final = Problem(503, "busy", "Too many listen at the same time.", headers=(RETRY_AFTER,))
 _HINT: Final = f"streams are {', '.join((*STREAMS, *BUCKETS))}, with commas between them; or name one run"
 
@@ -41,11 +41,13 @@ class LiveApi:
         if run is not None and not RUN_ID.fullmatch(run):
             raise PayloadError(f"run={run!r} can't be used", hint=_HINT)
         seconds = number(request, "seconds", LIFETIME, LIFETIME) or LIFETIME
+        if request.method == "HEAD":
+            return Response(media_type=_TYPE)
         if self.live.full:
             return problem_response(_FULL)
         return StreamingResponse(
             self.live.listen(streams, run, seconds),
-            media_type="text/event-stream",
+            media_type=_TYPE,
             headers={"X-Accel-Buffering": "no"},
         )
 

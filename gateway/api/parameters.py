@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 32 * 1024 * 1024
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+_MOST_DIGITS: Final = 20
 MAX_SEQUENCE: Final = 2**53
 MAX_TEXT: Final = 4096
 _FAULTS: Final = {
@@ -64,9 +65,20 @@ def number(request: Request, name: str, default: int | None, highest: int) -> in
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= highest):
+    found = digits(text, 1, highest)
+    if found is None:
         raise PayloadError(f"{name}={text!r} can't be used", hint=f"write a whole number from 1 to {highest}")
-    return int(text)
+    return found
+
+
+def digits(text: str, lowest: int, highest: int) -> int | None:
+    """Return a number that is written in ASCII digits, None for anything else or one out of bounds."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    # Python reads no number of more than 4300 digits.
+    counted = text.lstrip("0") or "0"
+    found = int(counted[:_MOST_DIGITS])
+    return found if len(counted) <= _MOST_DIGITS and lowest <= found <= highest else None
 
 
 def whole_number(value: object) -> int | None:

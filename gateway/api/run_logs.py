@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from gateway.api.parameters import MAX_SEQUENCE, limit_of, number, run_id
+from gateway.api.parameters import MAX_SEQUENCE, digits, limit_of, number, run_id
 from tidemill.kernel.errors import NotFoundError, PayloadError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _last_id(request: Request) -> int | None:
     text = request.headers.get("last-event-id")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_SEQUENCE):
+    found = digits(text, 0, MAX_SEQUENCE)
+    if found is None:
         raise PayloadError(f"Last-Event-ID {text!r} can't be used", hint="leave it to the browser")
-    return int(text)
+    return found

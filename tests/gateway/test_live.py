@@ -95,6 +95,18 @@ async def test_no_more_listen_than_may(desk: Desk, monkeypatch: pytest.MonkeyPat
         await anext(stream)
         refused = await desk.client.get("/live")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        at_the_same_time = desk.gateway._site._live.listen(frozenset({"JOURNAL"}))
+        assert [event async for event in at_the_same_time] == []
+
+
+async def test_who_asks_for_the_head_alone_doesnt_listen(desk: Desk) -> None:
+    async with asyncio.timeout(20):
+        head = await desk.client.head("/live")
+        assert (head.status_code, head.headers["content-type"].partition(";")[0]) == (
+            200,
+            "text/event-stream",
+        )
+        assert desk.gateway._site._live._number == 0
 
 
 @pytest.mark.parametrize("query", ["", "run=run_00000000000000000000000000"])
