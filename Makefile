@@ -10,7 +10,7 @@ COUNT := 2000000
 KILLS := 100
 SECONDS := 60
 BUILD := requirements/build.lock pyproject.toml
-JOBS := 0
+JOBS := 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # The tests start hundreds of processes: without bytecode on the disk each would compile the product anew.
@@ -26,7 +26,7 @@ help: ## list the targets
 demo: .venv/.demo-stamp ## post real signed webhooks at a broker, gateway and worker, and explain each outcome
 	$(BIN)/python -m tidemill.cli.demo
 
-test: .venv/.dev-stamp ## run all tests, the broker's too; JOBS=2 in two processes, PYTEST_ARGS="-k name" some
+test: .venv/.dev-stamp ## run all tests, the broker's too; JOBS=0 in one process, PYTEST_ARGS="-k name" some
 	$(PYTEST) $(PYTEST_ARGS)
 
 check: .venv/.dev-stamp ## lint, formatting, types and floors
