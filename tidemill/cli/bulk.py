@@ -28,7 +28,11 @@ _COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     "dead": ("at", "id", "task", "outcome", "attempts", "error"),
     "quarantine": ("at", "kind", "type", "id", "key", "reason"),
 }
-_WORDS: Final[dict[Kind, str]] = {"runs": "runs", "dead": "dead letters", "quarantine": "entries"}
+_WORDS: Final[dict[Kind, tuple[str, str]]] = {
+    "runs": ("run", "runs"),
+    "dead": ("dead letter", "dead letters"),
+    "quarantine": ("entry", "entries"),
+}
 _TOLD: Final = ("action", "total", "done", "queued", "refused", "state", "token")
 
 
@@ -58,7 +62,7 @@ def do_to_all(  # noqa: PLR0913 - one parameter an option
             show_record(selection, as_json=True)
         return
     if not yes:
-        typer.confirm(f"{verb} {selection['total']} {_WORDS[kind]}?", abort=True, err=True)
+        typer.confirm(f"{verb} {_counted(kind, selection['total'])}?", abort=True, err=True)
     _execute(context, selection["token"], as_json=as_json)
 
 
@@ -111,7 +115,8 @@ async def _watched(remote: Remote, token: str) -> Row:
 def _show(selection: Row, *, as_json: bool) -> None:
     kind: Kind = selection["what"]
     where = " ".join(f"{name}={value}" for name, value in selection["where"].items())
-    text = f"{selection['total']} {_WORDS[kind]} fit {where}"
+    total = selection["total"]
+    text = f"{_counted(kind, total)} {'fits' if total == 1 else 'fit'} {where}"
     if not selection["complete"]:
         text += "; there may be more, which a second time finds"
     text += f" (selection {selection['token']})"
@@ -143,3 +148,9 @@ def _filters(where: Sequence[str]) -> dict[str, str]:
             raise PayloadError(f"--where {one!r} can't be used", hint="write NAME=VALUE, like since=2h")
         found[name] = f"{found[name]},{value}" if name == "status" and name in found else value
     return found
+
+
+def _counted(kind: Kind, number: int) -> str:
+    """Return a number of things in words."""
+    one, several = _WORDS[kind]
+    return f"{number} {one if number == 1 else several}"
