@@ -49,7 +49,7 @@ def test_a_signed_webhook_becomes_a_finished_run(call: Call, send: Callable[...,
     assert run["task"] == "announce"
     shown = call(*way, "runs", "show", run["run_id"])
     assert "github.push" in shown.out
-    happened = re.findall(r"^20\S+ \S+ .*?(created|claim|end)\b", shown.out, re.MULTILINE)
+    happened = re.findall(r"^ *\d+ +20\S+ \S+ .*?(created|claim|end)\b", shown.out, re.MULTILINE)
     assert happened[0] == "created"
     assert happened[-1] in ("end", "claim")  # a run may be claimed and ended by one record
     text = call(*way, "events", "show", event).out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.events.attributes import UnsoundEventError, check
+from tests.patience import until
 from tidemill.kernel.envelope import Envelope
 from tidemill.kernel.errors import ConflictError
 from tidemill.kernel.services.events import Events
@@ -66,7 +67,12 @@ async def test_the_record_of_changes_names_places_and_no_values(house: House) ->
     await held(house)
     assert (await house.ask("quarantine/held/release", {"data": {"zen": "a-value"}})).status_code == 422
     await house.ask("quarantine/held/release", {"data": SOUND | {"zen": "a-value"}})
-    changes = (await house.ask("audit")).json()["audit"]
+
+    async def noted() -> Any:  # what became of a change is noted behind its answer
+        told = (await house.ask("audit")).json()["audit"]
+        return told if told and told[0]["detail"] else None
+
+    changes = await until(noted)
     assert [one["action"] for one in changes] == ["quarantine.release"] * 2
     assert changes[0]["detail"] == {"edited": "$.zen, $.hook_id, $.hook"}
     assert "a-value" not in json.dumps(changes)

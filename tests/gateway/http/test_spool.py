@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from tests.patience import until
 from tidemill.kernel.errors import BrokerUnavailableError, SettingsError
 from tidemill.kernel.jetstream.bus import Bus
 from tidemill.kernel.jetstream.records import scan
@@ -124,7 +125,7 @@ async def test_a_gateway_starts_and_serves_while_the_broker_is_away(
                 own_broker.start()
                 events = await drained(house)
                 assert [event["id"] for event in events] == [f"{p}-{n}" for p in range(2) for n in range(5)]
-                assert house.broker.prepared
+                await until(lambda: house.broker.prepared)  # all that stands there, not the stream alone
                 assert (await house.deliver(BODY, guid="after")).json()["status"] == "accepted"
                 assert (await ready(house))["problems"] == {}
 

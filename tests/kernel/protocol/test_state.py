@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.kernel.protocol.script import CLAIM, COMPLETED, CREATED, FAILED, SUSPEND, folded, journal
 from tests.kernel.protocol.strategies import RECORDS
+from tidemill.kernel.protocol.inheritance import parts_of
 from tidemill.kernel.protocol.records import (
     Cancel,
     Claim,
@@ -57,7 +58,8 @@ def test_applying_one_by_one_is_folding(records: list[Record | None]) -> None:
 def test_a_state_knows_its_tail_and_all_its_records(records: list[Record]) -> None:
     state = folded(*records)
     assert state.tail == len(records)
-    items = {item.id for record in records if isinstance(record, News) for item in record.items}
+    heard = [part for part in parts_of(state.entries) if isinstance(part, News)]
+    items = {item.id for news in heard for item in news.items}
     assert state.rids == {record.rid for record in records} | items
 
 
